@@ -1,0 +1,1 @@
+//! Lambda: CSV objects in S3 to raw_events.

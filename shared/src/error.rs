@@ -1,0 +1,150 @@
+//! One error type over a flat kind; one policy that turns a kind into what is done about it.
+//!
+//! A bad row is data and never becomes an [`Error`]: it travels to the dead-letter queue as a letter.
+//! An [`Error`] means that the unit of work did not land.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What sort of failure this is; it decides, through [`Kind::policy`], what happens next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A setting is missing or wrong. Nothing will work until somebody changes it.
+    Config,
+    /// The input breaks its contract and will do so every time: not an S3 notification, a truncated gzip.
+    Contract,
+    /// The world is in the way: a lost connection, a full disk, a read-only database. Later may be better.
+    Transient,
+    /// Another transaction was in the way: deadlock or serialization failure. At once may be better.
+    Conflict,
+    /// This cannot happen, and did.
+    Bug,
+}
+
+/// What to do about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// Run the same transaction again, now, within the deadline.
+    RetryNow,
+    /// Leave the message where it is: its queue delivers it again.
+    RetryLater,
+    /// Put the input in the dead-letter queue with the reason and go on.
+    DeadLetter,
+    /// Give up and say so: a person must act.
+    Stop,
+}
+
+impl Kind {
+    pub fn policy(self) -> Policy {
+        match self {
+            Kind::Conflict => Policy::RetryNow,
+            Kind::Transient => Policy::RetryLater,
+            Kind::Contract => Policy::DeadLetter,
+            Kind::Config | Kind::Bug => Policy::Stop,
+        }
+    }
+}
+
+/// A failure: its kind, what was being done, a stable code for machines, and the cause.
+///
+/// Messages name settings, objects and positions; they never hold a payload, a secret or a connection string.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    code: &'static str,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// `message` says what was being done, in the infinitive or as a full sentence: "copy rows into staging.events".
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        let code = match kind {
+            Kind::Config => "config",
+            Kind::Contract => "contract",
+            Kind::Transient => "transient",
+            Kind::Conflict => "conflict",
+            Kind::Bug => "bug",
+        };
+        Error(Box::new(Inner { kind, code, message: message.into(), source: None }))
+    }
+
+    /// A stable word for dead letters and alarms: `truncated_gzip`. Defaults to the kind's name.
+    pub fn with_code(mut self, code: &'static str) -> Self {
+        self.0.code = code;
+        self
+    }
+
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    pub fn code(&self) -> &'static str {
+        self.0.code
+    }
+
+    /// The message without its causes.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The message with every cause after it: "connect to the database: connection refused".
+    pub fn chain(&self) -> String {
+        let mut text = self.0.message.clone();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let part = error.to_string();
+            // Several libraries repeat their cause in their own message.
+            if !text.ends_with(&part) {
+                text.push_str(": ");
+                text.push_str(&part);
+            }
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chain_names_every_cause_once() {
+        let cause = std::io::Error::other("connection refused");
+        let error = Error::new(Kind::Transient, "connect to the database").with_source(cause);
+        assert_eq!(error.chain(), "connect to the database: connection refused");
+        assert_eq!(error.to_string(), "connect to the database");
+    }
+
+    #[test]
+    fn each_kind_has_one_policy() {
+        assert_eq!(Kind::Conflict.policy(), Policy::RetryNow);
+        assert_eq!(Kind::Transient.policy(), Policy::RetryLater);
+        assert_eq!(Kind::Contract.policy(), Policy::DeadLetter);
+        assert_eq!(Kind::Config.policy(), Policy::Stop);
+        assert_eq!(Kind::Bug.policy(), Policy::Stop);
+    }
+}
