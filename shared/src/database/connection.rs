@@ -1,0 +1,76 @@
+//! One connection that survives a frozen sandbox.
+//!
+//! Between two invocations Lambda freezes the process; the server, or a NAT on the way, may have dropped the socket
+//! meanwhile, and the driver learns of it only by trying. So a connection that idled is pinged with a short timeout
+//! before its next use, and replaced when it does not answer.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+use tokio_postgres::Client;
+use tracing::{debug, warn};
+
+use super::Settings;
+use super::failure::from_postgres;
+use crate::{Error, Kind, Result};
+
+/// Idle for longer than this, a connection is pinged before it is trusted.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// A healthy server answers an empty query in a millisecond or so.
+const PING_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+pub struct Connection {
+    settings: Settings,
+    client: Option<Client>,
+    last_used: Instant,
+}
+
+impl Connection {
+    /// Connects on first use.
+    pub fn new(settings: Settings) -> Self {
+        Connection { settings, client: None, last_used: Instant::now() }
+    }
+
+    /// A client that answered within the last second, connecting or reconnecting as needed.
+    pub async fn client(&mut self) -> Result<&mut Client> {
+        let usable = match &self.client {
+            None => false,
+            Some(client) if client.is_closed() => false,
+            Some(_) if self.last_used.elapsed() < TRUSTED_FOR => true,
+            Some(client) => matches!(timeout(PING_TIMEOUT, client.simple_query("")).await, Ok(Ok(_))),
+        };
+        if !usable {
+            if self.client.take().is_some() {
+                debug!("the database connection did not outlive the pause; reconnecting");
+            }
+            self.client = Some(connect(&self.settings).await?);
+        }
+        self.last_used = Instant::now();
+        self.client.as_mut().ok_or_else(|| Error::new(Kind::Bug, "a connection was made and is gone"))
+    }
+
+    /// Forgets the connection, so that the next use makes a new one: after a fail-over, or when its state is unknown.
+    pub fn discard(&mut self) {
+        self.client = None;
+    }
+}
+
+/// Connects once, within the connect timeout of `settings`; the driver's side runs as a task that ends with the client.
+pub async fn connect(settings: &Settings) -> Result<Client> {
+    // The driver's own timeout covers each address's TCP connect alone; a server that accepts and says nothing needs this one.
+    let patience = settings.config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(5)) * 2;
+    let (client, connection) = timeout(patience, settings.config.connect(settings.tls.clone()))
+        .await
+        .map_err(|_| {
+            Error::new(Kind::Transient, format!("connect to the database: no answer within {patience:?}"))
+                .with_code("database_unreachable")
+        })?
+        .map_err(|error| from_postgres("connect to the database", error))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            // The query that was under way reports its own failure; this line is for idle connections.
+            warn!(error = from_postgres("hold the database connection", error).chain(), "connection lost");
+        }
+    });
+    Ok(client)
+}

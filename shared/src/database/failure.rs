@@ -1,0 +1,138 @@
+//! What a Postgres error means to us: one table from SQLSTATE to [`Kind`].
+//!
+//! A server's message may quote the value it refused, and its DETAIL shows whole rows: neither reaches a log. What is
+//! kept is the SQLSTATE and, of the message, the part before any quoted value.
+
+use std::fmt;
+
+use tokio_postgres::error::SqlState;
+
+use crate::{Error, Kind};
+
+/// A server's refusal without the data in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub sqlstate: String,
+    pub message: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (SQLSTATE {})", self.message, self.sqlstate)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// The driver lost the connection, or never had one.
+#[derive(Debug)]
+struct Lost(String);
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Lost {}
+
+/// Turns a driver error into ours; `doing` says what was tried: "copy rows into staging.events".
+pub fn from_postgres(doing: &str, error: tokio_postgres::Error) -> Error {
+    let Some(refused) = error.as_db_error() else {
+        // Not the server's word: the socket closed, timed out or was refused, or TLS failed.
+        let kind = if is_misuse(&error) { Kind::Bug } else { Kind::Transient };
+        return Error::new(kind, doing).with_code("database_unreachable").with_source(Lost(causes(&error)));
+    };
+    let (kind, code) = classify(refused.code());
+    Error::new(kind, doing).with_code(code).with_source(Refusal {
+        sqlstate: refused.code().code().to_owned(),
+        message: without_values(refused.message()),
+    })
+}
+
+/// The server's refusal inside `error`, when that is what it was.
+pub fn refusal(error: &Error) -> Option<&Refusal> {
+    std::error::Error::source(error).and_then(|source| source.downcast_ref::<Refusal>())
+}
+
+fn classify(state: &SqlState) -> (Kind, &'static str) {
+    match *state {
+        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => (Kind::Conflict, "conflict"),
+        // After a fail-over the old connection ends at a server that only reads.
+        SqlState::READ_ONLY_SQL_TRANSACTION => (Kind::Transient, "database_read_only"),
+        SqlState::LOCK_NOT_AVAILABLE => (Kind::Transient, "lock_timeout"),
+        SqlState::QUERY_CANCELED => (Kind::Transient, "statement_timeout"),
+        // No partition covers this received_at: see `ledger::stage`.
+        SqlState::CHECK_VIOLATION => (Kind::Contract, "check_violation"),
+        SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN | SqlState::UNDEFINED_FUNCTION => {
+            (Kind::Config, "schema_missing")
+        }
+        SqlState::INSUFFICIENT_PRIVILEGE => (Kind::Config, "privilege_missing"),
+        _ => match &state.code()[..2] {
+            "08" | "53" | "57" | "58" | "XX" => (Kind::Transient, "database_unavailable"),
+            "55" => (Kind::Transient, "database_busy"),
+            "22" | "23" | "54" => (Kind::Contract, "database_refused_data"),
+            "28" | "3D" | "3F" | "42" => (Kind::Config, "database_refused_access"),
+            "25" | "26" | "34" | "40" => (Kind::Transient, "transaction_state"),
+            _ => (Kind::Bug, "database_error"),
+        },
+    }
+}
+
+/// Wrong parameter types and the like are ours; everything else without a SQLSTATE is the network's.
+fn is_misuse(error: &tokio_postgres::Error) -> bool {
+    let text = error.to_string();
+    text.starts_with("error serializing parameter") || text.starts_with("expected ")
+}
+
+fn causes(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let part = inner.to_string();
+        if !text.contains(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+fn without_values(message: &str) -> String {
+    let end = message.find(": \"").unwrap_or(message.len());
+    message[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_value_is_cut_from_the_message() {
+        assert_eq!(
+            without_values("invalid input syntax for type integer: \"4111 1111\""),
+            "invalid input syntax for type integer"
+        );
+        assert_eq!(without_values("deadlock detected"), "deadlock detected");
+    }
+
+    #[test]
+    fn each_state_has_its_kind() {
+        let cases = [
+            (SqlState::T_R_DEADLOCK_DETECTED, Kind::Conflict),
+            (SqlState::READ_ONLY_SQL_TRANSACTION, Kind::Transient),
+            (SqlState::DISK_FULL, Kind::Transient),
+            (SqlState::ADMIN_SHUTDOWN, Kind::Transient),
+            (SqlState::TOO_MANY_CONNECTIONS, Kind::Transient),
+            (SqlState::UNTRANSLATABLE_CHARACTER, Kind::Contract),
+            (SqlState::INVALID_TEXT_REPRESENTATION, Kind::Contract),
+            (SqlState::STATEMENT_TOO_COMPLEX, Kind::Contract),
+            (SqlState::UNDEFINED_TABLE, Kind::Config),
+            (SqlState::INVALID_PASSWORD, Kind::Config),
+        ];
+        for (state, kind) in cases {
+            assert_eq!(classify(&state).0, kind, "{}", state.code());
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! PostgreSQL: connecting, surviving freezes and fail-overs, and named transactions with retries.
+//!
+//! - [`settings`]: the connection string, TLS included.
+//! - [`connection`]: one connection that knows when to reconnect.
+//! - [`transaction`]: [`Connection::run_tx`], which retries what is worth retrying.
+//! - [`failure`]: what a Postgres error means to us.
+
+pub mod connection;
+pub mod failure;
+pub mod settings;
+pub mod transaction;
+
+pub use connection::Connection;
+pub use settings::Settings;

@@ -1,0 +1,222 @@
+//! The connection string: `postgresql://user:password@host:port/database?sslmode=…&sslrootcert=…`.
+//!
+//! | sslmode | plaintext | certificate chain | host name |
+//! | --- | --- | --- | --- |
+//! | `disable` | always | | |
+//! | `prefer` | when the server has no TLS | not checked | not checked |
+//! | `require` | refused | not checked | not checked |
+//! | `verify-ca` | refused | checked | not checked |
+//! | `verify-full` | refused | checked | checked |
+//!
+//! Without `sslmode`, a server on this machine gets `prefer`, and any other `verify-full`: RDS must never be reached in
+//! the clear because a parameter was forgotten. `sslrootcert` names a PEM bundle (for RDS, the region's or the global
+//! bundle) that is then trusted instead of the system's certificates.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use native_tls::{Certificate, TlsConnector};
+use postgres_native_tls::MakeTlsConnector;
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
+
+use crate::{Error, Kind, Result};
+
+/// Where and how to connect. Its `Debug` shows no password.
+#[derive(Clone)]
+pub struct Settings {
+    pub(super) config: Config,
+    pub(super) tls: MakeTlsConnector,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("hosts", &self.config.get_hosts())
+            .field("ports", &self.config.get_ports())
+            .field("database", &self.config.get_dbname())
+            .field("user", &self.config.get_user())
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verification {
+    Disable,
+    Prefer,
+    Require,
+    Ca,
+    Full,
+}
+
+impl Settings {
+    /// Parses a connection URL. Errors say which part is wrong and never repeat the URL, which may hold a password.
+    pub fn parse(url: &str) -> Result<Self> {
+        if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
+            return Err(wrong("it must start with postgresql://"));
+        }
+        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let mut verification = None;
+        let mut root_certificates = None;
+        let mut others = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("sslmode", mode)) => verification = Some(parse_mode(mode)?),
+                Some(("sslrootcert", path)) => root_certificates = Some(decode(path)),
+                _ => others.push(pair),
+            }
+        }
+        let mut plain = base.to_owned();
+        if !others.is_empty() {
+            plain.push('?');
+            plain.push_str(&others.join("&"));
+        }
+        let mut config =
+            Config::from_str(&plain).map_err(|error| wrong("it cannot be read").with_source(error))?;
+        if config.get_hosts().is_empty() {
+            return Err(wrong("it names no host"));
+        }
+        let verification =
+            verification.unwrap_or(if is_local(&config) { Verification::Prefer } else { Verification::Full });
+        config.ssl_mode(match verification {
+            Verification::Disable => SslMode::Disable,
+            Verification::Prefer => SslMode::Prefer,
+            _ => SslMode::Require,
+        });
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(Duration::from_secs(5));
+        }
+        // A peer that vanished is noticed within some fifteen seconds even while we only wait for it.
+        config.tcp_user_timeout(Duration::from_secs(15));
+        config.keepalives_idle(Duration::from_secs(10));
+        config.keepalives_interval(Duration::from_secs(3));
+        config.keepalives_retries(2);
+        if config.get_application_name().is_none() {
+            config.application_name("millrace");
+        }
+        Ok(Settings { config, tls: connector(verification, root_certificates.as_deref())? })
+    }
+
+    /// The name that `pg_stat_activity` shows.
+    #[must_use]
+    pub fn application_name(mut self, name: &str) -> Self {
+        self.config.application_name(name);
+        self
+    }
+}
+
+fn wrong(what: &str) -> Error {
+    Error::new(Kind::Config, format!("DATABASE_URL: {what}"))
+}
+
+fn parse_mode(mode: &str) -> Result<Verification> {
+    Ok(match mode {
+        "disable" => Verification::Disable,
+        "prefer" | "allow" => Verification::Prefer,
+        "require" => Verification::Require,
+        "verify-ca" => Verification::Ca,
+        "verify-full" => Verification::Full,
+        other => {
+            return Err(wrong(&format!(
+                "sslmode `{other}` is none of disable, prefer, require, verify-ca, verify-full"
+            )));
+        }
+    })
+}
+
+fn is_local(config: &Config) -> bool {
+    config.get_hosts().iter().all(|host| match host {
+        Host::Tcp(name) => matches!(name.as_str(), "localhost" | "127.0.0.1" | "::1"),
+        Host::Unix(_) => true,
+    })
+}
+
+fn decode(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+fn connector(verification: Verification, root_certificates: Option<&str>) -> Result<MakeTlsConnector> {
+    let mut builder = TlsConnector::builder();
+    match verification {
+        Verification::Disable | Verification::Prefer | Verification::Require => {
+            builder.danger_accept_invalid_certs(true).danger_accept_invalid_hostnames(true);
+        }
+        Verification::Ca => {
+            builder.danger_accept_invalid_hostnames(true);
+        }
+        Verification::Full => {}
+    }
+    if let Some(path) = root_certificates {
+        let bundle = std::fs::read_to_string(path)
+            .map_err(|error| wrong(&format!("sslrootcert `{path}` cannot be read")).with_source(error))?;
+        builder.disable_built_in_roots(true);
+        for certificate in split_bundle(&bundle) {
+            builder.add_root_certificate(Certificate::from_pem(certificate.as_bytes()).map_err(|error| {
+                wrong(&format!("sslrootcert `{path}` holds a certificate that cannot be read"))
+                    .with_source(error)
+            })?);
+        }
+    }
+    let connector = builder
+        .build()
+        .map_err(|error| Error::new(Kind::Config, "prepare TLS for the database").with_source(error))?;
+    Ok(MakeTlsConnector::new(connector))
+}
+
+/// `native_tls` reads one certificate per call; RDS ships more than a hundred in one file.
+fn split_bundle(bundle: &str) -> impl Iterator<Item = &str> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    bundle.match_indices(BEGIN).filter_map(|(start, _)| {
+        let rest = &bundle[start..];
+        rest.find(END).map(|end| &rest[..end + END.len()])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(url: &str) -> SslMode {
+        Settings::parse(url).unwrap().config.get_ssl_mode()
+    }
+
+    #[test]
+    fn a_remote_server_is_never_reached_in_the_clear_by_default() {
+        assert_eq!(mode("postgresql://u@db.example.com/app"), SslMode::Require);
+        assert_eq!(mode("postgresql://u@127.0.0.1/app"), SslMode::Prefer);
+        assert_eq!(mode("postgresql://u@db.example.com/app?sslmode=disable"), SslMode::Disable);
+    }
+
+    #[test]
+    fn errors_name_the_part_that_is_wrong_and_hide_the_password() {
+        for url in [
+            "mysql://u:hunter2@h/app",
+            "postgresql://u:hunter2@h/app?sslmode=sometimes",
+            "postgresql://u:hunter2@h/app?sslmode=verify-full&sslrootcert=/does/not/exist",
+            "postgresql://u:hunter2@h:not-a-port/app",
+        ] {
+            let error = Settings::parse(url).unwrap_err();
+            assert_eq!(error.kind(), Kind::Config);
+            assert!(error.chain().starts_with("DATABASE_URL: "), "{}", error.chain());
+            assert!(!error.chain().contains("hunter2"), "{}", error.chain());
+        }
+        let settings = Settings::parse("postgresql://u:hunter2@h/app").unwrap();
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_bundle_is_split_into_its_certificates() {
+        let one = "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----";
+        let bundle = format!("# comment\n{one}\n{one}\n");
+        assert_eq!(split_bundle(&bundle).collect::<Vec<_>>(), [one, one]);
+    }
+
+    #[test]
+    fn other_parameters_reach_the_driver() {
+        let settings =
+            Settings::parse("postgresql://u@localhost/app?sslmode=disable&application_name=me").unwrap();
+        assert_eq!(settings.config.get_application_name(), Some("me"));
+    }
+}

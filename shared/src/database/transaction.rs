@@ -1,0 +1,78 @@
+//! Named transactions with retries.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Transaction;
+use tracing::{debug, info};
+
+use super::Connection;
+use super::failure::from_postgres;
+use crate::{Error, Kind, Policy, Result};
+
+/// The first pause before another try; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+impl Connection {
+    /// Runs `work` in one transaction and commits it.
+    ///
+    /// - Deadlocks and serialization failures run again at once.
+    /// - Whatever else may pass (a lost connection, a fail-over, a full disk) runs again on a new connection, with a
+    ///   growing pause.
+    /// - Nothing runs again past `deadline`, and nothing goes on past it: a server that fell silent ends in an error.
+    ///
+    /// A commit whose answer was lost may have happened, so `work` must be a no-op when it finds its own result: claim a
+    /// unique key first. `name` is for logs.
+    pub async fn run_tx<T>(
+        &mut self,
+        name: &'static str,
+        deadline: Instant,
+        mut work: impl AsyncFnMut(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut pause = FIRST_PAUSE;
+        let mut attempt = 1_u32;
+        loop {
+            let started = Instant::now();
+            let outcome = match tokio::time::timeout_at(deadline.into(), self.attempt(&mut work)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Error::new(Kind::Transient, format!("{name}: no answer before the deadline"))
+                    .with_code("database_timeout")),
+            };
+            let error = match outcome {
+                Ok(value) => {
+                    debug!(
+                        transaction = name,
+                        attempt,
+                        duration_ms = started.elapsed().as_millis() as u64,
+                        "committed"
+                    );
+                    return Ok(value);
+                }
+                Err(error) => error,
+            };
+            match error.kind().policy() {
+                Policy::RetryNow => {}
+                // What state the old connection is in is anybody's guess.
+                Policy::RetryLater => self.discard(),
+                Policy::DeadLetter | Policy::Stop => return Err(error),
+            }
+            if Instant::now() + pause >= deadline {
+                return Err(error);
+            }
+            info!(transaction = name, attempt, error = error.chain(), "trying again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            attempt += 1;
+        }
+    }
+
+    async fn attempt<T>(&mut self, work: &mut impl AsyncFnMut(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let client = self.client().await?;
+        let transaction =
+            client.transaction().await.map_err(|error| from_postgres("begin a transaction", error))?;
+        // Dropped on an error, the transaction sends its rollback before anything else on this connection.
+        let value = work(&transaction).await?;
+        transaction.commit().await.map_err(|error| from_postgres("commit", error))?;
+        Ok(value)
+    }
+}
