@@ -2,15 +2,23 @@
 //!
 //! # Layout, in the order of the data
 //!
-//! - [`telemetry`]: JSON logs.
+//! - [`batch`]: rows gathered into batches, the unit of everything; no I/O.
+//! - [`copy`]: a batch's rows into `staging.events`, and finding the rows PostgreSQL refuses.
+//! - [`ledger`]: one transaction a batch, claimed by its origin: exactly-once.
+//! - [`dead_letter`]: whatever could not become an event, with its reason.
 //! - [`database`]: connecting to PostgreSQL, TLS, named transactions with retries.
-//! - [`error`]: one error type, flat kinds, one policy.
 //! - [`aws`]: AWS clients, linked only by the functions that need them (features `s3`, `sqs`).
+//! - [`clock`], [`telemetry`], [`error`]: time in PostgreSQL's microseconds, JSON logs, one error type.
 
 #[cfg(feature = "aws")]
 pub mod aws;
+pub mod batch;
+pub mod clock;
+pub mod copy;
 pub mod database;
+pub mod dead_letter;
 pub mod error;
+pub mod ledger;
 pub mod telemetry;
 
 pub use error::{Error, Kind, Policy, Result};

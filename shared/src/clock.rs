@@ -1,0 +1,59 @@
+//! Time as PostgreSQL keeps it: whole microseconds, UTC.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL's own count starts.
+const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+/// The moment a batch was received: microseconds since 1970-01-01 UTC, on or after that day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReceivedAt(i64);
+
+impl ReceivedAt {
+    /// Now, and never twice the same in one process: a batch's rows are found by their `received_at`, so two batches
+    /// should not share one.
+    pub fn now() -> Self {
+        static LAST: AtomicI64 = AtomicI64::new(0);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
+        let mut last = LAST.load(Ordering::Relaxed);
+        loop {
+            let next = now.max(last + 1);
+            match LAST.compare_exchange_weak(last, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return ReceivedAt(next),
+                Err(seen) => last = seen,
+            }
+        }
+    }
+
+    /// A given moment, for a clock that is not the machine's.
+    pub fn from_unix_micros(micros: u64) -> Self {
+        ReceivedAt(i64::try_from(micros).unwrap_or(i64::MAX))
+    }
+
+    pub fn to_system_time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_micros(self.0.unsigned_abs())
+    }
+
+    /// What binary COPY carries: microseconds since 2000-01-01 UTC.
+    pub fn to_postgres_micros(self) -> i64 {
+        self.0 - POSTGRES_EPOCH_MICROS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_moments_of_one_process_are_equal() {
+        let moments: Vec<_> = (0..10_000).map(|_| ReceivedAt::now()).collect();
+        assert!(moments.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn the_epochs_are_thirty_years_apart() {
+        assert_eq!(ReceivedAt::from_unix_micros(946_684_800_000_001).to_postgres_micros(), 1);
+        assert_eq!(ReceivedAt::from_unix_micros(5).to_system_time(), UNIX_EPOCH + Duration::from_micros(5));
+    }
+}

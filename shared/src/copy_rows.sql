@@ -1,0 +1,1 @@
+copy staging.events (received_at, batch_id, source, event_type, payload) from stdin with (format binary)

@@ -1,0 +1,200 @@
+//! The envelope: what a dead letter says.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+/// Names of letters are UUIDv5 within this namespace, so the same failure always has the same id.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_93c4_2a57_4e0b_9c1e_5b7a_0d43_18e2);
+
+/// What a letter holds, and so which door it goes back through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LetterKind {
+    /// A whole file, or a message that names none.
+    Upload,
+    /// A record of a file.
+    Rows,
+    /// A webhook delivery.
+    Delivery,
+    /// An event that a model could not take.
+    Event,
+}
+
+impl LetterKind {
+    fn name(self) -> &'static str {
+        match self {
+            LetterKind::Upload => "upload",
+            LetterKind::Rows => "rows",
+            LetterKind::Delivery => "delivery",
+            LetterKind::Event => "event",
+        }
+    }
+}
+
+/// Why: a stable code for machines, a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    pub code: String,
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqlstate: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
+impl Reason {
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Reason { code: code.into(), message: message.into(), column: None, sqlstate: None, model: None }
+    }
+}
+
+/// Where it came from; the fields that apply.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Origin {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// 0-based number of the record in its file, blank lines and header not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<u64>,
+    /// 1-based physical line on which the record starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// Bytes before the record in the decompressed UTF-8 text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+}
+
+/// What could not be taken, as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Payload {
+    /// In an S3 object, since it is over the queue's limit: the object holds the whole letter.
+    Pointer {
+        pointer: Pointer,
+    },
+    Base64 {
+        base64: String,
+    },
+    Json(serde_json::Value),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pointer {
+    pub bucket: String,
+    pub key: String,
+    pub bytes: u64,
+}
+
+impl Payload {
+    /// Text stays readable; anything else is base64.
+    pub fn raw(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Payload::Json(serde_json::Value::String(text.to_owned())),
+            Err(_) => Payload::Base64 { base64: STANDARD.encode(bytes) },
+        }
+    }
+}
+
+/// One dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    pub id: Uuid,
+    pub kind: LetterKind,
+    pub source: Option<String>,
+    pub event_type: Option<String>,
+    pub reason: Reason,
+    pub origin: Origin,
+    pub payload: Payload,
+    pub attempts: u32,
+    /// RFC 3339, UTC.
+    pub first_failed_at: String,
+}
+
+impl Letter {
+    /// `origin_name` identifies what failed, for the deterministic id: `s3://bucket/key?version=…@offset`.
+    pub fn new(
+        kind: LetterKind,
+        origin_name: &str,
+        source: Option<&str>,
+        event_type: Option<&str>,
+        reason: Reason,
+        origin: Origin,
+        payload: Payload,
+    ) -> Self {
+        Letter {
+            id: Uuid::new_v5(&NAMESPACE, format!("{}|{origin_name}", kind.name()).as_bytes()),
+            kind,
+            source: source.map(str::to_owned),
+            event_type: event_type.map(str::to_owned),
+            reason,
+            origin,
+            payload,
+            attempts: 1,
+            first_failed_at: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
+        }
+    }
+
+    /// The message body. SQS takes no U+FFFE and U+FFFF, so those two are escaped; control characters JSON escapes anyway.
+    pub fn to_body(&self) -> String {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        if text.contains(['\u{fffe}', '\u{ffff}']) {
+            text.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
+        } else {
+            text
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(payload: Payload) -> Letter {
+        Letter::new(
+            LetterKind::Rows,
+            "s3://b/k?version=1@412",
+            Some("shop"),
+            Some("orders"),
+            Reason::new("wrong_column_count", "3 columns where 4 are expected"),
+            Origin { line: Some(7), offset: Some(412), ..Origin::default() },
+            payload,
+        )
+    }
+
+    #[test]
+    fn the_same_failure_has_the_same_id() {
+        assert_eq!(letter(Payload::raw(b"a,b")).id, letter(Payload::raw(b"x")).id);
+    }
+
+    #[test]
+    fn a_body_reads_back_as_the_letter() {
+        for raw in [&b"a,b\n"[..], b"\xff\x00", "\u{ffff}\u{fffe}".as_bytes()] {
+            let letter = letter(Payload::raw(raw));
+            let body = letter.to_body();
+            assert!(!body.contains(['\u{fffe}', '\u{ffff}', '\0']));
+            assert_eq!(serde_json::from_str::<Letter>(&body).unwrap(), letter);
+        }
+    }
+
+    #[test]
+    fn a_pointer_reads_back_as_a_pointer() {
+        let pointer = Pointer { bucket: "b".into(), key: "dead-letters/1.json".into(), bytes: 9 };
+        let letter = letter(Payload::Pointer { pointer });
+        assert_eq!(serde_json::from_str::<Letter>(&letter.to_body()).unwrap().payload, letter.payload);
+    }
+}

@@ -1,0 +1,148 @@
+//! Sending letters to SQS: ten at a time, every entry checked, what is too large through S3.
+
+use std::time::Duration;
+
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use tracing::warn;
+
+use super::envelope::{Letter, Payload, Pointer};
+use crate::{Error, Kind, Result};
+
+/// SQS takes ten messages a request.
+const ENTRIES: usize = 10;
+/// Requests under way at once.
+const CONCURRENCY: usize = 8;
+const TRIES: u32 = 4;
+
+/// Where dead letters go.
+#[derive(Debug, Clone)]
+pub struct DeadLetterQueue {
+    sqs: aws_sdk_sqs::Client,
+    s3: aws_sdk_s3::Client,
+    queue_url: String,
+    /// Holds the letters that are over `message_bytes`, under `dead-letters/`.
+    bucket: String,
+    /// What one message, and one request of ten, may weigh: SQS allows 1 MiB.
+    message_bytes: usize,
+}
+
+struct Message {
+    id: String,
+    body: String,
+}
+
+impl DeadLetterQueue {
+    pub fn new(
+        sqs: aws_sdk_sqs::Client,
+        s3: aws_sdk_s3::Client,
+        queue_url: String,
+        bucket: String,
+        message_bytes: usize,
+    ) -> Self {
+        DeadLetterQueue { sqs, s3, queue_url, bucket, message_bytes }
+    }
+
+    /// Sends every letter, or fails: on `Ok` all of them are in the queue. On an error some may be there; sending them
+    /// again is harmless.
+    pub async fn send(&self, letters: &[Letter]) -> Result<()> {
+        let mut groups: Vec<Vec<Message>> = Vec::new();
+        let mut weight = 0;
+        for letter in letters {
+            let message = self.message(letter).await?;
+            let fits = groups.last().is_some_and(|group| {
+                group.len() < ENTRIES && weight + message.body.len() <= self.message_bytes
+            });
+            if !fits {
+                groups.push(Vec::with_capacity(ENTRIES));
+                weight = 0;
+            }
+            weight += message.body.len();
+            if let Some(group) = groups.last_mut() {
+                group.push(message);
+            }
+        }
+        stream::iter(groups)
+            .map(|group| self.send_group(group))
+            .buffer_unordered(CONCURRENCY)
+            .try_collect::<Vec<()>>()
+            .await?;
+        Ok(())
+    }
+
+    async fn message(&self, letter: &Letter) -> Result<Message> {
+        let id = letter.id.simple().to_string();
+        let body = letter.to_body();
+        if body.len() <= self.message_bytes {
+            return Ok(Message { id, body });
+        }
+        let key = format!("dead-letters/{}.json", letter.id);
+        let bytes = body.len() as u64;
+        self.s3
+            .put_object()
+            .bucket(&self.bucket)
+            .key(&key)
+            .content_type("application/json")
+            .body(ByteStream::from(body.into_bytes()))
+            .send()
+            .await
+            .map_err(|error| {
+                Error::new(Kind::Transient, "put a dead letter over the queue's limit in the bucket")
+                    .with_code("dead_letter_not_sent")
+                    .with_source(error)
+            })?;
+        let pointer = Payload::Pointer { pointer: Pointer { bucket: self.bucket.clone(), key, bytes } };
+        Ok(Message { id, body: Letter { payload: pointer, ..letter.clone() }.to_body() })
+    }
+
+    async fn send_group(&self, mut group: Vec<Message>) -> Result<()> {
+        let mut pause = Duration::from_millis(50);
+        let mut last_failure = String::new();
+        for _ in 0..TRIES {
+            let mut request = self.sqs.send_message_batch().queue_url(&self.queue_url);
+            for (index, message) in group.iter().enumerate() {
+                let entry = SendMessageBatchRequestEntry::builder()
+                    // Two letters of one request may be the same; ids of a request may not.
+                    .id(format!("{}-{index}", message.id))
+                    .message_body(&message.body)
+                    .build()
+                    .map_err(|error| {
+                        Error::new(Kind::Bug, "build a dead letter's entry").with_source(error)
+                    })?;
+                request = request.entries(entry);
+            }
+            let answer = request.send().await.map_err(|error| {
+                Error::new(Kind::Transient, "send dead letters")
+                    .with_code("dead_letter_not_sent")
+                    .with_source(error)
+            })?;
+            // Each entry can fail alone.
+            let failed: Vec<&str> = answer.failed().iter().map(|entry| entry.id()).collect();
+            if failed.is_empty() {
+                return Ok(());
+            }
+            last_failure =
+                answer.failed().iter().map(|entry| entry.code()).next().unwrap_or("unknown").to_owned();
+            warn!(
+                failed = failed.len(),
+                of = group.len(),
+                code = last_failure,
+                "dead letters refused; trying again"
+            );
+            let mut index = 0;
+            group.retain(|message| {
+                let id = format!("{}-{index}", message.id);
+                index += 1;
+                failed.contains(&id.as_str())
+            });
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        Err(Error::new(
+            Kind::Transient,
+            format!("send dead letters: {} refused ({last_failure})", group.len()),
+        )
+        .with_code("dead_letter_not_sent"))
+    }
+}

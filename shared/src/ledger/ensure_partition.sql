@@ -1,0 +1,1 @@
+select staging.ensure_partition(($1 at time zone 'UTC')::date)

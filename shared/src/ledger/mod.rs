@@ -1,0 +1,217 @@
+//! The ledger: `staging.batches`, one row a batch, and the transaction that makes ingestion exactly-once.
+//!
+//! A batch is claimed by its origin before its rows are copied. Two workers with the same chunk meet at the unique
+//! origin: the second waits for the first to commit, and then skips.
+
+use std::time::{Instant, SystemTime};
+
+use tokio_postgres::Transaction;
+use tokio_postgres::types::Type;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::batch::Batch;
+use crate::copy::{RefusedRow, copy_rows, find_refused_rows};
+use crate::database::Connection;
+use crate::database::failure::{from_postgres, refusal};
+use crate::{Error, Kind, Result};
+
+const CLAIM_BATCH: &str = include_str!("claim_batch.sql");
+const ADD_REPAIR: &str = include_str!("add_repair.sql");
+const ENSURE_PARTITION: &str = include_str!("ensure_partition.sql");
+
+/// What is written about a batch beside its rows.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What the batch was made of; unique, and the same on every try: `s3://bucket/key?version=…#chunk`.
+    pub origin: String,
+    /// Records refused before PostgreSQL saw them; their letters are on `before_commit`.
+    pub rejected_count: u64,
+    /// Records read after a repair, each with its raw text.
+    pub repairs: Vec<Repair>,
+    /// Where the batch lies in its file; `None` for a batch that is not of a file.
+    pub span: Option<Span>,
+}
+
+/// A record that was read after a repair, as it stood in the file.
+#[derive(Debug, Clone)]
+pub struct Repair {
+    /// 1-based physical line.
+    pub line: u64,
+    pub byte_offset: u64,
+    /// The rule that mended it.
+    pub rule: &'static str,
+    pub raw: Vec<u8>,
+}
+
+/// The part of a file that a batch holds: records `first_record .. next_record`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub load_id: Uuid,
+    pub first_record: u64,
+    pub next_record: u64,
+    pub byte_start: u64,
+    pub byte_end: u64,
+    pub first_line: u64,
+    pub next_line: u64,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Staged {
+    /// Committed now.
+    Committed { staged_count: u64, rejected_count: u64 },
+    /// Its origin is in the ledger already: nothing was written.
+    Duplicate,
+}
+
+/// Stages a batch: claim, rows, repairs, dead letters, one commit.
+///
+/// `before_commit` runs after the rows are copied and before they are committed, with the rows that PostgreSQL refused:
+/// it sends the dead letters, so that a crash can repeat a letter but never lose one. It may run again on a retry.
+/// Nothing is staged when it fails.
+pub async fn stage(
+    connection: &mut Connection,
+    batch: &Batch,
+    entry: &Entry,
+    deadline: Instant,
+    mut before_commit: impl AsyncFnMut(&[RefusedRow]) -> Result<()>,
+) -> Result<Staged> {
+    let attempt = stage_once(connection, batch, entry, &[], deadline, &mut before_commit).await;
+    let Err(error) = attempt else { return attempt };
+    if error.code() == "check_violation" && error.kind() == Kind::Contract {
+        ensure_partition(connection, batch.received_at.to_system_time(), deadline).await?;
+        return stage_once(connection, batch, entry, &[], deadline, &mut before_commit).await;
+    }
+    if error.kind() != Kind::Contract || refusal(&error).is_none() {
+        return Err(error);
+    }
+    // The rows were checked before they came here, so this is rare: find the ones PostgreSQL sees otherwise, and go on
+    // without them.
+    let refused = connection
+        .run_tx("find refused rows", deadline, async |transaction| {
+            find_refused_rows(transaction, batch).await
+        })
+        .await?;
+    warn!(batch_id = %batch.id, refused = refused.len(), error = error.chain(), "rows refused by the database");
+    if refused.is_empty() {
+        return Err(error);
+    }
+    stage_once(connection, batch, entry, &refused, deadline, &mut before_commit).await
+}
+
+async fn stage_once(
+    connection: &mut Connection,
+    batch: &Batch,
+    entry: &Entry,
+    refused: &[RefusedRow],
+    deadline: Instant,
+    before_commit: &mut impl AsyncFnMut(&[RefusedRow]) -> Result<()>,
+) -> Result<Staged> {
+    let rest;
+    let rows = if refused.is_empty() {
+        batch
+    } else {
+        let indexes: Vec<usize> = refused.iter().map(|row| row.row).collect();
+        rest = batch.without(&indexes);
+        &rest
+    };
+    let staged_count = rows.row_count() as u64;
+    let rejected_count = entry.rejected_count + refused.len() as u64;
+    connection
+        .run_tx("stage batch", deadline, async |transaction| {
+            // Claim before COPY: a second worker waits here, then skips.
+            if !claim(transaction, batch, entry, staged_count, rejected_count).await? {
+                return Ok(Staged::Duplicate);
+            }
+            if staged_count > 0 {
+                copy_rows(transaction, rows, 0..rows.row_count()).await?;
+            }
+            for repair in &entry.repairs {
+                add_repair(transaction, batch.id, repair).await?;
+            }
+            before_commit(refused).await?;
+            Ok(Staged::Committed { staged_count, rejected_count })
+        })
+        .await
+}
+
+async fn claim(
+    transaction: &Transaction<'_>,
+    batch: &Batch,
+    entry: &Entry,
+    staged_count: u64,
+    rejected_count: u64,
+) -> Result<bool> {
+    let received_at: SystemTime = batch.received_at.to_system_time();
+    let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let place = |pick: fn(&Span) -> u64| entry.span.as_ref().map(|span| count(pick(span)));
+    let inserted = transaction
+        .execute_typed(
+            CLAIM_BATCH,
+            &[
+                (&batch.id, Type::UUID),
+                (&entry.origin, Type::TEXT),
+                (&entry.span.map(|span| span.load_id), Type::UUID),
+                (&batch.source, Type::TEXT),
+                (&batch.event_type, Type::TEXT),
+                (&received_at, Type::TIMESTAMPTZ),
+                (&count(staged_count + rejected_count), Type::INT8),
+                (&count(staged_count), Type::INT8),
+                (&count(rejected_count), Type::INT8),
+                (&count(entry.repairs.len() as u64), Type::INT8),
+                (&place(|span| span.first_record), Type::INT8),
+                (&place(|span| span.next_record), Type::INT8),
+                (&place(|span| span.byte_start), Type::INT8),
+                (&place(|span| span.byte_end), Type::INT8),
+                (&place(|span| span.first_line), Type::INT8),
+                (&place(|span| span.next_line), Type::INT8),
+            ],
+        )
+        .await
+        .map_err(|error| from_postgres("claim a batch in staging.batches", error))?;
+    Ok(inserted == 1)
+}
+
+async fn add_repair(transaction: &Transaction<'_>, batch_id: Uuid, repair: &Repair) -> Result<()> {
+    transaction
+        .execute_typed(
+            ADD_REPAIR,
+            &[
+                (&batch_id, Type::UUID),
+                (&(repair.line as i64), Type::INT8),
+                (&(repair.byte_offset as i64), Type::INT8),
+                (&repair.rule, Type::TEXT),
+                (&repair.raw, Type::BYTEA),
+            ],
+        )
+        .await
+        .map_err(|error| from_postgres("keep the raw text of a repaired record", error))?;
+    Ok(())
+}
+
+/// Creates the partition that holds `received_at`, in a transaction of its own. Safe to call from many workers at once.
+pub async fn ensure_partition(
+    connection: &mut Connection,
+    received_at: SystemTime,
+    deadline: Instant,
+) -> Result<()> {
+    connection
+        .run_tx("ensure partition", deadline, async |transaction| {
+            transaction
+                .execute_typed(ENSURE_PARTITION, &[(&received_at, Type::TIMESTAMPTZ)])
+                .await
+                .map_err(|error| from_postgres("create a missing partition of staging.events", error))?;
+            Ok(())
+        })
+        .await
+        .map_err(|error| {
+            Error::new(
+                if error.kind() == Kind::Contract { Kind::Config } else { error.kind() },
+                "create the partition of the day",
+            )
+            .with_source(error)
+        })?;
+    info!("a missing partition of staging.events was created");
+    Ok(())
+}
