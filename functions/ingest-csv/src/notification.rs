@@ -1,0 +1,242 @@
+//! What S3 says: notifications bare, inside SQS messages, or from EventBridge.
+//!
+//! Only what is needed is read, so that a field AWS adds or leaves out breaks nothing. In S3 notifications a key is
+//! form-urlencoded (`+` is a space); in EventBridge events it is plain.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// One object that was created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    pub bucket: String,
+    /// Decoded.
+    pub key: String,
+    /// `None` for a bucket without versions.
+    pub version_id: Option<String>,
+    /// Orders the events of one key: hexadecimal, compared after padding the shorter with zeros on the left.
+    pub sequencer: Option<String>,
+    /// The notification it came in, for a continuation or a dead letter.
+    pub body: Value,
+}
+
+/// What one message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    Created(Vec<Created>),
+    /// A test event, a deletion, a folder placeholder: nothing to load.
+    Nothing,
+    /// Not a notification at all; the reason.
+    Unreadable(String),
+}
+
+/// How the function was called.
+#[derive(Debug)]
+pub enum Invocation {
+    /// From a queue: each message succeeds or fails alone.
+    Queue(Vec<Message>),
+    /// S3 itself, EventBridge or a person: it succeeds or fails as a whole.
+    Direct(Notice),
+}
+
+#[derive(Debug)]
+pub struct Message {
+    pub id: String,
+    pub body: String,
+}
+
+impl Message {
+    pub fn notice(&self) -> Notice {
+        match serde_json::from_str(&self.body) {
+            Ok(body) => read_notice(&body),
+            Err(error) => Notice::Unreadable(format!("not JSON: line {} column {}", error.line(), error.column())),
+        }
+    }
+}
+
+/// Tells how the function was called and takes the messages apart; never fails, since an unreadable message is data.
+pub fn read_invocation(event: &Value) -> Invocation {
+    let records = event.get("Records").and_then(Value::as_array);
+    let from_queue = records.is_some_and(|records| {
+        records.iter().any(|record| record.get("eventSource").and_then(Value::as_str) == Some("aws:sqs"))
+    });
+    match records {
+        Some(records) if from_queue => Invocation::Queue(
+            records
+                .iter()
+                .map(|record| Message {
+                    id: record.get("messageId").and_then(Value::as_str).unwrap_or_default().to_owned(),
+                    body: record.get("body").and_then(Value::as_str).unwrap_or_default().to_owned(),
+                })
+                .collect(),
+        ),
+        _ => Invocation::Direct(read_notice(event)),
+    }
+}
+
+#[derive(Deserialize)]
+struct S3Record {
+    #[serde(rename = "eventName", default)]
+    event_name: String,
+    s3: S3Entity,
+}
+
+#[derive(Deserialize)]
+struct S3Entity {
+    bucket: S3Bucket,
+    object: S3Object,
+}
+
+#[derive(Deserialize)]
+struct S3Bucket {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct S3Object {
+    key: String,
+    #[serde(rename = "versionId", alias = "version-id", default)]
+    version_id: Option<String>,
+    #[serde(default)]
+    sequencer: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct BridgeDetail {
+    bucket: S3Bucket,
+    object: S3Object,
+}
+
+fn read_notice(body: &Value) -> Notice {
+    if body.get("Event").and_then(Value::as_str) == Some("s3:TestEvent") {
+        return Notice::Nothing;
+    }
+    if body.get("source").and_then(Value::as_str) == Some("aws.s3") {
+        return read_bridge_event(body);
+    }
+    let Some(records) = body.get("Records").and_then(Value::as_array) else {
+        return Notice::Unreadable("neither an S3 notification nor an EventBridge event of S3".to_owned());
+    };
+    let mut created = Vec::new();
+    for record in records {
+        let parsed = match S3Record::deserialize(record) {
+            Ok(parsed) => parsed,
+            Err(error) => return Notice::Unreadable(format!("a record of the notification: {error}")),
+        };
+        // `s3:ObjectCreated:*` in a configuration, `ObjectCreated:Put` in a notification.
+        if !parsed.event_name.trim_start_matches("s3:").starts_with("ObjectCreated:") {
+            continue;
+        }
+        let Some(key) = decode_form(&parsed.s3.object.key) else {
+            return Notice::Unreadable("the key is not UTF-8 once decoded".to_owned());
+        };
+        let body = serde_json::json!({ "Records": [record] });
+        created.extend(to_created(parsed.s3.bucket, parsed.s3.object, key, body));
+    }
+    if created.is_empty() { Notice::Nothing } else { Notice::Created(created) }
+}
+
+fn read_bridge_event(body: &Value) -> Notice {
+    if body.get("detail-type").and_then(Value::as_str) != Some("Object Created") {
+        return Notice::Nothing;
+    }
+    match BridgeDetail::deserialize(body.get("detail").unwrap_or(&Value::Null)) {
+        Ok(detail) => {
+            let key = detail.object.key.clone();
+            match to_created(detail.bucket, detail.object, key, body.clone()) {
+                Some(created) => Notice::Created(vec![created]),
+                None => Notice::Nothing,
+            }
+        }
+        Err(error) => Notice::Unreadable(format!("the event's detail: {error}")),
+    }
+}
+
+fn to_created(bucket: S3Bucket, object: S3Object, key: String, body: Value) -> Option<Created> {
+    // Consoles make an empty object for a "folder".
+    if key.ends_with('/') {
+        return None;
+    }
+    Some(Created {
+        bucket: bucket.name,
+        key,
+        // "null" is the version of an object put while versions were off.
+        version_id: object.version_id.filter(|version| !version.is_empty() && version != "null"),
+        sequencer: object.sequencer.filter(|sequencer| !sequencer.is_empty()),
+        body,
+    })
+}
+
+fn decode_form(key: &str) -> Option<String> {
+    let spaced = key.replace('+', " ");
+    Some(percent_encoding::percent_decode_str(&spaced).decode_utf8().ok()?.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn s3_record(key: &str) -> Value {
+        json!({
+            "eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
+            "s3": { "bucket": { "name": "b" },
+                    "object": { "key": key, "size": 3, "eTag": "e", "versionId": "v1", "sequencer": "0055" } }
+        })
+    }
+
+    fn created(notice: Notice) -> Vec<Created> {
+        match notice {
+            Notice::Created(created) => created,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn keys_of_s3_are_form_decoded_and_keys_of_eventbridge_are_not() {
+        let from_s3 = created(read_notice(&json!({ "Records": [s3_record("incoming/a+b%2Bc/%C3%BC.csv")] })));
+        assert_eq!(from_s3[0].key, "incoming/a b+c/ü.csv");
+        assert_eq!(from_s3[0].version_id.as_deref(), Some("v1"));
+        let bridge = json!({
+            "source": "aws.s3", "detail-type": "Object Created",
+            "detail": { "bucket": { "name": "b" },
+                        "object": { "key": "incoming/a+b/%41.csv", "version-id": "v2", "sequencer": "01" } }
+        });
+        let from_bridge = created(read_notice(&bridge));
+        assert_eq!(from_bridge[0].key, "incoming/a+b/%41.csv");
+        assert_eq!(from_bridge[0].version_id.as_deref(), Some("v2"));
+    }
+
+    #[test]
+    fn a_queue_is_told_from_a_bare_notification() {
+        let body = json!({ "Records": [s3_record("k.csv")] }).to_string();
+        let event = json!({ "Records": [{ "eventSource": "aws:sqs", "messageId": "m1", "body": body },
+                                        { "eventSource": "aws:sqs", "messageId": "m2", "body": "rubbish" }] });
+        let Invocation::Queue(messages) = read_invocation(&event) else { panic!("not a queue") };
+        assert_eq!(created(messages[0].notice())[0].key, "k.csv");
+        assert!(matches!(messages[1].notice(), Notice::Unreadable(_)));
+        let bare = json!({ "Records": [s3_record("k.csv"), s3_record("l.csv")] });
+        let Invocation::Direct(notice) = read_invocation(&bare) else { panic!("not direct") };
+        assert_eq!(created(notice).len(), 2);
+    }
+
+    #[test]
+    fn what_holds_nothing_to_load_is_no_error() {
+        for body in [
+            json!({ "Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b" }),
+            json!({ "Records": [] }),
+            json!({ "Records": [s3_record("incoming/folder/")] }),
+            json!({ "Records": [{ "eventName": "ObjectRemoved:Delete",
+                                  "s3": { "bucket": { "name": "b" }, "object": { "key": "k" } } }] }),
+        ] {
+            assert_eq!(read_notice(&body), Notice::Nothing, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_notification_says_so() {
+        for body in [json!(null), json!([]), json!({ "hello": 1 }), json!({ "Records": [{ "s3": 1 }] })] {
+            assert!(matches!(read_notice(&body), Notice::Unreadable(_)), "{body}");
+        }
+    }
+}

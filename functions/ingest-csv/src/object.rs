@@ -1,0 +1,210 @@
+//! One version of one S3 object, streamed: never a mix of two versions, never more than a few pieces in memory.
+//!
+//! A versioned object is read by its version id; any other by `If-Match` on the ETag it had when the load began. A body
+//! that breaks off is continued with a ranged read from where it stopped.
+
+use std::io::{self, Read};
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use bytes::{Buf, Bytes};
+use millrace::{Error, Kind, Result};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use crate::notification::Created;
+
+/// Pieces between the network and the parser.
+const PIECES: usize = 8;
+/// The parser sees pieces of at most this size, so that memory does not depend on how the network cuts.
+const PIECE_BYTES: usize = 256 << 10;
+const TRIES: u32 = 5;
+
+/// A pinned object.
+#[derive(Debug, Clone)]
+pub struct Object {
+    pub bucket: String,
+    pub key: String,
+    pub version: Version,
+    pub etag: String,
+    pub size: u64,
+    pub modified_at: Option<SystemTime>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Version {
+    Id(String),
+    /// The bucket keeps no versions: the content's tag and the second it was put stand in.
+    Unversioned { etag: String, modified_secs: i64 },
+}
+
+impl Object {
+    /// Looks the object up and pins its version.
+    pub async fn pin(client: &Client, created: &Created) -> Result<Object> {
+        let head = client
+            .head_object()
+            .bucket(&created.bucket)
+            .key(&created.key)
+            .set_version_id(created.version_id.clone())
+            .send()
+            .await
+            .map_err(|error| s3_failure("look the object up", &error))?;
+        let etag = head.e_tag().unwrap_or_default().to_owned();
+        let modified = head.last_modified();
+        let version_id = created
+            .version_id
+            .clone()
+            .or_else(|| head.version_id().map(str::to_owned).filter(|version| version != "null"));
+        Ok(Object {
+            bucket: created.bucket.clone(),
+            key: created.key.clone(),
+            version: match version_id {
+                Some(id) => Version::Id(id),
+                None => Version::Unversioned {
+                    etag: etag.trim_matches('"').to_owned(),
+                    modified_secs: modified.map_or(0, |at| at.secs()),
+                },
+            },
+            etag,
+            size: head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+            modified_at: modified.and_then(|at| SystemTime::try_from(*at).ok()),
+        })
+    }
+
+    /// `s3://bucket/key?version=…`: the same for every notification of this version of the object.
+    pub fn origin(&self) -> String {
+        match &self.version {
+            Version::Id(id) => format!("{}?version={id}", self.name()),
+            Version::Unversioned { etag, modified_secs } => {
+                format!("{}?version=etag-{etag}-{modified_secs}", self.name())
+            }
+        }
+    }
+
+    /// `s3://bucket/key`: the same for every version.
+    pub fn name(&self) -> String {
+        format!("s3://{}/{}", self.bucket, self.key)
+    }
+
+    pub fn version_id(&self) -> Option<&str> {
+        match &self.version {
+            Version::Id(id) => Some(id),
+            Version::Unversioned { .. } => None,
+        }
+    }
+
+    /// Streams the bytes from `start` on. The returned reader blocks: read it on a thread of its own. It ends in an
+    /// error when the object cannot be read to its end. The task ends when the reader is dropped.
+    pub fn stream(&self, client: &Client, start: u64) -> (ObjectReader, impl Future<Output = ()> + use<>) {
+        let (sender, receiver) = mpsc::channel(PIECES);
+        let (client, object) = (client.clone(), self.clone());
+        let feed = async move {
+            if let Err(error) = object.feed(&client, start, &sender).await {
+                // The receiver is gone only when nobody wants the rest.
+                let _gone = sender.send(Err(error)).await;
+            }
+        };
+        (ObjectReader { receiver, piece: Bytes::new() }, feed)
+    }
+
+    async fn feed(&self, client: &Client, start: u64, sender: &mpsc::Sender<Result<Bytes>>) -> Result<()> {
+        let mut position = start;
+        let mut tries = 0;
+        while position < self.size {
+            let outcome = self.feed_range(client, &mut position, sender).await;
+            let error = match outcome {
+                Ok(Fed::All) => return Ok(()),
+                Ok(Fed::NobodyReads) => return Ok(()),
+                Err(error) => error,
+            };
+            tries += 1;
+            if error.kind() != Kind::Transient || tries >= TRIES {
+                return Err(error);
+            }
+            warn!(position, error = error.chain(), "the object's body broke off; reading on from there");
+            tokio::time::sleep(Duration::from_millis(100) * 2_u32.pow(tries)).await;
+        }
+        Ok(())
+    }
+
+    async fn feed_range(
+        &self,
+        client: &Client,
+        position: &mut u64,
+        sender: &mpsc::Sender<Result<Bytes>>,
+    ) -> Result<Fed> {
+        let mut request = client.get_object().bucket(&self.bucket).key(&self.key);
+        match &self.version {
+            Version::Id(id) => request = request.version_id(id),
+            Version::Unversioned { .. } => request = request.if_match(&self.etag),
+        }
+        if *position > 0 {
+            request = request.range(format!("bytes={position}-"));
+        }
+        let mut body = request.send().await.map_err(|error| s3_failure("read the object", &error))?.body;
+        while let Some(piece) = body.next().await {
+            let mut piece = piece.map_err(|error| {
+                Error::new(Kind::Transient, "read the object's body").with_code("s3_unavailable").with_source(error)
+            })?;
+            while !piece.is_empty() {
+                let part = piece.split_to(piece.len().min(PIECE_BYTES));
+                *position += part.len() as u64;
+                if sender.send(Ok(part)).await.is_err() {
+                    return Ok(Fed::NobodyReads);
+                }
+            }
+        }
+        if *position < self.size {
+            return Err(Error::new(Kind::Transient, "read the object's body: it ended early").with_code("s3_unavailable"));
+        }
+        Ok(Fed::All)
+    }
+}
+
+enum Fed {
+    All,
+    NobodyReads,
+}
+
+/// The blocking end of an object's stream.
+pub struct ObjectReader {
+    receiver: mpsc::Receiver<Result<Bytes>>,
+    piece: Bytes,
+}
+
+impl Read for ObjectReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.receiver.blocking_recv() {
+                None => return Ok(0),
+                Some(Ok(piece)) => self.piece = piece,
+                // `Error` travels inside, so that its kind survives the way through the decoders.
+                Some(Err(error)) => return Err(io::Error::other(error)),
+            }
+        }
+        let count = buffer.len().min(self.piece.len());
+        self.piece.copy_to_slice(&mut buffer[..count]);
+        Ok(count)
+    }
+}
+
+fn s3_failure<E>(doing: &str, error: &SdkError<E>) -> Error
+where
+    E: ProvideErrorMetadata + std::fmt::Debug,
+{
+    let status = error.raw_response().map_or(0, |response| response.status().as_u16());
+    let code = error.code().unwrap_or_default();
+    let (kind, name) = match (status, code) {
+        // The object this notification speaks of is no more: deleted, expired, or replaced where no versions are kept.
+        (404, _) | (405, _) => (Kind::Contract, "object_gone"),
+        (412, _) => (Kind::Contract, "object_replaced"),
+        // Without s3:ListBucket a missing key is a 403 as well; a person must look.
+        (403, _) => (Kind::Config, "s3_access_denied"),
+        (400, _) => (Kind::Contract, "s3_refused"),
+        _ => (Kind::Transient, "s3_unavailable"),
+    };
+    let detail = if code.is_empty() { format!("HTTP status {status}") } else { format!("{code} (HTTP status {status})") };
+    let detail = if status == 0 { "no answer from S3".to_owned() } else { detail };
+    Error::new(kind, format!("{doing}: {detail}")).with_code(name)
+}
