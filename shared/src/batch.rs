@@ -120,6 +120,7 @@ impl BatchBuilder {
             received_at: self.received_at,
             source: self.source,
             event_type: self.event_type,
+            prefix_len: self.prefix.len(),
             body: Bytes::from(self.body),
             ends: self.ends,
         }
@@ -139,6 +140,7 @@ pub struct Batch {
     pub received_at: ReceivedAt,
     pub source: String,
     pub event_type: String,
+    prefix_len: usize,
     body: Bytes,
     ends: Vec<usize>,
 }
@@ -153,6 +155,12 @@ impl Batch {
         let start = if rows.start == 0 { 0 } else { self.ends[rows.start - 1] };
         let end = if rows.end == 0 { 0 } else { self.ends[rows.end - 1] };
         self.body.slice(start..end.max(start))
+    }
+
+    /// The JSON text of one row.
+    pub fn payload(&self, row: usize) -> Bytes {
+        // The payload's length and jsonb's version byte stand between.
+        self.rows(row..row + 1).slice(self.prefix_len + 5..)
     }
 
     /// The same batch without some rows, given by ascending index.
@@ -198,6 +206,7 @@ mod tests {
         assert_eq!(rest.row_count(), 2);
         assert_eq!(rest.rows(0..1), batch.rows(1..2));
         assert_eq!(rest.rows(1..2), batch.rows(3..4));
+        assert_eq!(rest.payload(1), &b"[3]"[..]);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! - [`dead_letter`]: whatever could not become an event, with its reason.
 //! - [`database`]: connecting to PostgreSQL, TLS, named transactions with retries.
 //! - [`aws`]: AWS clients, linked only by the functions that need them (features `s3`, `sqs`).
+//! - [`migrate`]: the files of `migrations/`, applied once and in order.
 //! - [`clock`], [`telemetry`], [`error`]: time in PostgreSQL's microseconds, JSON logs, one error type.
 
 #[cfg(feature = "aws")]
@@ -19,6 +20,7 @@ pub mod database;
 pub mod dead_letter;
 pub mod error;
 pub mod ledger;
+pub mod migrate;
 pub mod telemetry;
 
 pub use error::{Error, Kind, Policy, Result};

@@ -1,0 +1,1 @@
+select version, name, checksum from pipeline.migrations order by version

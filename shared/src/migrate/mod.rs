@@ -1,0 +1,191 @@
+//! Migrations: numbered SQL files, applied once, in order, under a lock; drift is refused.
+//!
+//! The files are compiled in. Each runs in a transaction of its own together with its row in `pipeline.migrations`, so a
+//! crash leaves either both or neither. A transaction-level advisory lock makes two runs at once take turns.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Transaction};
+
+use crate::database::failure::from_postgres;
+use crate::{Error, Kind, Result};
+
+const PREPARE: &str = include_str!("prepare.sql");
+const LOCK: &str = include_str!("lock.sql");
+const APPLIED: &str = include_str!("applied.sql");
+const CHECKSUM: &str = include_str!("checksum.sql");
+const RECORD: &str = include_str!("record.sql");
+const PARTITIONS_AHEAD: &str = include_str!("partitions_ahead.sql");
+
+/// Days of partitions kept ready after today.
+const DAYS_AHEAD: i32 = 7;
+
+/// One file of `migrations/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migration {
+    pub version: i32,
+    pub name: &'static str,
+    pub sql: &'static str,
+}
+
+macro_rules! migrations {
+    ($($version:literal $name:literal),* $(,)?) => {
+        &[$(Migration {
+            version: $version,
+            name: $name,
+            sql: include_str!(concat!("../../../migrations/", $name, ".sql")),
+        }),*]
+    };
+}
+
+/// Every migration, in order.
+pub const MIGRATIONS: &[Migration] = migrations![
+    1 "0001_schemas_and_roles",
+    2 "0002_events",
+    3 "0003_ledger",
+    4 "0004_raw_events",
+];
+
+/// What a run did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// The names of the migrations applied now.
+    pub applied: Vec<&'static str>,
+    /// The version the database is at.
+    pub version: i32,
+    /// Partitions created ahead now.
+    pub partitions_created: i32,
+}
+
+/// Applies what is missing; `progress` hears of each migration and how long it took. Safe to run twice at once.
+///
+/// # Errors
+/// [`Kind::Config`] when the database does not match the files: one was changed after it was applied, one is missing in
+/// between, or the database is ahead of this program.
+pub async fn migrate(client: &mut Client, mut progress: impl FnMut(&Migration, Duration)) -> Result<Summary> {
+    prepare(client).await?;
+    let mut applied = Vec::new();
+    loop {
+        let transaction = begin(client).await?;
+        let next = check(&transaction, MIGRATIONS).await?;
+        let Some(migration) = next else {
+            break;
+        };
+        let started = Instant::now();
+        transaction.batch_execute(migration.sql).await.map_err(|error| {
+            let refused = from_postgres(&format!("apply migration {}", migration.name), error);
+            Error::new(
+                if refused.kind() == Kind::Contract { Kind::Bug } else { refused.kind() },
+                format!("apply migration {}; nothing of it stays", migration.name),
+            )
+            .with_source(refused)
+        })?;
+        transaction
+            .execute_typed(
+                RECORD,
+                &[
+                    (&migration.version, Type::INT4),
+                    (&migration.name, Type::TEXT),
+                    (&migration.sql, Type::TEXT),
+                ],
+            )
+            .await
+            .map_err(|error| from_postgres("record a migration", error))?;
+        transaction.commit().await.map_err(|error| from_postgres("commit a migration", error))?;
+        progress(migration, started.elapsed());
+        applied.push(migration.name);
+    }
+    let row = client
+        .query_typed_one(PARTITIONS_AHEAD, &[(&DAYS_AHEAD, Type::INT4)])
+        .await
+        .map_err(|error| from_postgres("create the partitions of the coming days", error))?;
+    Ok(Summary {
+        applied,
+        version: MIGRATIONS.last().map_or(0, |migration| migration.version),
+        partitions_created: row.get(0),
+    })
+}
+
+/// The migrations that `migrate` would apply; the same checks, nothing written but the table of migrations.
+pub async fn pending(client: &mut Client) -> Result<Vec<&'static str>> {
+    prepare(client).await?;
+    let transaction = begin(client).await?;
+    let next = check(&transaction, MIGRATIONS).await?;
+    Ok(MIGRATIONS
+        .iter()
+        .filter(|migration| next.is_some_and(|next| migration.version >= next.version))
+        .map(|migration| migration.name)
+        .collect())
+}
+
+async fn prepare(client: &mut Client) -> Result<()> {
+    let transaction = begin(client).await?;
+    transaction
+        .batch_execute(PREPARE)
+        .await
+        .map_err(|error| from_postgres("create the table pipeline.migrations", error))?;
+    transaction.commit().await.map_err(|error| from_postgres("create the table pipeline.migrations", error))
+}
+
+/// A transaction in which nobody else migrates.
+async fn begin(client: &mut Client) -> Result<Transaction<'_>> {
+    let transaction =
+        client.transaction().await.map_err(|error| from_postgres("begin a migration", error))?;
+    transaction
+        .batch_execute(LOCK)
+        .await
+        .map_err(|error| from_postgres("wait for another migration to end", error))?;
+    Ok(transaction)
+}
+
+/// Compares what is applied with `files`; the next one to apply.
+async fn check<'m>(transaction: &Transaction<'_>, files: &'m [Migration]) -> Result<Option<&'m Migration>> {
+    let rows = transaction
+        .query_typed(APPLIED, &[])
+        .await
+        .map_err(|error| from_postgres("read pipeline.migrations", error))?;
+    for (index, row) in rows.iter().enumerate() {
+        let (version, name, checksum): (i32, String, String) = (row.get(0), row.get(1), row.get(2));
+        let Some(file) = files.get(index) else {
+            return Err(drift(format!(
+                "the database has migration {name}, which this program does not know; use the program that applied it, or a newer one"
+            )));
+        };
+        if file.version != version {
+            return Err(drift(format!(
+                "migration {} is missing between those that are applied; restore pipeline.migrations from a backup",
+                file.name
+            )));
+        }
+        let known: String = transaction
+            .query_typed_one(CHECKSUM, &[(&file.sql, Type::TEXT)])
+            .await
+            .map_err(|error| from_postgres("compute a checksum", error))?
+            .get(0);
+        if known != checksum {
+            return Err(drift(format!(
+                "migration {name} was changed after it was applied; restore the file, and put the change in a new migration"
+            )));
+        }
+    }
+    Ok(files.get(rows.len()))
+}
+
+fn drift(message: String) -> Error {
+    Error::new(Kind::Config, message).with_code("migration_drift")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_count_from_one_and_names_begin_with_them() {
+        for (index, migration) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(usize::try_from(migration.version).unwrap(), index + 1);
+            assert!(migration.name.starts_with(&format!("{:04}_", migration.version)), "{}", migration.name);
+            assert!(migration.sql.starts_with("-- "), "{} does not say why", migration.name);
+        }
+    }
+}

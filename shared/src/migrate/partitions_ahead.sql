@@ -1,0 +1,1 @@
+select staging.ensure_partitions_ahead($1)
