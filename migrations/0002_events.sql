@@ -36,7 +36,7 @@ as $$
 declare
     partition_name text := 'events_' || to_char(day, 'YYYYMMDD');
 begin
-    if to_regclass(format('staging.%I', partition_name)) is not null then
+    if exists (select from pg_class where relnamespace = 'staging'::regnamespace and relname = partition_name) then
         return false;
     end if;
     -- A clock that is wrong by years must not fill the catalog with partitions.
@@ -46,7 +46,8 @@ begin
     end if;
     -- Many workers may miss the same day at once: one creates it, the others find it.
     perform pg_advisory_xact_lock(hashtextextended('millrace.partition', 0));
-    if to_regclass(format('staging.%I', partition_name)) is not null then
+    -- A query, and not to_regclass: that answers from a cache which an advisory lock does not refresh.
+    if exists (select from pg_class where relnamespace = 'staging'::regnamespace and relname = partition_name) then
         return false;
     end if;
     -- Created apart and then attached, which ingestion into other days does not notice; CREATE … PARTITION OF would

@@ -1,1 +1,4 @@
-mod x {}
+//! Every integration test, in one binary.
+
+mod schema;
+mod staging;

@@ -1,0 +1,4 @@
+//! The local stack: PostgreSQL, a local AWS, the deployed template.
+
+pub mod child;
+pub mod postgres;

@@ -1,0 +1,301 @@
+//! A PostgreSQL server of our own, for `millrace dev`, `millrace demo` and the tests.
+//!
+//! The server never outlives us: it is asked to stop when the [`Server`] is dropped, and the kernel tells it to when
+//! this process dies any other way.
+
+use std::ffi::OsStr;
+use std::io::{Read, Seek, SeekFrom};
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use millrace::{Error, Kind, Result};
+use uuid::Uuid;
+
+use super::child;
+
+/// How to run a server.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where its files live; kept between runs.
+    pub directory: PathBuf,
+    /// The folder of `initdb` and `postgres`; see [`find_binaries`].
+    pub binaries: PathBuf,
+    /// Trades durability for speed: for tests that throw their data away.
+    pub fast: bool,
+    /// A certificate and its key, to serve TLS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Further settings, as `name=value`.
+    pub settings: Vec<String>,
+}
+
+impl Options {
+    pub fn new(directory: impl Into<PathBuf>, binaries: impl Into<PathBuf>) -> Self {
+        Options {
+            directory: directory.into(),
+            binaries: binaries.into(),
+            fast: false,
+            tls: None,
+            settings: Vec::new(),
+        }
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    process: Child,
+    port: u16,
+    password: String,
+}
+
+const OWNER: &str = "postgres";
+const START_PATIENCE: Duration = Duration::from_secs(60);
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
+impl Server {
+    /// Creates the data directory unless it is there, starts the server on a free loopback port and waits until it
+    /// answers. Passwords are checked, also from this machine.
+    pub fn start(options: &Options) -> Result<Server> {
+        let user = unprivileged_user()?;
+        let data = options.directory.join("data");
+        let password = initialise(options, &data, user)?;
+        let port = free_port()?;
+        let log_path = options.directory.join("postgres.log");
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log_path)
+            .map_err(|error| failed("open the server's log", error))?;
+        let log_start = log.metadata().map(|metadata| metadata.len()).unwrap_or(0);
+        let mut command = server_command(options, "postgres", user);
+        command.arg("-D").arg(&data).arg("-p").arg(port.to_string());
+        let mut settings = vec![
+            "listen_addresses=127.0.0.1".to_owned(),
+            "unix_socket_directories=".to_owned(),
+            "max_connections=200".to_owned(),
+            "max_wal_size=4GB".to_owned(),
+            "shared_buffers=256MB".to_owned(),
+            "timezone=UTC".to_owned(),
+            "log_timezone=UTC".to_owned(),
+        ];
+        if options.fast {
+            settings
+                .extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"].map(str::to_owned));
+        }
+        if let Some((certificate, key)) = &options.tls {
+            settings.push("ssl=on".to_owned());
+            settings.push(format!("ssl_cert_file={}", certificate.display()));
+            settings.push(format!("ssl_key_file={}", key.display()));
+        }
+        settings.extend(options.settings.iter().cloned());
+        for setting in settings {
+            command.arg("-c").arg(setting);
+        }
+        command
+            .stdin(Stdio::null())
+            .stderr(log.try_clone().map_err(|error| failed("share the log", error))?)
+            .stdout(log);
+        let process =
+            child::spawn(command, libc::SIGINT).map_err(|error| failed("start PostgreSQL", error))?;
+        let mut server = Server { process, port, password };
+        server.wait_until_ready(&options.binaries, &log_path, log_start)?;
+        Ok(server)
+    }
+
+    fn wait_until_ready(&mut self, binaries: &Path, log: &Path, log_start: u64) -> Result<()> {
+        let deadline = Instant::now() + START_PATIENCE;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.process.try_wait() {
+                return Err(Error::new(
+                    Kind::Config,
+                    format!(
+                        "PostgreSQL ({}) ended at once ({status}); its log {} says:\n{}",
+                        binaries.display(),
+                        log.display(),
+                        tail(log, log_start)
+                    ),
+                ));
+            }
+            // The line is written once recovery is over, however long that takes.
+            if tail(log, log_start).contains("database system is ready to accept connections") {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(25));
+        }
+        Err(Error::new(
+            Kind::Config,
+            format!("PostgreSQL did not come up within {START_PATIENCE:?}; see {}", log.display()),
+        ))
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The server's process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The owner's connection string for `database`.
+    pub fn url(&self, database: &str) -> String {
+        self.url_for(OWNER, &self.password, database)
+    }
+
+    /// Another role's connection string.
+    pub fn url_for(&self, role: &str, password: &str, database: &str) -> String {
+        format!("postgresql://{role}:{password}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Ends every session and stops; what was committed is on disk.
+    pub fn stop(&mut self) {
+        // SIGINT is PostgreSQL's fast shutdown.
+        child::stop(&mut self.process, libc::SIGINT, STOP_PATIENCE);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Finds a server's binaries: `given`, else the newest under `/usr/lib/postgresql` or `/usr/pgsql-*`, else those
+/// beside `pg_config` or `postgres` on the `PATH`.
+pub fn find_binaries(given: Option<&Path>) -> Option<PathBuf> {
+    if let Some(given) = given {
+        return has_server(given).then(|| given.to_owned());
+    }
+    let mut installed: Vec<(u32, PathBuf)> = list("/usr/lib/postgresql")
+        .into_iter()
+        .filter_map(|path| Some((path.file_name()?.to_str()?.parse().ok()?, path.join("bin"))))
+        .filter(|(_, path)| has_server(path))
+        .collect();
+    installed.sort();
+    if let Some((_, newest)) = installed.pop() {
+        return Some(newest);
+    }
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).find(|path| has_server(path))
+}
+
+fn has_server(path: &Path) -> bool {
+    path.join("postgres").is_file() && path.join("initdb").is_file()
+}
+
+fn list(path: &str) -> Vec<PathBuf> {
+    std::fs::read_dir(path)
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_default()
+}
+
+fn initialise(options: &Options, data: &Path, user: Option<User>) -> Result<String> {
+    let password_file = options.directory.join("owner-password");
+    if data.join("PG_VERSION").is_file() {
+        return std::fs::read_to_string(&password_file)
+            .map_err(|error| failed(&format!("read {}", password_file.display()), error));
+    }
+    std::fs::create_dir_all(&options.directory)
+        .map_err(|error| failed(&format!("create {}", options.directory.display()), error))?;
+    let password = Uuid::now_v7().simple().to_string();
+    std::fs::write(&password_file, &password)
+        .and_then(|()| std::fs::set_permissions(&password_file, PermissionsExt::from_mode(0o600)))
+        .map_err(|error| failed("keep the owner's password", error))?;
+    if let Some(user) = user {
+        chown(&options.directory, Some(user.uid), Some(user.gid))
+            .and_then(|()| chown(&password_file, Some(user.uid), Some(user.gid)))
+            .map_err(|error| failed("hand the directory to an unprivileged user", error))?;
+    }
+    let output = server_command(options, "initdb", user)
+        .arg("-D")
+        .arg(data)
+        .args(["--username", OWNER, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"])
+        .args(if options.fast { &["--no-sync"][..] } else { &[] })
+        .arg("--pwfile")
+        .arg(&password_file)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| failed("run initdb", error))?;
+    if !output.status.success() {
+        return Err(Error::new(
+            Kind::Config,
+            format!(
+                "initdb failed in {}: {}",
+                options.directory.display(),
+                String::from_utf8_lossy(&output.stderr).trim()
+            ),
+        ));
+    }
+    Ok(password)
+}
+
+#[derive(Debug, Clone, Copy)]
+struct User {
+    uid: u32,
+    gid: u32,
+}
+
+/// PostgreSQL refuses to run as root: its own user, or else nobody, stands in.
+fn unprivileged_user() -> Result<Option<User>> {
+    if !child::is_root() {
+        return Ok(None);
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").map_err(|error| failed("read /etc/passwd", error))?;
+    let find = |name: &str| {
+        passwd.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            (fields.next()? == name).then_some(())?;
+            let uid = fields.nth(1)?.parse().ok()?;
+            Some(User { uid, gid: fields.next()?.parse().ok()? })
+        })
+    };
+    find("postgres").or_else(|| find("nobody")).map(Some).ok_or_else(|| {
+        Error::new(
+            Kind::Config,
+            "PostgreSQL refuses to run as root, and there is no user `postgres` or `nobody`; run this as another user",
+        )
+    })
+}
+
+fn server_command(options: &Options, program: impl AsRef<OsStr>, user: Option<User>) -> Command {
+    let mut command = Command::new(options.binaries.join(program.as_ref()));
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").env("TZ", "UTC");
+    // Packages that bring their own libraries keep them beside `bin`.
+    if let Some(prefix) =
+        options.binaries.parent().map(|parent| parent.join("lib")).filter(|lib| lib.is_dir())
+    {
+        command.env("LD_LIBRARY_PATH", prefix);
+    }
+    // The current directory may be closed to the unprivileged user.
+    command.current_dir("/");
+    if let Some(user) = user {
+        command.uid(user.uid).gid(user.gid);
+    }
+    command
+}
+
+fn free_port() -> Result<u16> {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(|error| failed("find a free port", error))
+}
+
+fn tail(path: &Path, from: u64) -> String {
+    let mut text = String::new();
+    let read = std::fs::File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::Start(from))?;
+        file.read_to_string(&mut text)
+    });
+    if read.is_err() {
+        return format!("({} cannot be read)", path.display());
+    }
+    text
+}
+
+fn failed(doing: &str, error: std::io::Error) -> Error {
+    Error::new(Kind::Config, doing.to_owned()).with_source(error)
+}

@@ -1,0 +1,222 @@
+//! A file's records, cut into chunks: each becomes one batch. Runs on a blocking thread, a chunk or two ahead of COPY.
+//!
+//! A chunk's bounds depend only on the file and on the load's stored plan, never on who reads or when. So a second
+//! attempt makes the same chunks, and the ledger's unique origins sort out which are there already.
+
+use std::io::Read;
+use std::time::Instant;
+
+use millrace::batch::{Batch, BatchBuilder, Bounds, Push};
+use millrace::clock::ReceivedAt;
+use millrace::ledger::{Repair, Span};
+use millrace::{Error, Kind, Result};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::csv::{Position, Record, Records, Reject, Row};
+use crate::payload::PayloadEncoder;
+
+/// One batch to be, with what is written beside it.
+#[derive(Debug)]
+pub struct Chunk {
+    pub batch: Batch,
+    pub span: Span,
+    pub rejects: Vec<Reject>,
+    pub repairs: Vec<Repair>,
+    /// Where each of the batch's rows stands in the file.
+    pub positions: Vec<Position>,
+}
+
+/// How a load's chunks are cut.
+pub struct Cutting {
+    pub load_id: Uuid,
+    pub source: String,
+    pub event_type: String,
+    pub bounds: Bounds,
+    pub columns: Vec<String>,
+    pub encoder: PayloadEncoder,
+    /// The records that are in the ledger already, ascending and apart.
+    pub committed: Vec<(u64, u64)>,
+    pub rejects: RejectShare,
+    /// No chunk is begun past this moment.
+    pub stop_at: Instant,
+}
+
+/// Watches the share of rejected records; past the declared share the load stops.
+#[derive(Debug, Clone, Copy)]
+pub struct RejectShare {
+    pub read: u64,
+    pub rejected: u64,
+    pub max_share: f64,
+}
+
+impl RejectShare {
+    /// A handful of bad rows says nothing about a file, however short the file is.
+    const ALWAYS_ALLOWED: u64 = 100;
+
+    fn is_exceeded(&self) -> bool {
+        self.rejected > Self::ALWAYS_ALLOWED && self.rejected as f64 > self.max_share * self.read as f64
+    }
+}
+
+/// Why no further chunk comes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    /// The file's end; how many records it has, and what is worth telling about it.
+    File { record_count: u64, notes: Vec<String> },
+    /// Time is nearly up.
+    Deadline,
+    /// Too many records are bad; the last chunk, which tipped the scales, was not sent.
+    TooManyRejects { read: u64, rejected: u64, next: Position },
+    /// The receiver went away: a chunk could not be staged.
+    Abandoned,
+}
+
+/// Reads `records` to the end, sending chunks.
+pub fn cut<R: Read>(mut records: Records<R>, mut cutting: Cutting, sender: &mpsc::Sender<Chunk>) -> Result<End> {
+    let mut open = Open::new(&cutting, records.position());
+    loop {
+        let here = records.position();
+        if open.read == 0 {
+            if let Some(&(_, next)) =
+                cutting.committed.iter().find(|(first, next)| (*first..*next).contains(&here.record))
+            {
+                records.skip(next - here.record)?;
+                if records.position().record < next {
+                    return Err(Error::new(Kind::Bug, "the ledger knows more records than the file has"));
+                }
+                open = Open::new(&cutting, records.position());
+                continue;
+            }
+            if Instant::now() >= cutting.stop_at {
+                return Ok(End::Deadline);
+            }
+        } else if open.is_full(&cutting) || cutting.committed.iter().any(|(first, _)| *first == here.record) {
+            if let Some(end) = open.send(&mut cutting, here, sender) {
+                return Ok(end);
+            }
+            open = Open::new(&cutting, here);
+            continue;
+        }
+        match records.next()? {
+            Some(Record::Reject(reject)) => open.reject(reject),
+            Some(Record::Row(row)) => {
+                if open.row(&cutting, &row) == Push::Full {
+                    if let Some(end) = open.send(&mut cutting, row.position, sender) {
+                        return Ok(end);
+                    }
+                    open = Open::new(&cutting, row.position);
+                    open.row(&cutting, &row);
+                }
+            }
+            None => {
+                if open.read > 0
+                    && let Some(end) = open.send(&mut cutting, here, sender)
+                {
+                    return Ok(end);
+                }
+                let notes = records.notes().iter().map(ToString::to_string).collect();
+                return Ok(End::File { record_count: here.record, notes });
+            }
+        }
+    }
+}
+
+/// The chunk being filled.
+struct Open {
+    start: Position,
+    read: u64,
+    builder: BatchBuilder,
+    rejects: Vec<Reject>,
+    repairs: Vec<Repair>,
+    positions: Vec<Position>,
+    /// Raw bytes kept for rejects and repairs: they count towards the chunk's bytes.
+    kept_bytes: usize,
+}
+
+impl Open {
+    fn new(cutting: &Cutting, start: Position) -> Self {
+        Open {
+            start,
+            read: 0,
+            builder: BatchBuilder::new(
+                &cutting.source,
+                &cutting.event_type,
+                ReceivedAt::now(),
+                cutting.bounds,
+            ),
+            rejects: Vec::new(),
+            repairs: Vec::new(),
+            positions: Vec::new(),
+            kept_bytes: 0,
+        }
+    }
+
+    fn is_full(&self, cutting: &Cutting) -> bool {
+        self.read >= cutting.bounds.rows as u64
+            || self.builder.byte_count() + self.kept_bytes >= cutting.bounds.bytes
+    }
+
+    fn row(&mut self, cutting: &Cutting, row: &Row<'_>) -> Push {
+        if let Err(mismatch) = cutting.encoder.check(|index| row.get(index)) {
+            self.reject(Reject {
+                position: row.position,
+                column: cutting.columns.get(mismatch.index).cloned(),
+                code: "wrong_type",
+                reason: format!("not a {}", mismatch.expected).into(),
+                raw: row.raw.to_vec(),
+                raw_len: row.raw.len() as u64,
+            });
+            return Push::Added;
+        }
+        let push = self.builder.push_with(|out| cutting.encoder.write(out, row.len(), |index| row.get(index)));
+        if push == Push::Added {
+            self.read += 1;
+            self.positions.push(row.position);
+            if let Some(rule) = row.repaired {
+                self.kept_bytes += row.raw.len();
+                self.repairs.push(Repair {
+                    line: row.position.line,
+                    byte_offset: row.position.offset,
+                    rule,
+                    raw: row.raw.to_vec(),
+                });
+            }
+        }
+        push
+    }
+
+    fn reject(&mut self, reject: Reject) {
+        self.read += 1;
+        self.kept_bytes += reject.raw.len();
+        self.rejects.push(reject);
+    }
+
+    /// Hands the chunk over; an end when there is no point in going on.
+    fn send(&mut self, cutting: &mut Cutting, next: Position, sender: &mpsc::Sender<Chunk>) -> Option<End> {
+        cutting.rejects.read += self.read;
+        cutting.rejects.rejected += self.rejects.len() as u64;
+        if cutting.rejects.is_exceeded() {
+            let RejectShare { read, rejected, .. } = cutting.rejects;
+            return Some(End::TooManyRejects { read, rejected, next: self.start });
+        }
+        let start = self.start;
+        let finished = std::mem::replace(self, Open::new(cutting, next));
+        let chunk = Chunk {
+            batch: finished.builder.finish(),
+            span: Span {
+                load_id: cutting.load_id,
+                first_record: start.record,
+                next_record: next.record,
+                byte_start: start.offset,
+                byte_end: next.offset,
+                first_line: start.line,
+                next_line: next.line,
+            },
+            rejects: finished.rejects,
+            repairs: finished.repairs,
+            positions: finished.positions,
+        };
+        sender.blocking_send(chunk).err().map(|_| End::Abandoned)
+    }
+}

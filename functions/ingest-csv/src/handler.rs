@@ -1,0 +1,188 @@
+//! What is answered to Lambda, and what is done about each kind of failure.
+
+use std::time::{Duration, Instant};
+
+use millrace::aws::{load_config, s3_client, sqs_client};
+use millrace::config::Sources;
+use millrace::database::{self, Connection};
+use millrace::dead_letter::{DeadLetterQueue, Letter, Origin, Reason};
+use millrace::{Error, Kind, Policy, Result};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+use tracing::{Instrument, error, info, info_span, warn};
+
+use crate::letters::message_letter;
+use crate::load::{Attempt, Loader};
+use crate::notification::{Created, Invocation, Message, Notice, read_invocation};
+use crate::settings::Settings;
+
+/// With less time than this left, a message goes back to its queue untouched.
+const WORTH_BEGINNING: Duration = Duration::from_millis(300);
+
+/// The function: clients and configuration, built once.
+pub struct IngestCsv {
+    loader: Loader,
+    sqs: aws_sdk_sqs::Client,
+}
+
+impl IngestCsv {
+    /// Builds the clients; connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] when `DATABASE_URL` or `sources.toml` is wrong.
+    pub async fn new(settings: Settings) -> Result<Self> {
+        let sources = Sources::load(&settings.pipeline)?;
+        let database = database::Settings::parse(settings.database_url.expose())?.application_name("ingest-csv");
+        let config = load_config().await;
+        let (s3, sqs) = (s3_client(&config), sqs_client(&config));
+        let dead_letters = DeadLetterQueue::new(
+            sqs.clone(),
+            s3.clone(),
+            settings.dead_letter_queue_url.clone(),
+            settings.bucket.clone(),
+            settings.message_bytes,
+        );
+        let connections = (0..settings.copy_connections)
+            .map(|_| Mutex::new(Connection::new(database.clone())))
+            .collect();
+        Ok(IngestCsv { loader: Loader { settings, sources, s3, dead_letters, connections }, sqs })
+    }
+
+    /// Handles one invocation.
+    ///
+    /// From a queue the answer is a partial batch response: `{"batchItemFailures": [{"itemIdentifier": …}]}` names the
+    /// messages that stay. Called any other way the answer is `{"loaded": n, "continued": n}`, or an error.
+    pub async fn handle(&self, event: Value, request_id: &str, deadline: Instant) -> Result<Value> {
+        let span = info_span!("invocation", request_id);
+        async {
+            match read_invocation(&event) {
+                Invocation::Queue(messages) => Ok(self.handle_queue(messages, deadline).await),
+                Invocation::Direct(notice) => self.handle_direct(notice, event, request_id, deadline).await,
+            }
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn handle_queue(&self, messages: Vec<Message>, deadline: Instant) -> Value {
+        let mut failures = Vec::new();
+        for message in messages {
+            let span = info_span!("message", message_id = message.id);
+            let handled = self.handle_message(&message, deadline).instrument(span).await;
+            if let Err(error) = handled {
+                report(&error);
+                // An empty id would fail the whole batch; a message without one cannot come from SQS.
+                if !message.id.is_empty() {
+                    failures.push(json!({ "itemIdentifier": message.id }));
+                }
+            }
+        }
+        json!({ "batchItemFailures": failures })
+    }
+
+    async fn handle_message(&self, message: &Message, deadline: Instant) -> Result<()> {
+        match message.notice() {
+            Notice::Nothing => info!("nothing to load in this message"),
+            Notice::Created(created) => {
+                for created in &created {
+                    self.handle_created(created, deadline).await?;
+                }
+            }
+            Notice::Unreadable(why) => {
+                let origin = Origin { message_id: Some(message.id.clone()), ..Origin::default() };
+                let reason = Reason::new("not_a_notification", why);
+                let body = Value::String(message.body.clone());
+                self.send(message_letter(&format!("message:{}", message.id), reason, origin, body)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_direct(
+        &self,
+        notice: Notice,
+        event: Value,
+        request_id: &str,
+        deadline: Instant,
+    ) -> Result<Value> {
+        let created = match notice {
+            Notice::Nothing => Vec::new(),
+            Notice::Created(created) => created,
+            Notice::Unreadable(why) => {
+                let reason = Reason::new("not_a_notification", why);
+                self.send(message_letter(&format!("invocation:{request_id}"), reason, Origin::default(), event)).await?;
+                Vec::new()
+            }
+        };
+        let mut loaded = 0;
+        let mut continued = 0;
+        for created in &created {
+            match self.handle_created(created, deadline).await.inspect_err(report)? {
+                Attempt::Ended { .. } => loaded += 1,
+                Attempt::ToBeContinued => continued += 1,
+            }
+        }
+        Ok(json!({ "loaded": loaded, "continued": continued }))
+    }
+
+    async fn handle_created(&self, created: &Created, deadline: Instant) -> Result<Attempt> {
+        if deadline.saturating_duration_since(Instant::now()) < WORTH_BEGINNING {
+            return Err(Error::new(Kind::Transient, "too little time is left to begin").with_code("no_time"));
+        }
+        match self.loader.load(created, deadline).await {
+            Ok(Attempt::ToBeContinued) => {
+                self.continue_later(created).await?;
+                Ok(Attempt::ToBeContinued)
+            }
+            // The file itself is at fault, before a load could even be recorded.
+            Err(error) if error.kind().policy() == Policy::DeadLetter => {
+                warn!(key = created.key, code = error.code(), error = error.chain(), "file dead-lettered");
+                let origin = Origin {
+                    bucket: Some(created.bucket.clone()),
+                    key: Some(created.key.clone()),
+                    version: created.version_id.clone(),
+                    ..Origin::default()
+                };
+                let name = format!(
+                    "s3://{}/{}?version={}",
+                    created.bucket,
+                    created.key,
+                    created.version_id.as_deref().or(created.sequencer.as_deref()).unwrap_or_default()
+                );
+                let reason = Reason::new(error.code(), error.chain());
+                let payload = json!({ "notification": created.body });
+                self.send(message_letter(&name, reason, origin, payload)).await?;
+                Ok(Attempt::Ended { already: false })
+            }
+            other => other,
+        }
+    }
+
+    /// Puts the notification back on the upload queue: the next invocation goes on at the first missing chunk.
+    async fn continue_later(&self, created: &Created) -> Result<()> {
+        self.sqs
+            .send_message()
+            .queue_url(&self.loader.settings.upload_queue_url)
+            .message_body(created.body.to_string())
+            .send()
+            .await
+            .map_err(|error| {
+                Error::new(Kind::Transient, "queue the continuation of a load")
+                    .with_code("continuation_not_sent")
+                    .with_source(error)
+            })?;
+        info!(key = created.key, "time is up; the rest of the file is queued");
+        Ok(())
+    }
+
+    async fn send(&self, letter: Letter) -> Result<()> {
+        self.loader.dead_letters.send(&[letter]).await
+    }
+}
+
+fn report(failure: &Error) {
+    match failure.kind().policy() {
+        Policy::Stop => error!(code = failure.code(), error = failure.chain(), "not loaded: somebody must act"),
+        _ => warn!(code = failure.code(), error = failure.chain(), "not loaded; the queue will deliver it again"),
+    }
+}

@@ -1,0 +1,335 @@
+//! One file, from its notification to its end.
+//!
+//! A load is resumable at every chunk: the plan it was begun with is stored, its committed chunks are in the ledger, and
+//! a second attempt, after a crash, a deadline or a duplicate notification, reads on from the first missing one.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use aws_sdk_s3::Client;
+use futures_util::future::join_all;
+use millrace::config::Sources;
+use millrace::config::sources::Route;
+use millrace::database::Connection;
+use millrace::dead_letter::{DeadLetterQueue, Reason};
+use millrace::ledger::{self, Entry, Staged};
+use millrace::{Error, Kind, Result};
+use serde_json::json;
+use tokio::sync::{Mutex, mpsc};
+use tracing::{info, warn};
+
+use crate::chunks::{Chunk, Cutting, End, RejectShare, cut};
+use crate::csv::{Position, Records};
+use crate::letters::Sender;
+use crate::loads::{self, CommittedChunk, Ending, Load};
+use crate::notification::Created;
+use crate::object::{Object, ObjectReader};
+use crate::payload::PayloadEncoder;
+use crate::plan::LoadPlan;
+use crate::settings::Settings;
+
+/// However much time an invocation has, one chunk is not tried for longer: its message may well go to a healthier sandbox.
+const STAGE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What every load needs.
+pub struct Loader {
+    pub settings: Settings,
+    pub sources: Sources,
+    pub s3: Client,
+    pub dead_letters: DeadLetterQueue,
+    pub connections: Vec<Mutex<Connection>>,
+}
+
+/// How an attempt at a load ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// Everything is in the ledger; `already` when it was before this attempt.
+    Ended { already: bool },
+    /// Chunks were committed, and time ran out: to be continued.
+    ToBeContinued,
+}
+
+/// How much one attempt did.
+#[derive(Debug, Default, Clone, Copy)]
+struct Progress {
+    chunks: u64,
+    staged: u64,
+    rejected: u64,
+    repaired: u64,
+    duplicates: u64,
+}
+
+impl Loader {
+    /// Loads one object, or goes on with it.
+    pub async fn load(&self, created: &Created, deadline: Instant) -> Result<Attempt> {
+        let started = Instant::now();
+        let left = deadline.saturating_duration_since(started);
+        let stop_at = deadline - self.settings.deadline_margin.min(left / 4);
+        // What is under way may commit until shortly before the sandbox is taken away.
+        let commit_by = deadline - (left / 20).min(Duration::from_secs(2));
+        let route = match self.sources.route(&created.key) {
+            Route::Csv(route) => route,
+            Route::Unroutable { reason } => {
+                return Err(Error::new(Kind::Contract, reason).with_code("no_source_for_key"));
+            }
+        };
+        let object = Object::pin(&self.s3, created).await?;
+        let first = &self.connections[0];
+        let known = loads::find(&mut *first.lock().await, &object.origin(), commit_by).await?;
+        let (load, fresh) = match known {
+            Some(load) if load.outcome.is_some() => {
+                info!(object = object.name(), outcome = load.outcome, "loaded before; nothing to do");
+                return Ok(Attempt::Ended { already: true });
+            }
+            Some(load) => (load, None),
+            None => {
+                let fresh_plan = LoadPlan::new(&route, self.settings.bounds);
+                let opened = self.detect(&object, fresh_plan).await?;
+                let plan = opened.plan.clone();
+                let load =
+                    loads::start(&mut *first.lock().await, &object, created.sequencer.as_deref(), &plan, commit_by)
+                        .await?;
+                // Another worker may have begun it meanwhile: its plan holds, and our reading starts anew with it.
+                let ours = load.plan == plan;
+                (load, ours.then_some(opened))
+            }
+        };
+        let committed = loads::committed_chunks(&mut *first.lock().await, load.id, commit_by).await?;
+        let opened = match fresh {
+            Some(opened) => opened,
+            None => self.reopen(&object, &load.plan, &committed).await?,
+        };
+        let sender = Sender { object: &object, source: &load.plan.source, event_type: &load.plan.event_type };
+        let (end, progress) = self.run(&load, opened, &committed, &sender, stop_at, commit_by).await;
+        let before = |pick: fn(&CommittedChunk) -> u64| committed.iter().map(pick).sum::<u64>();
+        let attempt = match end {
+            Ok(End::File { record_count, notes }) => {
+                for note in &notes {
+                    warn!(object = object.name(), note, "about this file");
+                }
+                let reason = (!notes.is_empty()).then(|| notes.join("; "));
+                let ending = Ending { outcome: "loaded", record_count, reason };
+                loads::finish(&mut *first.lock().await, load.id, &ending, commit_by).await?;
+                Attempt::Ended { already: false }
+            }
+            Ok(End::Deadline) if progress.chunks > 0 => Attempt::ToBeContinued,
+            Ok(End::Deadline) => {
+                return Err(Error::new(
+                    Kind::Transient,
+                    "no chunk could be committed before the deadline; raise the function's timeout or lower MILLRACE_CHUNK_ROWS",
+                )
+                .with_code("no_progress"));
+            }
+            Ok(End::TooManyRejects { read, rejected, next }) => {
+                let message = format!("{rejected} of the first {read} records are bad, more than the declared share");
+                let staged = json!({
+                    "staged": before(|chunk| chunk.staged) + progress.staged,
+                    "resume_from": { "record": next.record, "line": next.line, "offset": next.offset },
+                });
+                let reason = Reason::new("too_many_rejects", &message);
+                self.dead_letters.send(&[sender.upload_letter(reason, staged, &created.body)]).await?;
+                let ending = Ending { outcome: "stopped", record_count: next.record, reason: Some(message) };
+                loads::finish(&mut *first.lock().await, load.id, &ending, commit_by).await?;
+                Attempt::Ended { already: false }
+            }
+            Ok(End::Abandoned) => return Err(Error::new(Kind::Bug, "reading was abandoned without a cause")),
+            Err(error) if error.kind() == Kind::Contract => {
+                let staged = json!({ "staged": before(|chunk| chunk.staged) + progress.staged });
+                let reason = Reason::new(error.code(), error.chain());
+                self.dead_letters.send(&[sender.upload_letter(reason, staged, &created.body)]).await?;
+                let chunks = loads::committed_chunks(&mut *first.lock().await, load.id, commit_by).await?;
+                let record_count = chunks.iter().map(|chunk| chunk.next_record - chunk.first_record).sum();
+                let ending = Ending { outcome: "failed", record_count, reason: Some(error.chain()) };
+                loads::finish(&mut *first.lock().await, load.id, &ending, commit_by).await?;
+                warn!(object = object.name(), code = error.code(), error = error.chain(), "file dead-lettered");
+                Attempt::Ended { already: false }
+            }
+            Err(error) => return Err(error),
+        };
+        info!(
+            object = object.name(),
+            source = load.plan.source,
+            event_type = load.plan.event_type,
+            load_id = %load.id,
+            ended = matches!(attempt, Attempt::Ended { .. }),
+            chunk_count = progress.chunks,
+            staged_count = progress.staged,
+            rejected_count = progress.rejected,
+            repaired_count = progress.repaired,
+            duplicate_chunk_count = progress.duplicates,
+            resumed_after_chunk_count = committed.len(),
+            byte_count = object.size,
+            duration_ms = started.elapsed().as_millis() as u64,
+            "file staged"
+        );
+        Ok(attempt)
+    }
+
+    /// Opens the object for the first time: what is not declared is detected.
+    async fn detect(&self, object: &Object, plan: LoadPlan) -> Result<Opened> {
+        let (reader, feed) = object.stream(&self.s3, 0);
+        let feed = Feed(tokio::spawn(feed));
+        let limits = self.settings.limits.clone();
+        let (records, plan) = blocking(move || {
+            let opened = plan.open(reader, &limits)?;
+            Ok((opened.0, opened.1))
+        })
+        .await?;
+        Ok(Opened { records, plan, feed })
+    }
+
+    /// Opens the object with a stored plan: at the first missing chunk where the file lies open, else at its start.
+    async fn reopen(&self, object: &Object, plan: &LoadPlan, committed: &[CommittedChunk]) -> Result<Opened> {
+        let at = first_missing(committed).filter(|_| plan.is_seekable());
+        let (reader, feed) = object.stream(&self.s3, at.map_or(0, |position| position.offset));
+        let feed = Feed(tokio::spawn(feed));
+        let (limits, plan) = (self.settings.limits.clone(), plan.clone());
+        let (records, plan) = blocking(move || Ok((plan.reopen(reader, &limits, at)?, plan))).await?;
+        Ok(Opened { records, plan, feed })
+    }
+
+    /// Reads, stages and counts until there is nothing more, time is up, or something fails.
+    async fn run(
+        &self,
+        load: &Load,
+        opened: Opened,
+        committed: &[CommittedChunk],
+        sender: &Sender<'_>,
+        stop_at: Instant,
+        commit_by: Instant,
+    ) -> (Result<End>, Progress) {
+        let Opened { records, plan, feed } = opened;
+        let columns = plan.columns().to_vec();
+        let cutting = Cutting {
+            load_id: load.id,
+            source: plan.source.clone(),
+            event_type: plan.event_type.clone(),
+            bounds: plan.bounds(),
+            encoder: PayloadEncoder::new(&columns, &plan.options.columns, &plan.options.null_values),
+            columns,
+            committed: committed.iter().map(|chunk| (chunk.first_record, chunk.next_record)).collect(),
+            rejects: RejectShare {
+                read: committed.iter().map(|chunk| chunk.staged + chunk.rejected).sum(),
+                rejected: committed.iter().map(|chunk| chunk.rejected).sum(),
+                max_share: plan.options.max_rejected_share,
+            },
+            stop_at,
+        };
+        // One chunk waits while the connections are busy: memory holds that one, one a connection, and the one being cut.
+        let (chunk_sender, chunk_receiver) = mpsc::channel(1);
+        let cutter = tokio::task::spawn_blocking(move || cut(records, cutting, &chunk_sender));
+        let receiver = Mutex::new(chunk_receiver);
+        let failed = AtomicBool::new(false);
+        let workers = self
+            .connections
+            .iter()
+            .map(|connection| self.stage_chunks(connection, &receiver, &failed, sender, commit_by));
+        let outcomes = join_all(workers).await;
+        // Nobody receives any more: a cutter that still wants to send learns it here.
+        drop(receiver);
+        let end = cutter.await.unwrap_or_else(|panic| {
+            Err(Error::new(Kind::Bug, "reading the file panicked").with_source(panic))
+        });
+        drop(feed);
+        let mut progress = Progress::default();
+        let mut first_error = None;
+        for (done, error) in outcomes {
+            progress.chunks += done.chunks;
+            progress.staged += done.staged;
+            progress.rejected += done.rejected;
+            progress.repaired += done.repaired;
+            progress.duplicates += done.duplicates;
+            first_error = first_error.or(error);
+        }
+        (first_error.map_or(end, Err), progress)
+    }
+
+    /// One connection's work: take a chunk, stage it, until there are no more. After a failure anywhere no new one is taken.
+    async fn stage_chunks(
+        &self,
+        connection: &Mutex<Connection>,
+        chunks: &Mutex<mpsc::Receiver<Chunk>>,
+        failed: &AtomicBool,
+        sender: &Sender<'_>,
+        commit_by: Instant,
+    ) -> (Progress, Option<Error>) {
+        let mut progress = Progress::default();
+        let mut connection = connection.lock().await;
+        while !failed.load(Ordering::Relaxed) {
+            let Some(chunk) = chunks.lock().await.recv().await else { break };
+            match self.stage_chunk(&mut connection, &chunk, sender, commit_by).await {
+                Ok(Staged::Committed { staged_count, rejected_count }) => {
+                    progress.chunks += 1;
+                    progress.staged += staged_count;
+                    progress.rejected += rejected_count;
+                    progress.repaired += chunk.repairs.len() as u64;
+                }
+                Ok(Staged::Duplicate) => progress.duplicates += 1,
+                Err(error) => {
+                    failed.store(true, Ordering::Relaxed);
+                    // The others may be waiting for a chunk that nobody will want.
+                    chunks.lock().await.close();
+                    return (progress, Some(error));
+                }
+            }
+        }
+        (progress, None)
+    }
+
+    async fn stage_chunk(
+        &self,
+        connection: &mut Connection,
+        chunk: &Chunk,
+        sender: &Sender<'_>,
+        commit_by: Instant,
+    ) -> Result<Staged> {
+        let entry = Entry {
+            origin: format!("{}#{}", sender.object.origin(), chunk.span.first_record),
+            rejected_count: chunk.rejects.len() as u64,
+            repairs: chunk.repairs.clone(),
+            span: Some(chunk.span),
+        };
+        let patience = commit_by.min(Instant::now() + STAGE_PATIENCE);
+        ledger::stage(connection, &chunk.batch, &entry, patience, async |refused| {
+            let letters = sender.record_letters(chunk, refused);
+            self.dead_letters.send(&letters).await
+        })
+        .await
+    }
+}
+
+/// A file that is open, with the plan it is read by.
+struct Opened {
+    records: Records<ObjectReader>,
+    plan: LoadPlan,
+    feed: Feed,
+}
+
+/// The task that fetches the object's bytes; it ends with this, so that nothing runs on after the response.
+struct Feed(tokio::task::JoinHandle<()>);
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Where the first missing chunk begins; `None` when that is the first one.
+fn first_missing(committed: &[CommittedChunk]) -> Option<Position> {
+    let mut position = None;
+    let mut next = 0;
+    for chunk in committed.iter().take_while(|chunk| chunk.first_record == {
+        let expected = next;
+        expected
+    }) {
+        next = chunk.next_record;
+        position = Some(Position { record: next, line: chunk.next_line, offset: chunk.byte_end });
+    }
+    position
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|panic| Err(Error::new(Kind::Bug, "reading the file panicked").with_source(panic)))
+}

@@ -1,0 +1,159 @@
+//! The record of loads: `staging.loads` says how a version of an object is read, `staging.load_results` how it ended.
+
+use std::time::{Instant, SystemTime};
+
+use millrace::database::Connection;
+use millrace::database::failure::from_postgres;
+use millrace::{Error, Kind, Result};
+use tokio_postgres::types::{Json, Type};
+use uuid::Uuid;
+
+use crate::object::Object;
+use crate::plan::LoadPlan;
+
+const FIND_LOAD: &str = include_str!("find_load.sql");
+const START_LOAD: &str = include_str!("start_load.sql");
+const COMMITTED_CHUNKS: &str = include_str!("committed_chunks.sql");
+const FINISH_LOAD: &str = include_str!("finish_load.sql");
+
+/// A load that was begun, by this invocation or an earlier one.
+#[derive(Debug, Clone)]
+pub struct Load {
+    pub id: Uuid,
+    pub plan: LoadPlan,
+    /// Set once the load has ended: `loaded`, `stopped`, `failed` or `superseded`.
+    pub outcome: Option<String>,
+}
+
+/// A chunk that is in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommittedChunk {
+    pub first_record: u64,
+    pub next_record: u64,
+    pub byte_end: u64,
+    pub next_line: u64,
+    pub staged: u64,
+    pub rejected: u64,
+    pub repaired: u64,
+}
+
+/// How a load ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ending<'a> {
+    pub outcome: &'a str,
+    pub record_count: u64,
+    pub reason: Option<String>,
+}
+
+pub async fn find(connection: &mut Connection, origin: &str, deadline: Instant) -> Result<Option<Load>> {
+    connection
+        .run_tx("find load", deadline, async |transaction| {
+            let row = transaction
+                .query_typed_opt(FIND_LOAD, &[(&origin, Type::TEXT)])
+                .await
+                .map_err(|error| from_postgres("look up the load in staging.loads", error))?;
+            let Some(row) = row else { return Ok(None) };
+            let Json(plan): Json<serde_json::Value> = row.get("plan");
+            let plan = serde_json::from_value(plan).map_err(|error| {
+                Error::new(Kind::Bug, "read the stored plan of a load; was it stored by a newer version?").with_source(error)
+            })?;
+            Ok(Some(Load { id: row.get("load_id"), plan, outcome: row.get("outcome") }))
+        })
+        .await
+}
+
+/// Records that a load begins with `plan`; when another worker was first, its plan holds.
+pub async fn start(
+    connection: &mut Connection,
+    object: &Object,
+    sequencer: Option<&str>,
+    plan: &LoadPlan,
+    deadline: Instant,
+) -> Result<Load> {
+    let load_id = Uuid::now_v7();
+    let origin = object.origin();
+    let stored = serde_json::to_value(plan)
+        .map_err(|error| Error::new(Kind::Bug, "write the plan of a load").with_source(error))?;
+    connection
+        .run_tx("start load", deadline, async |transaction| {
+            let modified_at: Option<SystemTime> = object.modified_at;
+            transaction
+                .execute_typed(
+                    START_LOAD,
+                    &[
+                        (&load_id, Type::UUID),
+                        (&origin, Type::TEXT),
+                        (&object.name(), Type::TEXT),
+                        (&plan.source, Type::TEXT),
+                        (&plan.event_type, Type::TEXT),
+                        (&sequencer, Type::TEXT),
+                        (&modified_at, Type::TIMESTAMPTZ),
+                        (&plan.on_new_version(), Type::TEXT),
+                        (&Json(&stored), Type::JSONB),
+                    ],
+                )
+                .await
+                .map_err(|error| from_postgres("record the load in staging.loads", error))?;
+            Ok(())
+        })
+        .await?;
+    find(connection, &origin, deadline)
+        .await?
+        .ok_or_else(|| Error::new(Kind::Bug, "a load was recorded and cannot be found"))
+}
+
+/// The chunks of a load that are committed, in the order of the file.
+pub async fn committed_chunks(
+    connection: &mut Connection,
+    load_id: Uuid,
+    deadline: Instant,
+) -> Result<Vec<CommittedChunk>> {
+    connection
+        .run_tx("read committed chunks", deadline, async |transaction| {
+            let rows = transaction
+                .query_typed(COMMITTED_CHUNKS, &[(&load_id, Type::UUID)])
+                .await
+                .map_err(|error| from_postgres("read a load's batches", error))?;
+            let count = |row: &tokio_postgres::Row, name: &str| row.get::<_, i64>(name).unsigned_abs();
+            Ok(rows
+                .iter()
+                .map(|row| CommittedChunk {
+                    first_record: count(row, "first_record"),
+                    next_record: count(row, "next_record"),
+                    byte_end: count(row, "byte_end"),
+                    next_line: count(row, "next_line"),
+                    staged: count(row, "staged_count"),
+                    rejected: count(row, "rejected_count"),
+                    repaired: count(row, "repaired_count"),
+                })
+                .collect())
+        })
+        .await
+}
+
+/// Records how a load ended, once; where a new version replaces the older ones, the newest wins whatever the order.
+pub async fn finish(
+    connection: &mut Connection,
+    load_id: Uuid,
+    ending: &Ending<'_>,
+    deadline: Instant,
+) -> Result<()> {
+    let record_count = i64::try_from(ending.record_count).unwrap_or(i64::MAX);
+    connection
+        .run_tx("finish load", deadline, async |transaction| {
+            transaction
+                .execute_typed(
+                    FINISH_LOAD,
+                    &[
+                        (&load_id, Type::UUID),
+                        (&ending.outcome, Type::TEXT),
+                        (&record_count, Type::INT8),
+                        (&ending.reason, Type::TEXT),
+                    ],
+                )
+                .await
+                .map_err(|error| from_postgres("record how the load ended", error))?;
+            Ok(())
+        })
+        .await
+}

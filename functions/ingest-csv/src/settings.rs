@@ -1,0 +1,87 @@
+//! What the environment says, read once. `docs/configuration.md` lists every variable.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use millrace::Result;
+use millrace::batch::Bounds;
+use millrace::config::environment::{Reader, Secret, read_environment};
+
+use crate::csv::Limits;
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub database_url: Secret,
+    /// Holds letters that are over the queue's limit.
+    pub bucket: String,
+    /// Where a continuation goes.
+    pub upload_queue_url: String,
+    pub dead_letter_queue_url: String,
+    /// The folder of `sources.toml`.
+    pub pipeline: PathBuf,
+    pub log: String,
+    pub bounds: Bounds,
+    pub copy_connections: usize,
+    pub limits: Limits,
+    /// What one SQS message may weigh, in bytes.
+    pub message_bytes: usize,
+    /// How long before the invocation's deadline reading stops, so that what is under way can commit.
+    pub deadline_margin: Duration,
+}
+
+impl Settings {
+    /// Reads this process's environment.
+    ///
+    /// # Errors
+    /// Names every variable that is missing or wrong, at once.
+    pub fn from_environment() -> Result<Self> {
+        read_environment(Self::read)
+    }
+
+    /// Reads the variables through `env`.
+    pub fn read(env: &mut Reader<'_>) -> Self {
+        let mut limits = Limits::default();
+        limits.max_record_bytes = size(env.bytes(
+            "MILLRACE_MAX_RECORD_BYTES",
+            limits.max_record_bytes as u64,
+            1_024..=64 << 20,
+        ));
+        limits.max_field_bytes =
+            size(env.bytes("MILLRACE_MAX_FIELD_BYTES", limits.max_field_bytes as u64, 1..=64 << 20));
+        limits.max_columns = env.number("MILLRACE_MAX_COLUMNS", limits.max_columns, 1..=20_000);
+        limits.decode.max_bytes =
+            env.bytes("MILLRACE_MAX_DECOMPRESSED_BYTES", limits.decode.max_bytes, 1 << 20..=1 << 50);
+        limits.decode.max_ratio =
+            env.number("MILLRACE_MAX_COMPRESSION_RATIO", limits.decode.max_ratio, 1..=100_000);
+        Settings {
+            database_url: env.secret("DATABASE_URL"),
+            bucket: env.required("MILLRACE_BUCKET"),
+            upload_queue_url: env.required("MILLRACE_UPLOAD_QUEUE_URL"),
+            dead_letter_queue_url: env.required("MILLRACE_DEAD_LETTER_QUEUE_URL"),
+            pipeline: PathBuf::from(env.text("MILLRACE_PIPELINE", "/opt/pipeline")),
+            log: env.text("MILLRACE_LOG", "info"),
+            bounds: Bounds {
+                rows: env.number("MILLRACE_CHUNK_ROWS", Bounds::default().rows, 1..=1_000_000),
+                bytes: size(env.bytes(
+                    "MILLRACE_CHUNK_BYTES",
+                    Bounds::default().bytes as u64,
+                    1_024..=64 << 20,
+                )),
+                age: None,
+            },
+            copy_connections: env.number("MILLRACE_COPY_CONNECTIONS", 2, 1..=16),
+            limits,
+            message_bytes: size(env.bytes("MILLRACE_MESSAGE_BYTES", 1 << 20, 1_024..=1 << 20)),
+            deadline_margin: env.duration(
+                "MILLRACE_DEADLINE_MARGIN",
+                Duration::from_secs(20),
+                Duration::from_millis(100)..=Duration::from_secs(300),
+            ),
+        }
+    }
+}
+
+/// Bounds above keep every size within 64 MiB.
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

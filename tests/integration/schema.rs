@@ -1,0 +1,322 @@
+//! The schema: privileges, partitions, the view, migrations.
+
+use std::time::Duration;
+
+use millrace::Kind;
+use millrace::migrate::{MIGRATIONS, migrate, pending};
+use millrace_tests::postgres::{Database, client, number};
+use serde_json::Value;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+async fn refused(client: &Client, sql: &str) -> String {
+    let error = client.batch_execute(sql).await.expect_err(sql);
+    error.code().expect("a SQLSTATE").code().to_owned()
+}
+
+const PRIVILEGE: &str = "42501";
+
+#[tokio::test]
+async fn the_ingest_role_can_add_and_nothing_else() {
+    let database = Database::new().await;
+    let ingest = database.role("millrace_ingest").await;
+    ingest
+        .batch_execute("insert into raw_events (source, event_type, payload) values ('a', 'b', '{}')")
+        .await
+        .expect("insert");
+    for sql in [
+        "select * from staging.events",
+        "select * from raw_events",
+        "update staging.batches set processed_at = now()",
+        "delete from staging.events",
+        "truncate staging.batches",
+        "delete from staging.load_results",
+        "insert into staging.load_results (load_id, outcome, record_count) values (gen_random_uuid(), 'loaded', 0)",
+        "create table staging.mine (id int)",
+        "create table public.mine (id int)",
+        "select * from pipeline.migrations",
+        "select staging.ensure_partitions_ahead(3)",
+        "drop table staging.events",
+    ] {
+        assert_eq!(refused(&ingest, sql).await, PRIVILEGE, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn the_other_roles_are_refused_what_they_do_not_need() {
+    let database = Database::new().await;
+    let transform = database.role("millrace_transform").await;
+    transform
+        .batch_execute("select * from raw_events; create table facts.orders (id int); insert into facts.orders values (1)")
+        .await
+        .expect("the transform role reads staging and owns facts");
+    for sql in [
+        "insert into staging.events (received_at, batch_id, source, event_type, payload) values (now(), gen_random_uuid(), 'a', 'b', '{}')",
+        "update staging.batches set staged_count = 0",
+        "update staging.events set payload = '{}'",
+        "delete from staging.batches",
+        "select staging.ensure_partition(current_date)",
+    ] {
+        assert_eq!(refused(&transform, sql).await, PRIVILEGE, "{sql}");
+    }
+    let reader = database.role("millrace_reader").await;
+    reader.batch_execute("select * from facts.orders").await.expect("the reader reads facts");
+    for sql in [
+        "select * from staging.raw_events",
+        "insert into facts.orders values (2)",
+        "select * from staging.batches",
+    ] {
+        assert_eq!(refused(&reader, sql).await, PRIVILEGE, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn every_role_has_timeouts_and_a_fixed_search_path() {
+    let database = Database::new().await;
+    for role in ["millrace_ingest", "millrace_transform", "millrace_maintain", "millrace_reader"] {
+        let client = database.role(role).await;
+        for setting in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
+            let value: String = client.query_one(&format!("show {setting}"), &[]).await.unwrap().get(0);
+            assert_ne!(value, "0", "{role} {setting}");
+        }
+        let path: String = client.query_one("show search_path", &[]).await.unwrap().get(0);
+        assert_eq!(path, "staging, facts, pg_temp", "{role}");
+    }
+}
+
+#[tokio::test]
+async fn an_insert_into_the_view_becomes_a_batch_for_each_source_and_event_type() {
+    let database = Database::new().await;
+    let owner = database.owner().await;
+    let rows = owner
+        .query(
+            "insert into raw_events (source, event_type, payload)
+             select 's', 'e' || n % 3, jsonb_build_object('n', n) from generate_series(1, 300) as n
+             returning id, batch_id, processed",
+            &[],
+        )
+        .await
+        .expect("insert");
+    assert_eq!(rows.len(), 300);
+    assert!(rows.iter().all(|row| !row.get::<_, bool>("processed")));
+    assert_eq!(number(&owner, "select count(*) from staging.batches where staged_count = 100").await, 3);
+    assert_eq!(number(&owner, "select count(*) from raw_events where not processed").await, 300);
+    assert_eq!(number(&owner, "select count(distinct received_at) from raw_events").await, 1);
+    let uuid: Uuid = rows[0].get("batch_id");
+    assert_eq!(uuid.get_version_num(), 7);
+    // Two statements of one transaction are two batches; a rolled back one is none.
+    owner
+        .batch_execute(
+            "begin; insert into raw_events (source, event_type, payload) values ('t', 'e', '{}');
+             insert into raw_events (source, event_type, payload) values ('t', 'e', '{}'); commit;
+             begin; insert into raw_events (source, event_type, payload) values ('t', 'e', '{}'); rollback",
+        )
+        .await
+        .expect("insert");
+    assert_eq!(number(&owner, "select count(*) from staging.batches where source = 't'").await, 2);
+    let error = refused(
+        &owner,
+        "insert into raw_events (source, event_type, payload, processed) values ('a', 'b', '{}', true)",
+    );
+    assert_eq!(error.await, "428C9");
+}
+
+#[tokio::test]
+async fn a_missing_partition_is_made_on_demand_whoever_asks_first() {
+    let database = Database::new().await;
+    let owner = database.owner().await;
+    owner.batch_execute("do $$ declare t regclass; begin for t in select inhrelid::regclass from pg_inherits where inhparent = 'staging.events'::regclass loop execute 'drop table ' || t; end loop; end $$").await.expect("drop every partition");
+    let inserts = (0..8).map(|_| async {
+        let ingest = database.role("millrace_ingest").await;
+        ingest
+            .batch_execute("insert into raw_events (source, event_type, payload) values ('a', 'b', '{}')")
+            .await
+            .expect("insert");
+    });
+    futures_util::future::join_all(inserts).await;
+    assert_eq!(number(&owner, "select count(*) from raw_events").await, 8);
+}
+
+#[tokio::test]
+async fn a_day_is_a_utc_day_whatever_the_sessions_time_zone() {
+    let database = Database::new().await;
+    let owner = database.owner().await;
+    owner
+        .batch_execute(
+            "set timezone = 'Pacific/Kiritimati';
+             select staging.ensure_partition((timestamptz '2026-11-30 23:59:59.999999+00' at time zone 'UTC')::date);
+             insert into staging.events (received_at, batch_id, source, event_type, payload) values
+                 ('2026-11-30 00:00:00+00', gen_random_uuid(), 'a', 'b', '{}'),
+                 ('2026-11-30 23:59:59.999999+00', gen_random_uuid(), 'a', 'b', '{}')",
+        )
+        .await
+        .expect("both ends of the day");
+    let names =
+        owner.query("select distinct tableoid::regclass::text from staging.events", &[]).await.unwrap();
+    assert_eq!(names.len(), 1);
+    assert!(names[0].get::<_, String>(0).ends_with("events_20261130"));
+    assert_eq!(refused(&owner, "select staging.ensure_partition('1999-01-01')").await, "22008");
+}
+
+#[tokio::test]
+async fn reading_what_is_unprocessed_touches_no_processed_day() {
+    let database = Database::new().await;
+    let owner = database.owner().await;
+    // Five days of 40 batches of 200 events; only two batches of the last day are unprocessed.
+    owner
+        .batch_execute(
+            "select staging.ensure_partition((now() at time zone 'UTC')::date - d) from generate_series(0, 5) as d;
+             create temp table made as
+                 select gen_random_uuid() as batch_id, n,
+                        date_trunc('day', now()) + interval '1 second' - interval '36 minutes' * n as received_at
+                 from generate_series(0, 199) as n;
+             insert into staging.batches (batch_id, origin, source, event_type, received_at,
+                                          read_count, staged_count, transformed_count, processed_at)
+                 select batch_id, 'o' || n, 's', 'e', received_at, 200, 200,
+                        case when n in (1, 2) then 0 else 200 end, case when n in (1, 2) then null else now() end
+                 from made;
+             insert into staging.events (received_at, batch_id, source, event_type, payload)
+                 select received_at, batch_id, 's', 'e', jsonb_build_object('n', i)
+                 from made, generate_series(1, 200) as i;
+             analyze staging.events; analyze staging.batches;",
+        )
+        .await
+        .expect("five days of events");
+    let plan: Value = owner
+        .query_one(
+            "explain (analyze, format json) select id, source, event_type, payload, received_at, processed, batch_id
+             from raw_events where processed = false",
+            &[],
+        )
+        .await
+        .unwrap()
+        .get(0);
+    let mut scans = Vec::new();
+    collect_scans(&plan[0]["Plan"], &mut scans);
+    let ran: Vec<_> =
+        scans.iter().filter(|(name, loops)| name.starts_with("events_") && *loops > 0).collect();
+    assert_eq!(ran.len(), 1, "one day is unprocessed: {scans:?}\n{plan:#}");
+    assert_eq!(number(&owner, "select count(*) from raw_events where processed = false").await, 400);
+}
+
+fn collect_scans(node: &Value, scans: &mut Vec<(String, i64)>) {
+    if let Some(name) = node["Relation Name"].as_str() {
+        scans.push((name.to_owned(), node["Actual Loops"].as_i64().unwrap_or(0)));
+    }
+    for child in node["Plans"].as_array().into_iter().flatten() {
+        collect_scans(child, scans);
+    }
+}
+
+#[tokio::test]
+async fn the_newest_version_wins_in_whatever_order_versions_end() {
+    let database = Database::new().await;
+    let owner = database.owner().await;
+    let orders = [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]];
+    for (number, order) in orders.iter().enumerate() {
+        for version in order {
+            // Sequencers of different lengths: 9, 0A, 00B.
+            let sequencer = ["9", "0A", "00B"][version - 1];
+            owner
+                .batch_execute(&format!(
+                    "do $$ declare id uuid := gen_random_uuid(); begin
+                         insert into staging.loads (load_id, origin, object, source, event_type, sequencer, on_new_version, plan)
+                         values (id, 's3://b/{number}?version={version}', 's3://b/{number}', 's', 'e', '{sequencer}', 'replace', '{{}}');
+                         insert into staging.batches (batch_id, load_id, origin, source, event_type, received_at, read_count, staged_count)
+                         values (gen_random_uuid(), id, 's3://b/{number}?version={version}#0', 's', 'e', now(), 1, 1);
+                         perform staging.finish_load(id, 'loaded', 1, null);
+                         perform staging.finish_load(id, 'loaded', 1, null);
+                     end $$"
+                ))
+                .await
+                .expect("a version");
+        }
+        let visible: Vec<String> = owner
+            .query(
+                "select origin from staging.batches where superseded_at is null and origin like $1",
+                &[&format!("s3://b/{number}?%")],
+            )
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.get(0))
+            .collect();
+        assert_eq!(visible, [format!("s3://b/{number}?version=3#0")], "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn migrations_run_once_even_when_two_run_at_once() {
+    let database = Database::empty().await;
+    let runs = (0..3).map(|_| async {
+        let mut client = database.owner().await;
+        migrate(&mut client, |_, _| {}).await.expect("migrate").applied.len()
+    });
+    let applied: usize = futures_util::future::join_all(runs).await.into_iter().sum();
+    assert_eq!(applied, MIGRATIONS.len());
+    let mut client = database.owner().await;
+    assert_eq!(pending(&mut client).await.unwrap(), Vec::<&str>::new());
+    assert!(migrate(&mut client, |_, _| {}).await.unwrap().applied.is_empty());
+    assert_eq!(
+        number(&client, "select count(*) from pg_inherits where inhparent = 'staging.events'::regclass")
+            .await,
+        8
+    );
+}
+
+#[tokio::test]
+async fn drift_is_refused_and_says_what_to_do() {
+    for (change, word) in [
+        (
+            "update pipeline.migrations set checksum = 'x' where version = 2",
+            "was changed after it was applied",
+        ),
+        ("delete from pipeline.migrations where version = 2", "is missing between"),
+        (
+            "insert into pipeline.migrations (version, name, checksum) values (99, '0099_later', 'x')",
+            "does not know",
+        ),
+    ] {
+        let database = Database::new().await;
+        let mut client = database.owner().await;
+        client.batch_execute(change).await.unwrap();
+        let error = migrate(&mut client, |_, _| {}).await.unwrap_err();
+        assert_eq!((error.kind(), error.code()), (Kind::Config, "migration_drift"));
+        assert!(error.message().contains(word), "{}", error.message());
+    }
+}
+
+#[tokio::test]
+async fn migrating_while_events_come_in_loses_none() {
+    let database = Database::new().await;
+    let inserting = async {
+        let ingest = database.role("millrace_ingest").await;
+        for _ in 0..200 {
+            ingest
+                .batch_execute("insert into raw_events (source, event_type, payload) values ('a', 'b', '{}')")
+                .await
+                .expect("acknowledged");
+        }
+    };
+    let altering = async {
+        let owner = database.owner().await;
+        for n in 0..20 {
+            let sql =
+                format!("set lock_timeout = '2s'; alter table staging.batches add column extra_{n} int");
+            owner.batch_execute(&sql).await.expect("alter");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    futures_util::join!(inserting, altering);
+    assert_eq!(number(&database.owner().await, "select count(*) from raw_events").await, 200);
+}
+
+#[tokio::test]
+async fn an_ordinary_session_finds_raw_events_without_its_schema() {
+    let database = Database::empty().await;
+    migrate(&mut database.owner().await, |_, _| {}).await.unwrap();
+    let session = client(&database.url()).await;
+    let path: String = session.query_one("show search_path", &[]).await.unwrap().get(0);
+    assert_eq!(path, "\"$user\", public, staging, facts");
+    assert_eq!(number(&session, "select count(*) from raw_events").await, 0);
+}

@@ -1,0 +1,166 @@
+//! Staging a batch: exactly once, whatever the database does meanwhile.
+
+use std::time::{Duration, Instant};
+
+use millrace::batch::{Batch, BatchBuilder, Bounds};
+use millrace::clock::ReceivedAt;
+use millrace::ledger::{Entry, Staged, stage};
+use millrace::{Error, Kind};
+use millrace_tests::postgres::{Database, number};
+
+fn batch(payloads: &[&str]) -> Batch {
+    let mut builder = BatchBuilder::new("shop", "orders", ReceivedAt::now(), Bounds::default());
+    for payload in payloads {
+        builder.push(payload.as_bytes());
+    }
+    builder.finish()
+}
+
+fn entry(origin: &str) -> Entry {
+    Entry { origin: origin.to_owned(), rejected_count: 0, repairs: Vec::new(), span: None }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+#[tokio::test]
+async fn a_batch_is_staged_once_however_often_it_is_offered() {
+    let database = Database::new().await;
+    let offers = (0..16).map(|_| async {
+        let batch = batch(&[r#"{"n":1}"#, r#"{"n":2}"#]);
+        stage(&mut database.ingest(), &batch, &entry("o"), soon(), async |_| Ok(())).await.expect("stage")
+    });
+    let staged = futures_util::future::join_all(offers).await;
+    let committed =
+        staged.iter().filter(|staged| matches!(staged, Staged::Committed { staged_count: 2, .. })).count();
+    assert_eq!(committed, 1);
+    let owner = database.owner().await;
+    assert_eq!(number(&owner, "select count(*) from raw_events").await, 2);
+    assert_eq!(number(&owner, "select sum((payload->>'n')::bigint)::bigint from raw_events").await, 3);
+}
+
+#[tokio::test]
+async fn rows_that_postgres_refuses_are_found_and_the_rest_is_staged() {
+    let database = Database::new().await;
+    // Everything that COPY cannot take as jsonb, between rows that it can.
+    let deep = "[".repeat(200_000);
+    let poison = [
+        r#"{"a":"\u0000"}"#,
+        "{",
+        "NaN",
+        r#""\ud800""#,
+        "1e131072",
+        "\u{feff}{}",
+        deep.as_str(),
+        r#"{"a":1}}"#,
+    ];
+    let mut payloads = Vec::new();
+    for bad in poison {
+        payloads.extend([r#"{"good":1}"#; 5]);
+        payloads.push(bad);
+    }
+    let batch = batch(&payloads);
+    let mut seen = Vec::new();
+    let staged = stage(&mut database.ingest(), &batch, &entry("o"), soon(), async |refused| {
+        seen = refused.to_vec();
+        Ok(())
+    })
+    .await
+    .expect("stage");
+    assert_eq!(staged, Staged::Committed { staged_count: 40, rejected_count: 8 });
+    assert_eq!(seen.iter().map(|row| row.row).collect::<Vec<_>>(), [5, 11, 17, 23, 29, 35, 41, 47]);
+    for row in &seen {
+        assert!(!row.refusal.message.contains("ud800"), "{}", row.refusal);
+    }
+    assert_eq!(number(&database.owner().await, "select count(*) from raw_events").await, 40);
+}
+
+#[tokio::test]
+async fn nothing_is_staged_when_the_letters_cannot_be_sent() {
+    let database = Database::new().await;
+    let error = stage(
+        &mut database.ingest(),
+        &batch(&["{}"]),
+        &entry("o"),
+        Instant::now() + Duration::from_millis(300),
+        async |_| Err(Error::new(Kind::Transient, "the queue is down")),
+    )
+    .await
+    .unwrap_err();
+    assert_eq!(error.kind(), Kind::Transient);
+    let owner = database.owner().await;
+    assert_eq!(number(&owner, "select count(*) from staging.events").await, 0);
+    assert_eq!(number(&owner, "select count(*) from staging.batches").await, 0);
+}
+
+#[tokio::test]
+async fn a_terminated_backend_is_replaced_and_the_batch_lands_once() {
+    let database = Database::new().await;
+    let owner = database.owner().await;
+    let mut kills = 3;
+    let staged = stage(&mut database.ingest(), &batch(&["{}"; 100]), &entry("o"), soon(), async |_| {
+        // After the rows are copied and before they are committed, three times over.
+        if kills > 0 {
+            kills -= 1;
+            owner
+                .query("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'millrace_ingest' and datname = current_database()", &[])
+                .await
+                .expect("terminate");
+        }
+        Ok(())
+    })
+    .await
+    .expect("stage");
+    assert_eq!(staged, Staged::Committed { staged_count: 100, rejected_count: 0 });
+    assert_eq!(number(&owner, "select count(*) from raw_events").await, 100);
+}
+
+#[tokio::test]
+async fn a_day_without_a_partition_gets_one() {
+    let database = Database::new().await;
+    let owner = database.owner().await;
+    owner
+        .batch_execute(&format!("drop table staging.events_{}", today(&owner).await))
+        .await
+        .expect("drop today");
+    let staged = stage(&mut database.ingest(), &batch(&["{}"]), &entry("o"), soon(), async |_| Ok(()))
+        .await
+        .expect("stage");
+    assert_eq!(staged, Staged::Committed { staged_count: 1, rejected_count: 0 });
+    assert_eq!(number(&owner, "select count(*) from raw_events").await, 1);
+}
+
+async fn today(client: &tokio_postgres::Client) -> String {
+    client.query_one("select to_char(now() at time zone 'UTC', 'YYYYMMDD')", &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn a_database_that_only_reads_is_no_place_to_acknowledge() {
+    let database = Database::new().await;
+    let owner = database.owner().await;
+    owner
+        .batch_execute(&format!("alter database {} set default_transaction_read_only = on", database.name()))
+        .await
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_millis(500);
+    let error = stage(&mut database.ingest(), &batch(&["{}"]), &entry("o"), deadline, async |_| Ok(()))
+        .await
+        .unwrap_err();
+    assert_eq!((error.kind(), error.code()), (Kind::Transient, "database_read_only"));
+    // It becomes writable while we are trying: the same call ends well.
+    let name = database.name().to_owned();
+    let recover = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        owner
+            .batch_execute(&format!("set default_transaction_read_only = off; alter database {name} reset default_transaction_read_only"))
+            .await
+            .unwrap();
+    };
+    let mut connection = database.ingest();
+    let batch = batch(&["{}"]);
+    let entry = entry("o");
+    let (staged, ()) =
+        futures_util::join!(stage(&mut connection, &batch, &entry, soon(), async |_| Ok(())), recover);
+    assert_eq!(staged.unwrap(), Staged::Committed { staged_count: 1, rejected_count: 0 });
+}
