@@ -1,1 +1,3 @@
 //! Lambda: CSV objects in S3 to raw_events.
+
+pub mod csv;

@@ -1,0 +1,402 @@
+//! Finding a file's dialect from its first bytes.
+//!
+//! Every delimiter that occurs is tried with every quote. A candidate scores by how many records follow the grammar at
+//! one and the same width, by that width, and by how many cells look like one value (a number, a date, a plain
+//! word) rather than several glued together. A file in which nothing repeats is a table of one column.
+
+use memchr::memmem;
+use millrace::{Error, Kind, Result};
+
+use super::Limits;
+use super::dialect::{Declared, Dialect, Header, Terminator};
+use super::header::{first_row, header_rows};
+use super::names::{column_names, unique};
+use super::row::Position;
+use super::split::{Fields, LineEnd, Outcome, Splitter, line_end_at};
+use super::types::{Type, type_of};
+
+/// Delimiters tried, with how far each is trusted: a blank or a colon is far more often part of a value.
+const DELIMITERS: [(&str, f64); 15] = [
+    (",", 1.0),
+    (";", 1.0),
+    ("\t", 1.0),
+    ("|", 1.0),
+    ("\u{1f}", 1.0),
+    ("^", 0.9),
+    ("~", 0.9),
+    (", ", 1.03),
+    ("; ", 1.03),
+    (" | ", 1.03),
+    ("||", 1.05),
+    ("::", 0.95),
+    (" ", 0.6),
+    (":", 0.5),
+    ("#", 0.4),
+];
+
+/// Candidates are scored on this much of the sample.
+const SCORED_BYTES: usize = 128 * 1024;
+const SCORED_ROWS: usize = 2_000;
+
+/// One record of the sample.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    pub offset: usize,
+    pub line: u64,
+    pub len: usize,
+    pub width: usize,
+    /// Cells that hold something.
+    pub filled: usize,
+    /// It breaks the grammar: the width is that of its line, quotes taken literally.
+    pub faulty: bool,
+}
+
+/// Finds the dialect of the file that begins with `sample`; `whole` says that it also ends there. What is declared
+/// is taken as it is. Fails, with kind `Contract`, only for a table of more columns than allowed.
+pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) -> Result<Dialect> {
+    let text = if whole { sample } else { whole_lines(sample) };
+    let bom = if text.starts_with("\u{feff}".as_bytes()) { 3 } else { 0 };
+    let (offset, line) = skip_lines(text, bom, declared.skip_lines.unwrap_or(0));
+    let scored = window(&text[offset..]);
+    let (splitter, delimiter) = choose(scored, declared);
+
+    let mut dialect = Dialect {
+        delimiter,
+        quote: splitter.quote,
+        escape: splitter.escape,
+        terminator: terminator(text),
+        comment: declared.comment.and_then(|mark| mark.byte()),
+        skip_lines: line - 1,
+        header_rows: 0,
+        columns: Vec::new(),
+        data_offset: offset as u64,
+        data_line: line,
+    };
+    let mut rows = scan(text, offset, line, &splitter, dialect.comment, usize::MAX);
+    let width = modal_width(&rows);
+    if declared.comment.is_none() && has_comments(text, &rows, width) {
+        dialect.comment = Some(b'#');
+        rows = scan(text, offset, line, &splitter, dialect.comment, usize::MAX);
+    }
+    if rows.is_empty() {
+        if let Some(Header::Names(names)) = &declared.header {
+            dialect.columns = unique(names.clone());
+        }
+        return Ok(dialect);
+    }
+
+    let first = if declared.skip_lines.is_some() { 0 } else { first_row(&rows) };
+    let rows = &rows[first..];
+    let count = match &declared.header {
+        Some(Header::Rows(count)) => (*count as usize).min(rows.len()),
+        Some(Header::Names(_)) => 0,
+        None => header_rows(text, rows, &splitter),
+    };
+    let width = table_width(&rows[..count], &rows[count..]);
+    let cells: Vec<Vec<Vec<u8>>> = rows[..count].iter().map(|row| cells(text, row, &splitter)).collect();
+    // A delimiter at the end of every row, but not of the header, makes no column.
+    let named = cells.iter().map(Vec::len).max().unwrap_or(0);
+    let width = if named + 1 == width && last_cells_empty(text, &rows[count..], width, &splitter) {
+        named
+    } else {
+        width
+    };
+    if width > limits.max_columns {
+        let message = format!("detect the columns: {width}, more than the {} allowed", limits.max_columns);
+        return Err(Error::new(Kind::Contract, message).with_code("too_many_columns"));
+    }
+    dialect.columns = match &declared.header {
+        Some(Header::Names(names)) => unique(names.clone()),
+        _ => column_names(&cells, width),
+    };
+    dialect.header_rows = count as u32;
+    dialect.skip_lines = rows[0].line - 1;
+    let start = data_start(text, rows, count);
+    (dialect.data_offset, dialect.data_line) = (start.offset, start.line);
+    Ok(dialect)
+}
+
+impl Dialect {
+    /// Where the first row begins.
+    pub fn start(&self) -> Position {
+        Position { record: 0, line: self.data_line, offset: self.data_offset }
+    }
+}
+
+fn data_start(text: &[u8], rows: &[Seen], header: usize) -> Position {
+    let Some(last) = header.checked_sub(1).and_then(|index| rows.get(index)) else {
+        return rows.first().map_or(Position::default(), |row| Position {
+            record: 0,
+            line: row.line,
+            offset: row.offset as u64,
+        });
+    };
+    let end = last.offset + last.len;
+    let with_end = match line_end_at(&text[end..], true) {
+        LineEnd::Some(len) => end + len,
+        _ => end,
+    };
+    let lines = super::split::count_line_ends(&text[last.offset..with_end]);
+    Position { record: 0, line: last.line + lines, offset: with_end as u64 }
+}
+
+/// The sample up to its last line end; all of it when there is none.
+fn whole_lines(sample: &[u8]) -> &[u8] {
+    // A \r at the very end may be half of a line end.
+    let head = &sample[..sample.len().saturating_sub(1)];
+    match memchr::memrchr2(b'\n', b'\r', head) {
+        Some(at) if line_end_at(&sample[at..], true) != LineEnd::None => &sample[..at + 1],
+        _ => sample,
+    }
+}
+
+fn window(text: &[u8]) -> &[u8] {
+    if text.len() <= SCORED_BYTES { text } else { whole_lines(&text[..SCORED_BYTES]) }
+}
+
+/// Passes over `count` lines from `offset`; returns the offset and number of the line after them.
+fn skip_lines(text: &[u8], mut offset: usize, count: u64) -> (usize, u64) {
+    let mut line = 1;
+    while line <= count {
+        let Some(at) = memchr::memchr2(b'\n', b'\r', &text[offset..]) else { return (text.len(), line) };
+        let LineEnd::Some(end) = line_end_at(&text[offset + at..], true) else { return (text.len(), line) };
+        offset += at + end;
+        line += 1;
+    }
+    (offset, line)
+}
+
+fn terminator(text: &[u8]) -> Terminator {
+    let crlf = memmem::find_iter(text, b"\r\n").count();
+    let lf = memchr::memchr_iter(b'\n', text).count() - crlf;
+    let cr = memchr::memchr_iter(b'\r', text).count() - crlf;
+    if crlf > lf.max(cr) {
+        Terminator::CrLf
+    } else if cr > lf {
+        Terminator::Cr
+    } else {
+        Terminator::Lf
+    }
+}
+
+/// Splits the text from `offset` on into records, as the reader would with no width to go by.
+pub(super) fn scan(
+    text: &[u8],
+    mut offset: usize,
+    mut line: u64,
+    splitter: &Splitter,
+    comment: Option<u8>,
+    max: usize,
+) -> Vec<Seen> {
+    let mut rows = Vec::new();
+    let mut fields = Fields::default();
+    while offset < text.len() && rows.len() < max {
+        let rest = &text[offset..];
+        let line_len = memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
+        let line_end = match line_end_at(&rest[line_len..], true) {
+            LineEnd::Some(end) => line_len + end,
+            _ => line_len,
+        };
+        let first_line = &rest[..line_len];
+        let blank = first_line.iter().all(|b| matches!(b, b' ' | b'\t')) && !splitter.splits_blanks();
+        if first_line.is_empty() || blank || (comment.is_some() && first_line.first().copied() == comment) {
+            offset += line_end;
+            line += 1;
+            continue;
+        }
+        let (len, with_end, faulty) = match splitter.strict(rest, true, &mut fields) {
+            Outcome::Complete { len, with_end } => (len, with_end, false),
+            _ => {
+                splitter.plain(first_line, &mut fields);
+                (line_len, line_end, true)
+            }
+        };
+        let record = &rest[..len];
+        let filled = (0..fields.spans.len())
+            .filter(|index| fields.get(record, *index).is_some_and(|cell| !cell.trim_ascii().is_empty()))
+            .count();
+        rows.push(Seen { offset, line, len, width: fields.count, filled, faulty });
+        line += super::split::count_line_ends(&rest[..with_end]);
+        offset += with_end;
+    }
+    rows
+}
+
+/// The cells of a record of the sample.
+pub(super) fn cells(text: &[u8], row: &Seen, splitter: &Splitter) -> Vec<Vec<u8>> {
+    let record = &text[row.offset..row.offset + row.len];
+    let mut fields = Fields::default();
+    if row.faulty {
+        splitter.plain(record, &mut fields);
+    } else {
+        splitter.strict(record, true, &mut fields);
+    }
+    (0..fields.spans.len()).filter_map(|index| fields.get(record, index)).map(<[u8]>::to_vec).collect()
+}
+
+/// The width that most sound records have; the larger among equals. 0 without records.
+pub(super) fn modal_width(rows: &[Seen]) -> usize {
+    let mut counts = std::collections::BTreeMap::new();
+    for row in rows {
+        // A faulty record's width is a guess and counts when there is nothing better.
+        *counts.entry(row.width).or_insert(0usize) += if row.faulty { 1 } else { 16 };
+    }
+    counts.into_iter().max_by_key(|(width, count)| (*count, *width)).map_or(0, |(width, _)| width)
+}
+
+/// The width of the header where a good part of the rows has it too, else the one that most rows have.
+fn table_width(header: &[Seen], body: &[Seen]) -> usize {
+    let modal = modal_width(body);
+    let Some(named) = header.iter().map(|row| row.width).max() else { return modal };
+    let count = |width| body.iter().filter(|row| row.width == width && !row.faulty).count();
+    if body.iter().all(|row| row.faulty) || (count(named) > 0 && count(named) * 3 >= count(modal)) {
+        named
+    } else {
+        modal
+    }
+}
+
+fn last_cells_empty(text: &[u8], rows: &[Seen], width: usize, splitter: &Splitter) -> bool {
+    let last = |row: &Seen| cells(text, row, splitter).pop().is_some_and(|cell| cell.is_empty());
+    rows.iter().filter(|row| row.width == width).take(SCORED_ROWS).all(last)
+}
+
+/// Lines that begin with `#` are comments when none of them has the table's width.
+fn has_comments(text: &[u8], rows: &[Seen], width: usize) -> bool {
+    let mut marked = rows.iter().filter(|row| text.get(row.offset) == Some(&b'#')).peekable();
+    width > 1 && marked.peek().is_some() && marked.all(|row| row.width != width)
+}
+
+struct Candidate {
+    splitter: Splitter,
+    delimiter: String,
+    score: f64,
+}
+
+/// The best delimiter, quote and escape for the text, as far as they are not declared.
+fn choose(text: &[u8], declared: &Declared) -> (Splitter, String) {
+    let delimiters: Vec<(&str, f64)> = match &declared.delimiter {
+        Some(delimiter) => vec![(delimiter, 1.0)],
+        None => DELIMITERS.into_iter().filter(|(d, _)| memmem::find(text, d.as_bytes()).is_some()).collect(),
+    };
+    let mut quotes: Vec<(Option<u8>, f64)> = match declared.quote {
+        Some(mark) => vec![(mark.byte(), 1.0)],
+        None => vec![(Some(b'"'), 1.0)],
+    };
+    if declared.quote.is_none() {
+        if memchr::memchr(b'\'', text).is_some() {
+            quotes.push((Some(b'\''), 0.97));
+        }
+        if memchr::memchr(b'"', text).is_some() {
+            quotes.push((None, 0.9));
+        }
+    }
+    let mut best: Option<Candidate> = None;
+    for (delimiter, trust) in &delimiters {
+        for (quote, quote_trust) in &quotes {
+            let escape = escape(text, delimiter, *quote, declared);
+            let splitter = Splitter::new(delimiter.as_bytes(), *quote, escape, usize::MAX);
+            let score = score(text, &splitter, *trust) * trust * quote_trust;
+            if best.as_ref().is_none_or(|b| score > b.score) {
+                best = Some(Candidate { splitter, delimiter: (*delimiter).to_owned(), score });
+            }
+        }
+    }
+    match best {
+        Some(best) if best.score > 0.0 || declared.delimiter.is_some() => (best.splitter, best.delimiter),
+        _ => {
+            let quote = declared.quote.map_or(Some(b'"'), |mark| mark.byte());
+            let escape = escape(text, "", quote, declared);
+            (Splitter::new(b"", quote, escape, usize::MAX), String::new())
+        }
+    }
+}
+
+/// `\` (or NUL) before quotes is the escape only when it makes more lines follow the grammar.
+fn escape(text: &[u8], delimiter: &str, quote: Option<u8>, declared: &Declared) -> Option<u8> {
+    if let Some(mark) = declared.escape {
+        return mark.byte();
+    }
+    let quote = quote?;
+    let sound = |escape| {
+        let splitter = Splitter::new(delimiter.as_bytes(), Some(quote), escape, usize::MAX);
+        let rows = scan(text, 0, 1, &splitter, None, SCORED_ROWS);
+        let width = modal_width(&rows);
+        rows.iter().filter(|row| !row.faulty && row.width == width).count()
+    };
+    let mut best = None;
+    for escape in [b'\\', 0] {
+        if memmem::find(text, &[escape, quote]).is_some() && sound(Some(escape)) > sound(best) {
+            best = Some(escape);
+        }
+    }
+    best
+}
+
+/// How much of a table the text is when split this way: 0 for none.
+fn score(text: &[u8], splitter: &Splitter, trust: f64) -> f64 {
+    let rows = scan(text, 0, 1, splitter, None, SCORED_ROWS);
+    let first = first_row(&rows);
+    let rows = &rows[first..];
+    let width = modal_width(rows);
+    if width < 2 {
+        return 0.0;
+    }
+    let sound = rows.iter().filter(|row| row.width == width && !row.faulty).count();
+    let nearly = rows.iter().filter(|row| row.width == width && row.faulty).count();
+    let consistency = (sound as f64 + nearly as f64 * 0.5) / rows.len() as f64;
+    // A doubtful delimiter needs a table without exceptions, and more than a row or two of it.
+    let weak = trust < 0.7;
+    if consistency < if weak { 0.9 } else { 0.3 } || (weak && sound < 3) {
+        return 0.0;
+    }
+    let mut fields = Fields::default();
+    let (mut values, mut total, mut bare) = (0.0, 0usize, 0usize);
+    let mut used = vec![false; width];
+    let mut judged = 0usize;
+    for row in rows.iter().filter(|row| row.width == width).take(300) {
+        let record = &text[row.offset..row.offset + row.len];
+        if row.faulty {
+            splitter.plain(record, &mut fields);
+        } else {
+            splitter.strict(record, true, &mut fields);
+        }
+        judged += 1;
+        for index in 0..fields.spans.len() {
+            let Some(cell) = fields.get(record, index) else { continue };
+            total += 1;
+            if let Some(used) = used.get_mut(index) {
+                *used |= !cell.is_empty();
+            }
+            values += match type_of(cell) {
+                Type::Number | Type::Date | Type::Bool => 1.0,
+                Type::Empty => 0.85,
+                Type::Text => text_value(cell),
+            };
+            // An inner field that begins with a blank: the blank belongs to the delimiter.
+            bare += usize::from(index > 0 && cell.first() == Some(&b' '));
+        }
+    }
+    // A column that not even a header fills is half of a longer delimiter. The last may follow a trailing one.
+    let unused = used.iter().rev().skip(1).filter(|used| !**used).count() * judged;
+    let value = (values - 0.5 * unused as f64).max(0.0) / total.max(1) as f64;
+    let blanks = if bare * 10 > total * 5 { 0.97 } else { 1.0 };
+    let span = (width - 1) as f64 / width as f64;
+    consistency * consistency.sqrt() * span.sqrt() * value * value * blanks
+}
+
+/// How much a text cell looks like one value: other delimiters or quotes left in it speak against the split.
+fn text_value(cell: &[u8]) -> f64 {
+    let trimmed = cell.trim_ascii();
+    let edge = |byte: Option<&u8>| matches!(byte, Some(b'"' | b'\''));
+    if edge(trimmed.first()) || edge(trimmed.last()) {
+        return 0.3;
+    }
+    let foreign = trimmed.iter().filter(|b| matches!(b, b',' | b';' | b'\t' | b'|' | 0x1f)).count();
+    match foreign {
+        0 => 0.95,
+        // Prose has a comma in twenty characters or so; glued cells have more.
+        n if n * 20 <= trimmed.len() => 0.8,
+        _ => 0.4,
+    }
+}

@@ -1,0 +1,75 @@
+//! How a file is written, declared by the user or detected, and what can be declared.
+
+use serde::{Deserialize, Serialize};
+
+/// What a source declares about its files. Whatever is `None` is detected.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// An encoding's name as the WHATWG standard has it: `utf-8`, `windows-1252`, `utf-16le`, `latin1`.
+    pub encoding: Option<String>,
+    /// One or more characters.
+    pub delimiter: Option<String>,
+    pub quote: Option<Mark>,
+    /// `Mark::None`: a quote inside quotes is doubled.
+    pub escape: Option<Mark>,
+    /// Lines that begin with this byte are left out. `Mark::None`: there are no comments.
+    pub comment: Option<Mark>,
+    pub header: Option<Header>,
+    /// Lines before the header, or before the first row when there is none.
+    pub skip_lines: Option<u64>,
+}
+
+/// A character with a meaning of its own, or the statement that there is none. ASCII only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    None,
+    Byte(u8),
+}
+
+impl Mark {
+    pub(super) fn byte(self) -> Option<u8> {
+        match self {
+            Mark::None => None,
+            Mark::Byte(byte) => Some(byte),
+        }
+    }
+}
+
+/// Where the column names come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Header {
+    /// So many rows at the top, joined with a space; `Rows(0)`: the file has none.
+    Rows(u32),
+    /// The file has no header row; these are the names.
+    Names(Vec<String>),
+}
+
+/// The line end most used in the file. All of `\n`, `\r\n` and `\r` are understood everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Terminator {
+    Lf,
+    CrLf,
+    Cr,
+}
+
+/// How a file is written. It is stored with a load, so that a resumed load reads the file as its first attempt did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dialect {
+    /// Empty: every line is one field.
+    pub delimiter: String,
+    pub quote: Option<u8>,
+    /// `None`: a quote inside quotes is doubled.
+    pub escape: Option<u8>,
+    pub terminator: Terminator,
+    pub comment: Option<u8>,
+    /// Lines before the header, or before the first row when there is none.
+    pub skip_lines: u64,
+    pub header_rows: u32,
+    /// The column names, each once. A record of this many fields is of the right width.
+    pub columns: Vec<String>,
+    /// Where the first row begins, in bytes of the decoded text; preamble and header are before it.
+    pub data_offset: u64,
+    /// The line (from 1) on which the first row begins.
+    pub data_line: u64,
+}

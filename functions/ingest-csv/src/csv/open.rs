@@ -1,0 +1,149 @@
+//! From a reader to records: decompress, decode, detect, without losing what was read for it.
+
+use std::io::{self, Read};
+
+use encoding_rs::UTF_8;
+use millrace::{Error, Kind, Result};
+use serde::{Deserialize, Serialize};
+
+use super::decode::{Compression, Decompressed, into_error};
+use super::detect::detect;
+use super::dialect::{Declared, Dialect};
+use super::records::Records;
+use super::row::Position;
+use super::transcode::{self, Transcoder};
+use super::{Invalid, Limits, Ragged};
+
+/// Encoding and dialect are detected from so many bytes.
+const SAMPLE_BYTES: usize = 1 << 20;
+
+/// How to read a file: what the first attempt found, stored with the load and used by every later attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    pub compression: Compression,
+    /// An encoding's name as the WHATWG standard has it.
+    pub encoding: String,
+    pub dialect: Dialect,
+}
+
+impl Plan {
+    /// Whether a position's offset is also an offset in the stored object.
+    pub fn is_seekable(&self) -> bool {
+        self.compression == Compression::None && self.encoding == UTF_8.name()
+    }
+}
+
+/// A file ready to be read.
+pub struct Opened<R: Read> {
+    pub plan: Plan,
+    pub records: Records<Decoded<R>>,
+}
+
+/// Bytes already read, then the reader they came from.
+struct Prefixed<R> {
+    head: Vec<u8>,
+    given: usize,
+    reader: R,
+}
+
+impl<R: Read> Read for Prefixed<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.given < self.head.len() {
+            let count = into.len().min(self.head.len() - self.given);
+            into[..count].copy_from_slice(&self.head[self.given..self.given + count]);
+            self.given += count;
+            if self.given == self.head.len() {
+                // The sample is a megabyte: give it back as soon as it has been passed on.
+                self.head = Vec::new();
+                self.given = 0;
+            }
+            return Ok(count);
+        }
+        self.reader.read(into)
+    }
+}
+
+/// The decoded text of an object: decompressed, as UTF-8.
+pub struct Decoded<R: Read>(Prefixed<Transcoder<Prefixed<Decompressed<R>>>>);
+
+impl<R: Read> Decoded<R> {
+    /// Bytes of the object that were used so far, as they are stored.
+    pub fn consumed(&self) -> u64 {
+        self.0.reader.get_ref().reader.consumed()
+    }
+}
+
+impl<R: Read> Read for Decoded<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into)
+    }
+}
+
+/// Reads up to `SAMPLE_BYTES`; true when the input ends with them.
+fn sample(reader: &mut impl Read) -> Result<(Vec<u8>, bool)> {
+    let mut bytes = Vec::new();
+    let count = reader.take(SAMPLE_BYTES as u64).read_to_end(&mut bytes).map_err(into_error)?;
+    Ok((bytes, count < SAMPLE_BYTES))
+}
+
+/// Opens an object from its first byte on. Reads the sample at once; what was read for it is not lost.
+pub fn open<R: Read>(
+    reader: R,
+    declared: &Declared,
+    limits: &Limits,
+    ragged: Ragged,
+    invalid: Invalid,
+) -> Result<Opened<R>> {
+    let mut decompressed = Decompressed::new(reader, &limits.decode)?;
+    let compression = decompressed.compression();
+    let (head, whole) = sample(&mut decompressed)?;
+    let encoding = transcode::detect(&head, whole, declared.encoding.as_deref())?;
+    let mut transcoder = Transcoder::new(Prefixed { head, given: 0, reader: decompressed }, encoding);
+    let (head, whole) = sample(&mut transcoder)?;
+    let dialect = detect(&head, whole, declared, limits)?;
+    let mut decoded = Decoded(Prefixed { head, given: 0, reader: transcoder });
+    discard(&mut decoded, dialect.data_offset)?;
+    let start = dialect.start();
+    let plan = Plan { compression, encoding: encoding.name().to_owned(), dialect: dialect.clone() };
+    let records = Records::new(decoded, dialect, *limits, ragged, invalid, start);
+    Ok(Opened { plan, records })
+}
+
+/// The byte of the stored object from which [`reopen`] needs its reader to begin.
+pub fn resume_offset(plan: &Plan, position: Position) -> u64 {
+    if plan.is_seekable() { position.offset } else { 0 }
+}
+
+/// Opens an object again to read on from `position`. `reader` begins at [`resume_offset`].
+pub fn reopen<R: Read>(
+    reader: R,
+    plan: &Plan,
+    limits: &Limits,
+    ragged: Ragged,
+    invalid: Invalid,
+    position: Position,
+) -> Result<Records<Decoded<R>>> {
+    let none = |reader| Prefixed { head: Vec::new(), given: 0, reader };
+    let encoding = transcode::named(&plan.encoding)?;
+    let decompressed = match plan.compression {
+        // A range in the middle of a plain file may begin like a compressed one.
+        Compression::None => Decompressed::plain(reader),
+        Compression::Gzip | Compression::Zstd => Decompressed::new(reader, &limits.decode)?,
+    };
+    if decompressed.compression() != plan.compression {
+        let message = "read on: the object is not compressed as it was on the first attempt";
+        return Err(Error::new(Kind::Contract, message).with_code("object_changed"));
+    }
+    let transcoder = Transcoder::new(none(decompressed), encoding);
+    let mut decoded = Decoded(Prefixed { head: Vec::new(), given: 0, reader: transcoder });
+    if !plan.is_seekable() {
+        discard(&mut decoded, position.offset)?;
+    }
+    Ok(Records::new(decoded, plan.dialect.clone(), *limits, ragged, invalid, position))
+}
+
+/// Reads and forgets `count` bytes, or all there are.
+fn discard(reader: &mut impl Read, count: u64) -> Result<()> {
+    io::copy(&mut reader.take(count), &mut io::sink()).map_err(into_error)?;
+    Ok(())
+}

@@ -1,0 +1,508 @@
+//! The pull reader: decoded bytes in, rows and rejects out, in bounded memory, one record at a time.
+
+use std::borrow::Cow;
+use std::io::Read;
+
+use memchr::{memchr, memchr2};
+use millrace::{Error, Kind, Result};
+
+use super::decode::into_error;
+use super::dialect::Dialect;
+use super::repair::repair;
+use super::row::{Position, Record, Reject, Row};
+use super::split::{Fault, Fields, LineEnd, Outcome, Splitter, count_line_ends, line_end_at};
+use super::{Invalid, Limits, Note, Ragged};
+
+/// The buffer's first size and the least it asks its reader for.
+const READ_BYTES: usize = 64 * 1024;
+/// So many notes are kept.
+const MAX_NOTES: usize = 100;
+/// So many rows in a row, all of the same wrong width, are reported as a second table.
+const SECOND_TABLE_ROWS: u64 = 3;
+
+/// A pull reader over decoded bytes. See [`csv`](super) for the rules it follows.
+pub struct Records<R> {
+    reader: R,
+    splitter: Splitter,
+    dialect: Dialect,
+    limits: Limits,
+    ragged: Ragged,
+    invalid: Invalid,
+    /// Bytes read and not yet consumed: `buffer[begin..end]`; `buffer[begin]` is at `position.offset`.
+    buffer: Vec<u8>,
+    begin: usize,
+    end: usize,
+    last: bool,
+    failed: bool,
+    position: Position,
+    fields: Fields,
+    replaced: Vec<(usize, Vec<u8>)>,
+    notes: Vec<Note>,
+    run: WidthRun,
+}
+
+/// Consecutive records of one and the same wrong width.
+#[derive(Debug, Default)]
+struct WidthRun {
+    width: usize,
+    rows: u64,
+    line: u64,
+}
+
+/// What became of the bytes at the current position.
+enum Step {
+    Blank,
+    /// A row whose fields are in `fields`; its bytes without and with the line end.
+    Row {
+        len: usize,
+        with_end: usize,
+        repaired: Option<&'static str>,
+    },
+    Reject {
+        len: usize,
+        with_end: usize,
+        code: &'static str,
+        reason: Cow<'static, str>,
+        column: Option<usize>,
+    },
+    TooLong,
+    End,
+}
+
+impl<R: Read> Records<R> {
+    /// `reader` yields the decoded text from `start.offset` on. `start` is [`Dialect::start`], or what
+    /// [`Records::position`] said.
+    pub fn new(
+        reader: R,
+        dialect: Dialect,
+        limits: Limits,
+        ragged: Ragged,
+        invalid: Invalid,
+        start: Position,
+    ) -> Self {
+        let limits = limits.bounded();
+        // One field more than allowed is kept, so that a record over the limit is seen to be.
+        let splitter = Splitter::of(&dialect, limits.max_columns + 1);
+        Records {
+            reader,
+            splitter,
+            dialect,
+            limits,
+            ragged,
+            invalid,
+            buffer: vec![0; READ_BYTES],
+            begin: 0,
+            end: 0,
+            last: false,
+            failed: false,
+            position: start,
+            fields: Fields::default(),
+            replaced: Vec::new(),
+            notes: Vec::new(),
+            run: WidthRun::default(),
+        }
+    }
+
+    /// Where the next record begins. Before the first call to [`Records::next`], that is where reading started.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The column names, as in the dialect.
+    pub fn columns(&self) -> &[String] {
+        &self.dialect.columns
+    }
+
+    /// What an operator should know about the file and no single record tells.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// The reader below, for what it knows about the bytes it has read.
+    pub fn get_ref(&self) -> &R {
+        &self.reader
+    }
+
+    /// The next row or reject; `None` at the end. After an error the reader only fails.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Record<'_>>> {
+        loop {
+            let step = self.step()?;
+            let start = self.position;
+            match step {
+                Step::End => return Ok(None),
+                Step::Blank => {}
+                Step::TooLong => return self.reject_too_long().map(|reject| Some(Record::Reject(reject))),
+                Step::Reject { len, with_end, code, reason, column } => {
+                    let raw = &self.buffer[self.begin..self.begin + len];
+                    let kept = raw[..len.min(self.limits.max_reject_bytes)].to_vec();
+                    let column = column.and_then(|index| self.dialect.columns.get(index).cloned());
+                    self.consume(with_end, true);
+                    let raw_len = len as u64;
+                    return Ok(Some(Record::Reject(Reject {
+                        position: start,
+                        column,
+                        code,
+                        reason,
+                        raw: kept,
+                        raw_len,
+                    })));
+                }
+                Step::Row { len, with_end, repaired } => {
+                    let begin = self.begin;
+                    self.consume(with_end, true);
+                    return Ok(Some(Record::Row(Row {
+                        position: start,
+                        raw: &self.buffer[begin..begin + len],
+                        repaired,
+                        fields: &self.fields,
+                        replaced: &self.replaced,
+                    })));
+                }
+            }
+        }
+    }
+
+    /// Passes over the next `count` records; returns how many there were.
+    pub fn skip(&mut self, count: u64) -> Result<u64> {
+        let mut skipped = 0;
+        while skipped < count && self.next()?.is_some() {
+            skipped += 1;
+        }
+        Ok(skipped)
+    }
+
+    /// Reads more bytes behind those that are here; false at the end of the input.
+    fn fill(&mut self) -> Result<bool> {
+        if self.failed {
+            return Err(Error::new(Kind::Bug, "read on after a failed read"));
+        }
+        if self.last {
+            return Ok(false);
+        }
+        if self.begin > 0 {
+            self.buffer.copy_within(self.begin..self.end, 0);
+            self.end -= self.begin;
+            self.begin = 0;
+        }
+        if self.buffer.len() - self.end < READ_BYTES / 2 {
+            let size = self.buffer.len() * 2;
+            self.buffer.resize(size, 0);
+        }
+        loop {
+            match self.reader.read(&mut self.buffer[self.end..]) {
+                Ok(0) => {
+                    self.last = true;
+                    return Ok(false);
+                }
+                Ok(count) => {
+                    self.end += count;
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.failed = true;
+                    return Err(into_error(error));
+                }
+            }
+        }
+    }
+
+    /// Fills until `wanted` bytes are here or the input ends.
+    fn fill_to(&mut self, wanted: usize) -> Result<()> {
+        while self.end - self.begin < wanted && self.fill()? {}
+        Ok(())
+    }
+
+    fn data(&self) -> &[u8] {
+        &self.buffer[self.begin..self.end]
+    }
+
+    /// Moves past `count` bytes that hold whole lines; `record`: they are a record.
+    fn consume(&mut self, count: usize, record: bool) {
+        self.position.line += count_line_ends(&self.data()[..count]);
+        self.position.offset += count as u64;
+        self.position.record += u64::from(record);
+        self.begin += count;
+    }
+
+    /// The first physical line: its bytes without and with its end. `None` when it is longer than a record may be.
+    fn line(&mut self) -> Result<Option<(usize, usize)>> {
+        let mut searched = 0;
+        loop {
+            let found = memchr2(b'\n', b'\r', &self.data()[searched..]);
+            let len = found.map_or(self.data().len(), |at| searched + at);
+            if len > self.limits.max_record_bytes {
+                return Ok(None);
+            }
+            if found.is_some() {
+                match line_end_at(&self.data()[len..], self.last) {
+                    LineEnd::Some(end) => return Ok(Some((len, len + end))),
+                    _ => searched = len,
+                }
+            } else {
+                if self.last {
+                    return Ok(Some((len, len)));
+                }
+                searched = len;
+            }
+            self.fill()?;
+        }
+    }
+
+    fn step(&mut self) -> Result<Step> {
+        if self.begin == self.end && !self.fill()? {
+            return Ok(Step::End);
+        }
+        let Some((len, with_end)) = self.line()? else { return Ok(Step::TooLong) };
+        let line = &self.buffer[self.begin..self.begin + len];
+        if self.is_left_out(line) {
+            self.consume(with_end, false);
+            return Ok(Step::Blank);
+        }
+        let quoted = self.dialect.quote.is_some_and(|quote| memchr(quote, line).is_some());
+        if !quoted {
+            self.splitter.plain(line, &mut self.fields);
+            return Ok(self.judge(len, with_end, None));
+        }
+        match self.strict(with_end)? {
+            Ok((whole, whole_with_end)) if whole_with_end == with_end => {
+                Ok(self.judge(whole, whole_with_end, None))
+            }
+            Ok((whole, whole_with_end)) => {
+                if self.width_fits() {
+                    return Ok(self.judge(whole, whole_with_end, None));
+                }
+                Ok(self.repair_line(len, with_end, Fault::Unclosed, Some((whole, whole_with_end))))
+            }
+            Err(fault) => Ok(self.repair_line(len, with_end, fault, None)),
+        }
+    }
+
+    /// Blank lines and comments hold no record.
+    fn is_left_out(&self, line: &[u8]) -> bool {
+        if line.is_empty() {
+            return true;
+        }
+        if self.dialect.comment.is_some() && line.first().copied() == self.dialect.comment {
+            return true;
+        }
+        // In a table of one column a line of blanks is a legal record.
+        self.dialect.columns.len() != 1
+            && !self.splitter.splits_blanks()
+            && line.iter().all(|byte| matches!(byte, b' ' | b'\t'))
+    }
+
+    /// Splits the record at the current position by the grammar, whatever the number of lines it spans.
+    fn strict(&mut self, line_with_end: usize) -> Result<Result<(usize, usize), Fault>> {
+        // A record's verdict must not depend on how much happens to be in the buffer.
+        let max = self.limits.max_record_bytes;
+        let mut wanted = line_with_end;
+        loop {
+            let here = self.end - self.begin;
+            let seen = here.min(max + 2);
+            let last = self.last && seen == here;
+            let bytes = &self.buffer[self.begin..self.begin + seen];
+            match self.splitter.strict(bytes, last, &mut self.fields) {
+                Outcome::Complete { len, .. } if len > max => return Ok(Err(Fault::Unclosed)),
+                Outcome::Complete { len, with_end } => return Ok(Ok((len, with_end))),
+                Outcome::Fault(fault) => return Ok(Err(fault)),
+                Outcome::NeedMore if seen == max + 2 => return Ok(Err(Fault::Unclosed)),
+                Outcome::NeedMore => {
+                    // Doubling keeps the work linear in the record's length however small the reads are.
+                    wanted = wanted.max(here + 1).max(here * 2).min(max + 2);
+                    self.fill_to(wanted)?;
+                }
+            }
+        }
+    }
+
+    /// Whether the record in `fields` has the table's width, one empty field after a trailing delimiter left aside.
+    fn width_fits(&self) -> bool {
+        let width = self.dialect.columns.len();
+        let count = self.fields.count;
+        count == width || (count == width + 1 && self.last_field_is_empty())
+    }
+
+    fn last_field_is_empty(&self) -> bool {
+        self.fields.count == self.fields.spans.len()
+            && self.fields.spans.last().is_some_and(|span| span.start == span.end)
+    }
+
+    /// The row, or why it is none, from the fields of a record that could be split.
+    fn judge(&mut self, len: usize, with_end: usize, mut repaired: Option<&'static str>) -> Step {
+        let width = self.dialect.columns.len();
+        if self.fields.count > self.limits.max_columns {
+            let reason =
+                format!("{} fields, more than the {} allowed", self.fields.count, self.limits.max_columns);
+            return Step::Reject {
+                len,
+                with_end,
+                code: "too_many_columns",
+                reason: reason.into(),
+                column: None,
+            };
+        }
+        if self.fields.count == width + 1 && self.last_field_is_empty() {
+            self.fields.spans.pop();
+            self.fields.count -= 1;
+        }
+        let count = self.fields.count;
+        self.watch_width(count);
+        if count != width && self.ragged == Ragged::Reject {
+            let reason = format!("{count} fields where the table has {width} columns");
+            return Step::Reject {
+                len,
+                with_end,
+                code: "wrong_column_count",
+                reason: reason.into(),
+                column: None,
+            };
+        }
+        let raw = &self.buffer[self.begin..self.begin + len];
+        if len > self.limits.max_field_bytes {
+            let long = self
+                .fields
+                .spans
+                .iter()
+                .position(|s| (s.end - s.start) as usize > self.limits.max_field_bytes);
+            if let Some(column) = long {
+                let reason = format!("a field over {} bytes", self.limits.max_field_bytes);
+                let column = Some(column);
+                return Step::Reject { len, with_end, code: "field_too_long", reason: reason.into(), column };
+            }
+        }
+        self.replaced.clear();
+        // The record as a whole first: nearly every record is sound, and one pass over it is cheaper than many.
+        let nul = memchr(0, raw).is_some();
+        if nul || std::str::from_utf8(raw).is_err() {
+            for index in 0..self.fields.spans.len() {
+                let Some(field) = self.fields.get(raw, index) else { continue };
+                let nul = memchr(0, field).is_some();
+                let invalid = std::str::from_utf8(field).is_err();
+                if !nul && !invalid {
+                    continue;
+                }
+                let (code, rule, reason) = if invalid {
+                    ("invalid_utf8", "invalid_utf8_replaced", "bytes that are not UTF-8")
+                } else {
+                    ("nul_character", "nul_replaced", "a NUL character, which PostgreSQL cannot store")
+                };
+                if self.invalid == Invalid::Reject {
+                    let column = Some(index);
+                    return Step::Reject { len, with_end, code, reason: reason.into(), column };
+                }
+                repaired = Some(rule);
+                let text = String::from_utf8_lossy(field).replace('\0', "\u{fffd}");
+                self.replaced.push((index, text.into_bytes()));
+            }
+        }
+        Step::Row { len, with_end, repaired }
+    }
+
+    /// A line that breaks the grammar, or begins a record that crosses lines at the wrong width: its cheapest reading
+    /// at the right width, else a reject. `legal` is the extent of that record where the grammar allows it.
+    fn repair_line(
+        &mut self,
+        len: usize,
+        with_end: usize,
+        fault: Fault,
+        legal: Option<(usize, usize)>,
+    ) -> Step {
+        let width = self.dialect.columns.len();
+        let line = &self.buffer[self.begin..self.begin + len];
+        if let Some(rule) = repair(&self.splitter, line, width, &mut self.fields) {
+            return self.judge(len, with_end, Some(rule.name()));
+        }
+        if let Some((whole, whole_with_end)) = legal
+            && !self.swallows_rows(with_end, whole)
+        {
+            let bytes = &self.buffer[self.begin..self.begin + whole_with_end];
+            // Split again: the attempt to repair has overwritten the fields.
+            if let Outcome::Complete { .. } = self.splitter.strict(bytes, true, &mut self.fields) {
+                return self.judge(whole, whole_with_end, None);
+            }
+        }
+        let (code, reason) = match fault {
+            Fault::Unclosed => ("unclosed_quote", "a quote is opened and not closed"),
+            Fault::StrayQuote => ("malformed_quotes", "a quote inside an unquoted field"),
+            Fault::TextAfterQuote => ("malformed_quotes", "text after a closing quote"),
+        };
+        Step::Reject { len, with_end, code, reason: reason.into(), column: None }
+    }
+
+    /// Whether any line from `from` to the record's end would be a row by itself: then the quotes of the line before
+    /// it are more likely broken than that many rows quoted.
+    fn swallows_rows(&mut self, from: usize, to: usize) -> bool {
+        let width = self.dialect.columns.len();
+        let mut at = from;
+        while at < to {
+            let rest = &self.buffer[self.begin + at..self.begin + to];
+            let len = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
+            let line = &rest[..len];
+            if !line.is_empty()
+                && let Outcome::Complete { len: complete, .. } =
+                    self.splitter.strict(line, true, &mut self.fields)
+                && complete == line.len()
+                && self.fields.count == width
+            {
+                return true;
+            }
+            at += len + 1;
+        }
+        false
+    }
+
+    /// Passes over a line that is longer than a record may be, keeping its beginning.
+    fn reject_too_long(&mut self) -> Result<Reject> {
+        let start = self.position;
+        let kept_len = self.limits.max_reject_bytes.min(self.limits.max_record_bytes);
+        let kept = self.data()[..kept_len.min(self.end - self.begin)].to_vec();
+        let mut raw_len = 0u64;
+        loop {
+            let found = memchr2(b'\n', b'\r', self.data());
+            let count = found.unwrap_or(self.data().len());
+            raw_len += count as u64;
+            self.position.offset += count as u64;
+            self.begin += count;
+            if found.is_some() {
+                break;
+            }
+            if !self.fill()? {
+                break;
+            }
+        }
+        self.fill_to(2)?;
+        if let LineEnd::Some(end) = line_end_at(self.data(), true) {
+            self.consume(end, false);
+        }
+        self.position.record += 1;
+        Ok(Reject {
+            position: start,
+            column: None,
+            code: "record_too_long",
+            reason: format!("a line over {} bytes", self.limits.max_record_bytes).into(),
+            raw: kept,
+            raw_len,
+        })
+    }
+
+    /// Reports a second table: several records in a row of one width that is not the table's.
+    fn watch_width(&mut self, count: usize) {
+        if count == self.dialect.columns.len() {
+            self.run = WidthRun::default();
+            return;
+        }
+        if self.run.width != count {
+            self.run = WidthRun { width: count, rows: 0, line: self.position.line };
+        }
+        self.run.rows += 1;
+        if self.run.rows == SECOND_TABLE_ROWS && count > 1 && self.notes.len() < MAX_NOTES {
+            let text = format!(
+                "a second table of {count} columns seems to begin here; this one has {}",
+                self.dialect.columns.len()
+            );
+            self.notes.push(Note { line: self.run.line, text });
+        }
+    }
+}

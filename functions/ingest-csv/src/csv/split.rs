@@ -1,0 +1,304 @@
+//! Splitting one record into fields, strictly: the grammar of RFC 4180 for any delimiter, quote and escape.
+//!
+//! A record either follows the grammar or the first fault in it is named; nothing is guessed here. Positions are
+//! 32-bit because a record is never longer than [`Limits::max_record_bytes`](super::Limits), which is capped.
+
+use memchr::{memchr, memchr_iter, memchr2, memmem};
+
+use super::dialect::Dialect;
+
+/// Where the bytes of a field are: in the record itself, or in the scratch buffer when quotes had to be undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub start: u32,
+    pub end: u32,
+    pub unescaped: bool,
+}
+
+/// The fields of one record, reused from record to record.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    pub spans: Vec<Span>,
+    /// Fields whose escapes were undone, one after the other.
+    pub scratch: Vec<u8>,
+    /// How many fields the record has; `spans` stops at the limit given to the splitter.
+    pub count: usize,
+}
+
+impl Fields {
+    pub fn clear(&mut self) {
+        self.spans.clear();
+        self.scratch.clear();
+        self.count = 0;
+    }
+
+    pub fn get<'a>(&'a self, record: &'a [u8], index: usize) -> Option<&'a [u8]> {
+        let span = self.spans.get(index)?;
+        let bytes = if span.unescaped { &self.scratch } else { record };
+        bytes.get(span.start as usize..span.end as usize)
+    }
+
+    pub fn push(&mut self, start: usize, end: usize, unescaped: bool, max: usize) {
+        self.count += 1;
+        if self.spans.len() < max {
+            self.spans.push(Span { start: start as u32, end: end as u32, unescaped });
+        }
+    }
+}
+
+/// How a record departs from the grammar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// A quote inside a field that does not begin with one.
+    StrayQuote,
+    /// Something other than a delimiter or a line end after a closing quote.
+    TextAfterQuote,
+    /// The input, or the longest allowed record, ends inside quotes.
+    Unclosed,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The record's bytes without and with its line end.
+    Complete {
+        len: usize,
+        with_end: usize,
+    },
+    /// The bytes end before the record does.
+    NeedMore,
+    Fault(Fault),
+}
+
+#[derive(Debug, Clone)]
+enum Delimiter {
+    Byte(u8),
+    Bytes(Box<memmem::Finder<'static>>),
+}
+
+/// A dialect made ready for splitting.
+#[derive(Debug, Clone)]
+pub(super) struct Splitter {
+    delimiter: Delimiter,
+    pub quote: Option<u8>,
+    /// `None`: a quote inside quotes is doubled.
+    pub escape: Option<u8>,
+    /// Fields beyond this many are counted, not kept.
+    max_fields: usize,
+}
+
+impl Splitter {
+    pub fn new(delimiter: &[u8], quote: Option<u8>, escape: Option<u8>, max_fields: usize) -> Self {
+        let delimiter = match delimiter {
+            [byte] => Delimiter::Byte(*byte),
+            bytes => Delimiter::Bytes(Box::new(memmem::Finder::new(bytes).into_owned())),
+        };
+        Splitter { delimiter, quote, escape, max_fields }
+    }
+
+    pub fn of(dialect: &Dialect, max_fields: usize) -> Self {
+        Splitter::new(dialect.delimiter.as_bytes(), dialect.quote, dialect.escape, max_fields)
+    }
+
+    pub fn delimiter_len(&self) -> usize {
+        match &self.delimiter {
+            Delimiter::Byte(_) => 1,
+            Delimiter::Bytes(finder) => finder.needle().len(),
+        }
+    }
+
+    /// Whether blanks are, or are part of, the delimiter: a line of blanks is then not an empty one.
+    pub fn splits_blanks(&self) -> bool {
+        match &self.delimiter {
+            Delimiter::Byte(byte) => matches!(byte, b' ' | b'\t'),
+            Delimiter::Bytes(finder) => finder.needle().iter().any(|byte| matches!(byte, b' ' | b'\t')),
+        }
+    }
+
+    fn find(&self, bytes: &[u8]) -> Option<usize> {
+        match &self.delimiter {
+            Delimiter::Byte(byte) => memchr(*byte, bytes),
+            // An empty delimiter (a table of one column) is found nowhere.
+            Delimiter::Bytes(finder) if finder.needle().is_empty() => None,
+            Delimiter::Bytes(finder) => finder.find(bytes),
+        }
+    }
+
+    pub fn starts_with_delimiter(&self, bytes: &[u8]) -> bool {
+        match &self.delimiter {
+            Delimiter::Byte(byte) => bytes.first() == Some(byte),
+            Delimiter::Bytes(finder) => !finder.needle().is_empty() && bytes.starts_with(finder.needle()),
+        }
+    }
+
+    /// Where each delimiter of a line begins.
+    pub fn delimiters(&self, line: &[u8], found: &mut Vec<usize>) {
+        found.clear();
+        match &self.delimiter {
+            Delimiter::Byte(byte) => found.extend(memchr_iter(*byte, line)),
+            Delimiter::Bytes(finder) if finder.needle().is_empty() => {}
+            Delimiter::Bytes(finder) => found.extend(finder.find_iter(line)),
+        }
+    }
+
+    /// Splits a line in which no quote has a meaning.
+    pub fn plain(&self, line: &[u8], fields: &mut Fields) {
+        fields.clear();
+        let mut start = 0;
+        match &self.delimiter {
+            Delimiter::Byte(byte) => {
+                for end in memchr_iter(*byte, line) {
+                    fields.push(start, end, false, self.max_fields);
+                    start = end + 1;
+                }
+            }
+            Delimiter::Bytes(_) => {
+                while let Some(at) = self.find(&line[start..]) {
+                    fields.push(start, start + at, false, self.max_fields);
+                    start += at + self.delimiter_len();
+                }
+            }
+        }
+        fields.push(start, line.len(), false, self.max_fields);
+    }
+
+    /// Splits the record at the start of `bytes`, over as many lines as its quotes span. `last`: the input ends where
+    /// `bytes` ends.
+    pub fn strict(&self, bytes: &[u8], last: bool, fields: &mut Fields) -> Outcome {
+        fields.clear();
+        let mut at = 0;
+        loop {
+            if self.quote.is_some() && bytes.get(at).copied() == self.quote {
+                match self.quoted(bytes, at, last, fields) {
+                    Ok(end) => at = end,
+                    Err(outcome) => return outcome,
+                }
+                let rest = &bytes[at..];
+                if rest.is_empty() {
+                    if !last {
+                        return Outcome::NeedMore;
+                    }
+                    return Outcome::Complete { len: at, with_end: at };
+                }
+                if self.starts_with_delimiter(rest) {
+                    at += self.delimiter_len();
+                    continue;
+                }
+                if !last && rest.len() < self.delimiter_len() {
+                    return Outcome::NeedMore;
+                }
+                return match line_end_at(rest, last) {
+                    LineEnd::Some(len) => Outcome::Complete { len: at, with_end: at + len },
+                    LineEnd::NeedMore => Outcome::NeedMore,
+                    LineEnd::None => Outcome::Fault(Fault::TextAfterQuote),
+                };
+            }
+            // An unquoted field: up to the delimiter or the line end, whichever is first.
+            let rest = &bytes[at..];
+            let line_len = memchr2(b'\n', b'\r', rest);
+            let line = &rest[..line_len.unwrap_or(rest.len())];
+            let delimiter = self.find(line);
+            let field = &line[..delimiter.unwrap_or(line.len())];
+            if let Some(quote) = self.quote
+                && memchr(quote, field).is_some()
+            {
+                return Outcome::Fault(Fault::StrayQuote);
+            }
+            match (delimiter, line_len) {
+                (Some(len), _) => {
+                    fields.push(at, at + len, false, self.max_fields);
+                    at += len + self.delimiter_len();
+                }
+                (None, None) if !last => return Outcome::NeedMore,
+                (None, None) => {
+                    fields.push(at, bytes.len(), false, self.max_fields);
+                    return Outcome::Complete { len: bytes.len(), with_end: bytes.len() };
+                }
+                (None, Some(len)) => {
+                    let end = at + len;
+                    return match line_end_at(&bytes[end..], last) {
+                        LineEnd::Some(with) => {
+                            fields.push(at, end, false, self.max_fields);
+                            Outcome::Complete { len: end, with_end: end + with }
+                        }
+                        _ => Outcome::NeedMore,
+                    };
+                }
+            }
+        }
+    }
+
+    /// Reads the quoted field that begins at `start`; returns where the bytes after its closing quote begin.
+    fn quoted(&self, bytes: &[u8], start: usize, last: bool, fields: &mut Fields) -> Result<usize, Outcome> {
+        let quote = self.quote.unwrap_or(b'"');
+        let escape = self.escape.unwrap_or(quote);
+        let unfinished = if last { Outcome::Fault(Fault::Unclosed) } else { Outcome::NeedMore };
+        let mut at = start + 1;
+        let mut copied_to = at;
+        let scratch_start = fields.scratch.len();
+        loop {
+            let found = if escape == quote {
+                memchr(quote, &bytes[at..])
+            } else {
+                memchr2(quote, escape, &bytes[at..])
+            };
+            let Some(found) = found else { return Err(unfinished) };
+            let mark = at + found;
+            if bytes[mark] != quote {
+                // An escape: the byte after it stands for itself.
+                let Some(_) = bytes.get(mark + 1) else { return Err(unfinished) };
+                fields.scratch.extend_from_slice(&bytes[copied_to..mark]);
+                copied_to = mark + 1;
+                at = mark + 2;
+                continue;
+            }
+            match bytes.get(mark + 1) {
+                None if !last => return Err(Outcome::NeedMore),
+                Some(next) if *next == quote => {
+                    fields.scratch.extend_from_slice(&bytes[copied_to..=mark]);
+                    copied_to = mark + 2;
+                    at = mark + 2;
+                }
+                _ => {
+                    if copied_to == start + 1 {
+                        fields.push(start + 1, mark, false, self.max_fields);
+                    } else {
+                        fields.scratch.extend_from_slice(&bytes[copied_to..mark]);
+                        fields.push(scratch_start, fields.scratch.len(), true, self.max_fields);
+                    }
+                    return Ok(mark + 1);
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum LineEnd {
+    /// A line end of so many bytes: `\n`, `\r` or `\r\n`.
+    Some(usize),
+    /// A `\r` whose successor is not here yet.
+    NeedMore,
+    None,
+}
+
+/// Whether `bytes` begins with a line end.
+pub(super) fn line_end_at(bytes: &[u8], last: bool) -> LineEnd {
+    match bytes {
+        [b'\n', ..] => LineEnd::Some(1),
+        [b'\r', b'\n', ..] => LineEnd::Some(2),
+        [b'\r'] if !last => LineEnd::NeedMore,
+        [b'\r', ..] => LineEnd::Some(1),
+        _ => LineEnd::None,
+    }
+}
+
+/// How many line ends `bytes` holds; `\r\n` is one.
+pub(super) fn count_line_ends(bytes: &[u8]) -> u64 {
+    let mut count = memchr_iter(b'\n', bytes).count() as u64;
+    for at in memchr_iter(b'\r', bytes) {
+        if bytes.get(at + 1) != Some(&b'\n') {
+            count += 1;
+        }
+    }
+    count
+}
