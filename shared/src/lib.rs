@@ -7,6 +7,7 @@
 //! - [`ledger`]: one transaction a batch, claimed by its origin: exactly-once.
 //! - [`dead_letter`]: whatever could not become an event, with its reason.
 //! - [`database`]: connecting to PostgreSQL, TLS, named transactions with retries.
+//! - [`config`]: the environment and `sources.toml`.
 //! - [`aws`]: AWS clients, linked only by the functions that need them (features `s3`, `sqs`).
 //! - [`migrate`]: the files of `migrations/`, applied once and in order.
 //! - [`clock`], [`telemetry`], [`error`]: time in PostgreSQL's microseconds, JSON logs, one error type.
@@ -15,6 +16,7 @@
 pub mod aws;
 pub mod batch;
 pub mod clock;
+pub mod config;
 pub mod copy;
 pub mod database;
 pub mod dead_letter;

@@ -1,0 +1,131 @@
+//! What can be declared about a source's CSV files.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that `[<source>.csv]` can say; what is `None` is detected.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CsvOptions {
+    /// A name of [`ENCODINGS`].
+    pub encoding: Option<String>,
+    /// One or more characters.
+    pub delimiter: Option<String>,
+    pub quote: Option<Mark>,
+    pub escape: Option<Mark>,
+    pub header: Option<Header>,
+    pub comment: Option<Mark>,
+    /// Lines above the header.
+    pub skip_lines: Option<u64>,
+    pub ragged: Ragged,
+    pub invalid_characters: InvalidCharacters,
+    /// Values that become JSON null.
+    pub null_values: Vec<String>,
+    pub on_new_version: OnNewVersion,
+    /// From 0 to 1.
+    pub max_rejected_share: f64,
+    /// Declared types by column; all others are strings.
+    pub columns: BTreeMap<String, ColumnType>,
+}
+
+impl Default for CsvOptions {
+    fn default() -> Self {
+        CsvOptions {
+            encoding: None,
+            delimiter: None,
+            quote: None,
+            escape: None,
+            header: None,
+            comment: None,
+            skip_lines: None,
+            ragged: Ragged::Reject,
+            invalid_characters: InvalidCharacters::Reject,
+            null_values: Vec::new(),
+            on_new_version: OnNewVersion::Append,
+            max_rejected_share: 0.5,
+            columns: BTreeMap::new(),
+        }
+    }
+}
+
+/// The encodings that can be declared.
+pub const ENCODINGS: &[&str] = &["utf-8", "utf-16le", "utf-16be", "windows-1252", "latin-1"];
+
+/// An ASCII character with a meaning of its own, or the statement that there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mark {
+    None,
+    Byte(u8),
+}
+
+/// Where the column names come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Header {
+    /// So many stacked rows; 0 when the file has none.
+    Rows(u32),
+    Names(Vec<String>),
+}
+
+/// What becomes of a record with too few or too many fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ragged {
+    Reject,
+    /// Missing fields are left out, surplus ones are kept under `_extra`.
+    Fill,
+}
+
+/// What becomes of bytes that are not of the file's encoding, and of NUL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InvalidCharacters {
+    Reject,
+    /// U+FFFD takes their place; the record as it stood is kept in `staging.repairs`.
+    Replace,
+}
+
+/// What becomes of the rows of an object's earlier versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNewVersion {
+    Append,
+    Replace,
+}
+
+impl OnNewVersion {
+    pub fn name(self) -> &'static str {
+        match self {
+            OnNewVersion::Append => "append",
+            OnNewVersion::Replace => "replace",
+        }
+    }
+}
+
+/// A column's declared type.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ColumnType {
+    /// As it came: `007` stays `007`.
+    #[default]
+    String,
+    /// A JSON number; empty becomes null.
+    Number,
+    /// true, t, yes, y, 1 and their opposites, in any case; empty becomes null.
+    Boolean,
+    /// JSON; empty becomes null.
+    Json,
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ColumnType::String => "string",
+            ColumnType::Number => "number",
+            ColumnType::Boolean => "boolean",
+            ColumnType::Json => "JSON value",
+        })
+    }
+}

@@ -1,0 +1,131 @@
+//! Reading a TOML document with every problem reported at once, each at its line and column.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::names::quoted;
+use super::nearest::did_you_mean;
+
+/// A document's name and text, and what is wrong with it so far.
+pub(super) struct Document<'t> {
+    name: &'t str,
+    text: &'t str,
+    problems: Vec<(usize, String)>,
+}
+
+pub(super) type Key<'t> = Spanned<toml::de::DeString<'t>>;
+pub(super) type Value<'t> = Spanned<DeValue<'t>>;
+
+impl<'t> Document<'t> {
+    pub(super) fn new(name: &'t str, text: &'t str) -> Self {
+        Document { name, text, problems: Vec::new() }
+    }
+
+    /// The document's tables; what is not TOML is a problem like any other.
+    pub(super) fn parse(&mut self) -> DeTable<'t> {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        for error in errors {
+            self.problem(error.span().unwrap_or_default(), error.message());
+        }
+        table.into_inner()
+    }
+
+    pub(super) fn problem(&mut self, span: Range<usize>, message: impl Into<String>) {
+        self.problems.push((span.start, message.into()));
+    }
+
+    pub(super) fn unknown_key(&mut self, key: &Key<'_>, known: &[&str]) {
+        let name = key.get_ref();
+        let hint = match did_you_mean(name, known.iter().copied()) {
+            hint if hint.is_empty() => format!("; known are {}", known.join(", ")),
+            hint => hint,
+        };
+        self.problem(key.span(), format!("unknown key {}{hint}", quoted(name)));
+    }
+
+    pub(super) fn string<'v>(&mut self, value: &'v Value<'_>) -> Option<&'v str> {
+        let text = value.get_ref().as_str();
+        if text.is_none() {
+            self.wrong_type(value, "a string");
+        }
+        text
+    }
+
+    pub(super) fn table<'v>(&mut self, value: &'v Value<'t>) -> Option<&'v DeTable<'t>> {
+        let table = value.get_ref().as_table();
+        if table.is_none() {
+            self.wrong_type(value, "a table");
+        }
+        table
+    }
+
+    pub(super) fn strings(&mut self, value: &Value<'_>) -> Option<Vec<String>> {
+        let Some(items) = value.get_ref().as_array() else {
+            self.wrong_type(value, "a list of strings");
+            return None;
+        };
+        items.iter().map(|item| self.string(item).map(str::to_owned)).collect()
+    }
+
+    pub(super) fn whole_number(&mut self, value: &Value<'_>, most: u64) -> Option<u64> {
+        let parsed = value
+            .get_ref()
+            .as_integer()
+            .and_then(|number| u64::from_str_radix(number.as_str(), number.radix()).ok());
+        match parsed {
+            Some(number) if number <= most => Some(number),
+            _ => {
+                self.problem(value.span(), format!("expected a whole number from 0 to {most}"));
+                None
+            }
+        }
+    }
+
+    pub(super) fn share(&mut self, value: &Value<'_>) -> Option<f64> {
+        let parsed = match value.get_ref() {
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            DeValue::Integer(number) => number.as_str().parse().ok(),
+            _ => None,
+        };
+        match parsed {
+            Some(share) if (0.0..=1.0).contains(&share) => Some(share),
+            _ => {
+                self.problem(value.span(), "expected a share from 0.0 to 1.0");
+                None
+            }
+        }
+    }
+
+    /// One of several words.
+    pub(super) fn choice<T: Copy>(&mut self, value: &Value<'_>, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.string(value)?;
+        let found = choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice);
+        if found.is_none() {
+            let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+            let hint = did_you_mean(text, words.iter().copied());
+            self.problem(value.span(), format!("{} is none of {}{hint}", quoted(text), words.join(", ")));
+        }
+        found
+    }
+
+    fn wrong_type(&mut self, value: &Value<'_>, expected: &str) {
+        self.problem(value.span(), format!("expected {expected}, found {}", value.get_ref().type_str()));
+    }
+
+    /// Every problem as `file:line:column: message`, in the order of the document.
+    pub(super) fn into_problems(mut self) -> Vec<String> {
+        self.problems.sort_by_key(|(at, _)| *at);
+        self.problems
+            .iter()
+            .map(|(at, message)| {
+                let at = (0..=*at.min(&self.text.len())).rev().find(|at| self.text.is_char_boundary(*at));
+                let before = &self.text[..at.unwrap_or(0)];
+                let line = before.matches('\n').count() + 1;
+                let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+                format!("{}:{line}:{column}: {message}", self.name)
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,460 @@
+//! `pipeline/sources.toml`: one table a source, one sub-table a door; and the way from an object's key to its source.
+//!
+//! A file `incoming/<source>/<event_type>/<anything>` belongs to that source and event type, declared or not; a
+//! declared `path` goes before the convention.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use toml::de::DeTable;
+
+use super::csv::{ColumnType, CsvOptions, ENCODINGS, Header, InvalidCharacters, Mark, OnNewVersion, Ragged};
+use super::document::{Document, Key, Value};
+use super::glob::Glob;
+use super::names::{check_name, quoted};
+use crate::{Error, Kind, Result};
+
+/// The doors that exist.
+const DOORS: &[&str] = &["csv"];
+/// Keys of `[<source>.csv]` alone.
+const DOOR_KEYS: &[&str] = &["path", "event_type", "event_types"];
+/// Keys of `[<source>.csv]` and of `[<source>.csv.event_types.<event_type>]`.
+pub const OPTION_KEYS: &[&str] = &[
+    "encoding",
+    "delimiter",
+    "quote",
+    "escape",
+    "header",
+    "comment",
+    "skip_lines",
+    "ragged",
+    "invalid_characters",
+    "null_values",
+    "on_new_version",
+    "max_rejected_share",
+    "columns",
+];
+
+/// Every declared source.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    csv: BTreeMap<String, CsvSource>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct CsvSource {
+    paths: Vec<Glob>,
+    event_type: Option<String>,
+    options: CsvOptions,
+    event_types: BTreeMap<String, CsvOptions>,
+}
+
+/// Where an object belongs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Route {
+    Csv(CsvRoute),
+    /// To no source; the reason.
+    Unroutable {
+        reason: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct CsvRoute {
+    pub source: String,
+    pub event_type: String,
+    pub options: CsvOptions,
+}
+
+impl Sources {
+    /// Reads `sources.toml` in `directory`. Without the file every source has the defaults.
+    pub fn load(directory: &Path) -> Result<Sources> {
+        let path = directory.join("sources.toml");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&path.display().to_string(), &text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Sources::default()),
+            Err(error) => {
+                Err(Error::new(Kind::Config, format!("read {}", path.display())).with_source(error))
+            }
+        }
+    }
+
+    /// Reads the text of a `sources.toml`.
+    ///
+    /// # Errors
+    /// [`Kind::Config`], with every problem at once: `sources.toml:7:1: unknown key …; did you mean …?`
+    pub fn parse(file_name: &str, text: &str) -> Result<Sources> {
+        let mut document = Document::new(file_name, text);
+        let tables = document.parse();
+        let mut sources = Sources::default();
+        for (name, doors) in &tables {
+            check_key(&mut document, name, "source");
+            let Some(doors) = document.table(doors) else { continue };
+            for (door, options) in doors {
+                if door.get_ref() != "csv" {
+                    document.unknown_key(door, DOORS);
+                    continue;
+                }
+                let Some(table) = document.table(options) else { continue };
+                let source = read_source(&mut document, table);
+                sources.check_paths(&mut document, name, &source);
+                if !source.paths.is_empty() && source.event_type.is_none() {
+                    document
+                        .problem(door.span(), "`path` needs `event_type`, since the key need not hold it");
+                }
+                sources.csv.insert(name.get_ref().to_string(), source);
+            }
+        }
+        let problems = document.into_problems();
+        if problems.is_empty() {
+            return Ok(sources);
+        }
+        Err(Error::new(Kind::Config, problems.join("\n")).with_code("bad_sources"))
+    }
+
+    fn check_paths(&self, document: &mut Document<'_>, name: &Key<'_>, source: &CsvSource) {
+        for path in &source.paths {
+            for (other, declared) in &self.csv {
+                if let Some(key) = declared.paths.iter().find_map(|theirs| path.overlap(theirs)) {
+                    document.problem(
+                        name.span(),
+                        format!(
+                            "path {} takes keys that {} takes too: {}",
+                            quoted(path.text()),
+                            quoted(other),
+                            quoted(&key)
+                        ),
+                    );
+                }
+            }
+        }
+    }
+
+    /// The source of an object, by its decoded key.
+    pub fn route(&self, key: &str) -> Route {
+        let declared = self.csv.iter().find(|(_, source)| source.paths.iter().any(|path| path.matches(key)));
+        if let Some((name, source)) = declared {
+            let event_type = source.event_type.clone().unwrap_or_default();
+            let options = source.event_types.get(&event_type).unwrap_or(&source.options).clone();
+            return Route::Csv(CsvRoute { source: name.clone(), event_type, options });
+        }
+        let parts: Vec<&str> = key.split('/').collect();
+        let ["incoming", source, event_type, .., _file] = parts.as_slice() else {
+            return Route::Unroutable {
+                reason: "the key is not incoming/<source>/<event_type>/<file>, and no source declares a path for it".to_owned(),
+            };
+        };
+        if parts.len() < 4 {
+            return Route::Unroutable {
+                reason: "the key names no event type: incoming/<source>/<event_type>/<file>".to_owned(),
+            };
+        }
+        for (what, name) in [("source", source), ("event type", event_type)] {
+            if let Err(why) = check_name(name) {
+                return Route::Unroutable { reason: format!("the key's {what} {} {why}", quoted(name)) };
+            }
+        }
+        let options = self.csv.get(*source).map_or_else(CsvOptions::default, |declared| {
+            declared.event_types.get(*event_type).unwrap_or(&declared.options).clone()
+        });
+        Route::Csv(CsvRoute { source: (*source).to_owned(), event_type: (*event_type).to_owned(), options })
+    }
+}
+
+fn check_key(document: &mut Document<'_>, key: &Key<'_>, what: &str) {
+    if let Err(why) = check_name(key.get_ref()) {
+        document.problem(key.span(), format!("the {what} {} {why}", quoted(key.get_ref())));
+    }
+}
+
+fn read_source<'t>(document: &mut Document<'t>, table: &DeTable<'t>) -> CsvSource {
+    let mut source = CsvSource {
+        options: read_options(document, table, CsvOptions::default(), true),
+        ..CsvSource::default()
+    };
+    for (key, value) in table {
+        match key.get_ref().as_ref() {
+            "path" => {
+                let paths = match value.get_ref().as_str() {
+                    Some(path) => Some(vec![path.to_owned()]),
+                    None => document.strings(value),
+                };
+                for path in paths.unwrap_or_default() {
+                    if !path.starts_with("incoming/") {
+                        document.problem(
+                            value.span(),
+                            "a path must start with `incoming/`: only such keys are announced",
+                        );
+                    }
+                    source.paths.push(Glob::new(&path));
+                }
+            }
+            "event_type" => {
+                if let Some(name) = document.string(value) {
+                    if let Err(why) = check_name(name) {
+                        document.problem(value.span(), format!("the event type {} {why}", quoted(name)));
+                    }
+                    source.event_type = Some(name.to_owned());
+                }
+            }
+            "event_types" => {
+                let Some(event_types) = document.table(value) else { continue };
+                for (name, options) in event_types {
+                    check_key(document, name, "event type");
+                    let Some(options) = document.table(options) else { continue };
+                    let options = read_options(document, options, source.options.clone(), false);
+                    source.event_types.insert(name.get_ref().to_string(), options);
+                }
+            }
+            _ => {}
+        }
+    }
+    source
+}
+
+/// Reads options over `options`, which hold what is not said here.
+fn read_options<'t>(
+    document: &mut Document<'t>,
+    table: &DeTable<'t>,
+    mut options: CsvOptions,
+    is_door: bool,
+) -> CsvOptions {
+    for (key, value) in table {
+        match key.get_ref().as_ref() {
+            "encoding" => options.encoding = read_encoding(document, value),
+            "delimiter" => options.delimiter = read_delimiter(document, value),
+            "quote" => options.quote = read_mark(document, value, &["auto", "none"]),
+            "escape" => options.escape = read_mark(document, value, &["auto", "none", "doubled"]),
+            "comment" => options.comment = read_mark(document, value, &["none"]),
+            "header" => options.header = read_header(document, value),
+            "skip_lines" => options.skip_lines = document.whole_number(value, 1_000_000),
+            "ragged" => set(
+                &mut options.ragged,
+                document.choice(value, &[("reject", Ragged::Reject), ("fill", Ragged::Fill)]),
+            ),
+            "invalid_characters" => set(
+                &mut options.invalid_characters,
+                document.choice(
+                    value,
+                    &[("reject", InvalidCharacters::Reject), ("replace", InvalidCharacters::Replace)],
+                ),
+            ),
+            "null_values" => set(&mut options.null_values, document.strings(value)),
+            "on_new_version" => set(
+                &mut options.on_new_version,
+                document
+                    .choice(value, &[("append", OnNewVersion::Append), ("replace", OnNewVersion::Replace)]),
+            ),
+            "max_rejected_share" => set(&mut options.max_rejected_share, document.share(value)),
+            "columns" => read_columns(document, value, &mut options.columns),
+            name if is_door && DOOR_KEYS.contains(&name) => {}
+            _ => {
+                let known: Vec<&str> =
+                    OPTION_KEYS.iter().chain(if is_door { DOOR_KEYS } else { &[] }).copied().collect();
+                document.unknown_key(key, &known);
+            }
+        }
+    }
+    options
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+fn read_encoding(document: &mut Document<'_>, value: &Value<'_>) -> Option<String> {
+    let mut choices: Vec<(&str, Option<&str>)> = vec![("auto", None)];
+    choices.extend(ENCODINGS.iter().map(|name| (*name, Some(*name))));
+    document.choice(value, &choices).flatten().map(str::to_owned)
+}
+
+fn read_delimiter(document: &mut Document<'_>, value: &Value<'_>) -> Option<String> {
+    match document.string(value)? {
+        "auto" => None,
+        text if text.is_empty() || text.len() > 8 || text.contains(['\n', '\r', '"']) => {
+            document
+                .problem(value.span(), "expected `auto`, or one to eight bytes without quotes and line ends");
+            None
+        }
+        text => Some(text.to_owned()),
+    }
+}
+
+fn read_mark(document: &mut Document<'_>, value: &Value<'_>, words: &[&str]) -> Option<Mark> {
+    let text = document.string(value)?;
+    match (text, text.as_bytes()) {
+        ("auto", _) if words.contains(&"auto") => None,
+        ("none", _) => Some(Mark::None),
+        // A doubled quote is what there is when no other character escapes.
+        ("doubled", _) if words.contains(&"doubled") => Some(Mark::None),
+        (_, [byte]) if byte.is_ascii_graphic() => Some(Mark::Byte(*byte)),
+        _ => {
+            document.problem(value.span(), format!("expected {} or one ASCII character", words.join(", ")));
+            None
+        }
+    }
+}
+
+fn read_header(document: &mut Document<'_>, value: &Value<'_>) -> Option<Header> {
+    if value.get_ref().is_array() {
+        let names = document.strings(value)?;
+        if names.is_empty() {
+            document.problem(value.span(), "expected at least one column name");
+        }
+        return Some(Header::Names(names));
+    }
+    if value.get_ref().is_integer() {
+        return document.whole_number(value, 100).and_then(|rows| u32::try_from(rows).ok()).map(Header::Rows);
+    }
+    match document.string(value)? {
+        "auto" => None,
+        "first" => Some(Header::Rows(1)),
+        "none" => Some(Header::Rows(0)),
+        _ => {
+            document
+                .problem(value.span(), "expected auto, first, none, a number of rows, or a list of names");
+            None
+        }
+    }
+}
+
+fn read_columns<'t>(
+    document: &mut Document<'t>,
+    value: &Value<'t>,
+    columns: &mut BTreeMap<String, ColumnType>,
+) {
+    let Some(table) = document.table(value) else { return };
+    for (name, value) in table {
+        let choices = [
+            ("string", ColumnType::String),
+            ("number", ColumnType::Number),
+            ("boolean", ColumnType::Boolean),
+            ("json", ColumnType::Json),
+        ];
+        if let Some(column_type) = document.choice(value, &choices) {
+            columns.insert(name.get_ref().to_string(), column_type);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        let error = Sources::parse("sources.toml", text).expect_err(text);
+        assert_eq!(error.kind(), Kind::Config);
+        error.message().lines().map(str::to_owned).collect()
+    }
+
+    fn route(sources: &Sources, key: &str) -> CsvRoute {
+        match sources.route(key) {
+            Route::Csv(route) => route,
+            Route::Unroutable { reason } => panic!("{key}: {reason}"),
+        }
+    }
+
+    #[test]
+    fn the_sample_declares_every_key() {
+        let sample = include_str!("../../../pipeline/sources.toml");
+        Sources::parse("sources.toml", sample).expect("the sample is right");
+        let guide = include_str!("../../../docs/configuration.md");
+        for key in OPTION_KEYS.iter().chain(DOOR_KEYS) {
+            assert!(sample.contains(key), "the sample says nothing of `{key}`");
+            assert!(guide.contains(&format!("`{key}`")), "the guide says nothing of `{key}`");
+        }
+    }
+
+    #[test]
+    fn every_problem_is_named_at_its_place_with_the_nearest_right_name() {
+        let text = "\
+[shop.csv]
+delimeter = ';'
+ragged = 'fil'
+max_rejected_share = 2
+skip_lines = -1
+header = []
+[shop.csv.columns]
+amount = 'numbr'
+[shop.webhok]
+['a b'.csv]
+";
+        assert_eq!(
+            problems(text),
+            [
+                "sources.toml:2:1: unknown key `delimeter`; did you mean `delimiter`?",
+                "sources.toml:3:10: `fil` is none of reject, fill; did you mean `fill`?",
+                "sources.toml:4:22: expected a share from 0.0 to 1.0",
+                "sources.toml:5:14: expected a whole number from 0 to 1000000",
+                "sources.toml:6:10: expected at least one column name",
+                "sources.toml:8:10: `numbr` is none of string, number, boolean, json; did you mean `number`?",
+                "sources.toml:9:7: unknown key `webhok`; known are csv",
+                "sources.toml:10:2: the source `a b` holds ' ': only ASCII letters, digits, `_`, `-` and `.` are allowed",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_toml_is_named_at_its_place() {
+        let found = problems("[shop.csv]\nquote = \n");
+        assert!(found[0].starts_with("sources.toml:2:"), "{found:?}");
+    }
+
+    #[test]
+    fn two_sources_cannot_claim_one_path() {
+        let found = problems(
+            "[a.csv]\npath = 'incoming/x/*.csv'\nevent_type = 'e'\n[b.csv]\npath = 'incoming/x/a*'\nevent_type = 'e'\n",
+        );
+        assert_eq!(
+            found,
+            ["sources.toml:4:2: path `incoming/x/a*` takes keys that `a` takes too: `incoming/x/a.csv`"]
+        );
+    }
+
+    #[test]
+    fn undeclared_sources_follow_the_convention() {
+        let sources = Sources::default();
+        let found = route(&sources, "incoming/nyc/flights/2013/ü a+b.csv.gz");
+        assert_eq!((found.source.as_str(), found.event_type.as_str()), ("nyc", "flights"));
+        for key in [
+            "incoming/nyc/flights.csv",
+            "other/nyc/flights/a.csv",
+            "incoming/n'yc/flights/a.csv",
+            "incoming//f/a.csv",
+            "",
+        ] {
+            assert!(matches!(sources.route(key), Route::Unroutable { .. }), "{key}");
+        }
+    }
+
+    #[test]
+    fn an_event_type_inherits_what_it_does_not_say() {
+        let sources = Sources::parse(
+            "s",
+            "[shop.csv]\ndelimiter = ';'\nragged = 'fill'\n[shop.csv.event_types.returns]\ndelimiter = '|'\n
+             [legacy.csv]\npath = ['incoming/old/*.csv']\nevent_type = 'orders'\nheader = ['a', 'b']\n",
+        )
+        .unwrap();
+        assert_eq!(route(&sources, "incoming/shop/orders/a.csv").options.delimiter.as_deref(), Some(";"));
+        let returns = route(&sources, "incoming/shop/returns/a.csv").options;
+        assert_eq!((returns.delimiter.as_deref(), returns.ragged), (Some("|"), Ragged::Fill));
+        let legacy = route(&sources, "incoming/old/7.csv");
+        assert_eq!((legacy.source.as_str(), legacy.event_type.as_str()), ("legacy", "orders"));
+        assert_eq!(legacy.options.header, Some(Header::Names(vec!["a".into(), "b".into()])));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_at_a_place_inside_it(text in "[a-z.\\[\\]=\"' \n{},0-9ü]{0,120}") {
+            if let Err(error) = Sources::parse("f", &text) {
+                for line in error.message().lines().filter(|line| line.starts_with("f:")) {
+                    let row: usize = line.split(':').nth(1).unwrap().parse().unwrap();
+                    prop_assert!(row <= text.matches('\n').count() + 1);
+                }
+            }
+        }
+    }
+}
