@@ -11,6 +11,7 @@ use super::Limits;
 use super::dialect::{Declared, Dialect, Header, Terminator};
 use super::header::{first_row, header_rows};
 use super::names::{column_names, unique};
+use super::repair::repair;
 use super::row::Position;
 use super::split::{Fields, LineEnd, Outcome, Splitter, line_end_at};
 use super::types::{Type, type_of};
@@ -31,12 +32,14 @@ const DELIMITERS: [(&str, f64); 15] = [
     ("::", 0.95),
     (" ", 0.6),
     (":", 0.5),
-    ("#", 0.4),
+    ("#", 0.65),
 ];
 
 /// Candidates are scored on this much of the sample.
 const SCORED_BYTES: usize = 128 * 1024;
 const SCORED_ROWS: usize = 2_000;
+/// Faulty records looked at closely.
+const MENDED_ROWS: usize = 50;
 
 /// One record of the sample.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +50,7 @@ pub(super) struct Seen {
     pub width: usize,
     /// Cells that hold something.
     pub filled: usize,
-    /// It breaks the grammar: the width is that of its line, quotes taken literally.
+    /// It breaks the grammar: the width is a guess from its first line.
     pub faulty: bool,
 }
 
@@ -78,6 +81,7 @@ pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) 
         dialect.comment = Some(b'#');
         rows = scan(text, offset, line, &splitter, dialect.comment, usize::MAX);
     }
+    mend(text, &mut rows, &splitter);
     if rows.is_empty() {
         if let Some(Header::Names(names)) = &declared.header {
             dialect.columns = unique(names.clone());
@@ -207,14 +211,12 @@ pub(super) fn scan(
         let (len, with_end, faulty) = match splitter.strict(rest, true, &mut fields) {
             Outcome::Complete { len, with_end } => (len, with_end, false),
             _ => {
-                splitter.plain(first_line, &mut fields);
+                splitter.lenient(first_line, &mut fields);
                 (line_len, line_end, true)
             }
         };
         let record = &rest[..len];
-        let filled = (0..fields.spans.len())
-            .filter(|index| fields.get(record, *index).is_some_and(|cell| !cell.trim_ascii().is_empty()))
-            .count();
+        let filled = filled(record, &fields);
         rows.push(Seen { offset, line, len, width: fields.count, filled, faulty });
         line += super::split::count_line_ends(&rest[..with_end]);
         offset += with_end;
@@ -222,15 +224,39 @@ pub(super) fn scan(
     rows
 }
 
+/// Splits a record of the sample, one that breaks the grammar as it was mended.
+fn split(record: &[u8], row: &Seen, splitter: &Splitter, fields: &mut Fields) {
+    if !row.faulty {
+        splitter.strict(record, true, fields);
+    } else if repair(splitter, record, row.width, fields).is_none() {
+        splitter.lenient(record, fields);
+    }
+}
+
+/// Gives the first faulty records the width that the sound ones have, where the reader will be able to repair them.
+fn mend(text: &[u8], rows: &mut [Seen], splitter: &Splitter) {
+    let width = modal_width(rows);
+    let mut fields = Fields::default();
+    for row in rows.iter_mut().filter(|row| row.faulty).take(MENDED_ROWS) {
+        let record = &text[row.offset..row.offset + row.len];
+        if row.width != width && repair(splitter, record, width, &mut fields).is_some() {
+            row.width = width;
+            row.filled = filled(record, &fields);
+        }
+    }
+}
+
+/// How many cells hold something.
+fn filled(record: &[u8], fields: &Fields) -> usize {
+    let cells = (0..fields.spans.len()).filter_map(|index| fields.get(record, index));
+    cells.filter(|cell| !cell.trim_ascii().is_empty()).count()
+}
+
 /// The cells of a record of the sample.
 pub(super) fn cells(text: &[u8], row: &Seen, splitter: &Splitter) -> Vec<Vec<u8>> {
     let record = &text[row.offset..row.offset + row.len];
     let mut fields = Fields::default();
-    if row.faulty {
-        splitter.plain(record, &mut fields);
-    } else {
-        splitter.strict(record, true, &mut fields);
-    }
+    split(record, row, splitter, &mut fields);
     (0..fields.spans.len()).filter_map(|index| fields.get(record, index)).map(<[u8]>::to_vec).collect()
 }
 
@@ -335,7 +361,12 @@ fn escape(text: &[u8], delimiter: &str, quote: Option<u8>, declared: &Declared) 
 
 /// How much of a table the text is when split this way: 0 for none.
 fn score(text: &[u8], splitter: &Splitter, trust: f64) -> f64 {
-    let rows = scan(text, 0, 1, splitter, None, SCORED_ROWS);
+    let mut rows = scan(text, 0, 1, splitter, None, SCORED_ROWS);
+    // A delimiter that is also how comments begin.
+    if splitter.is_hash() && rows.iter().any(|row| text.get(row.offset) == Some(&b'#')) {
+        return 0.0;
+    }
+    mend(text, &mut rows, splitter);
     let first = first_row(&rows);
     let rows = &rows[first..];
     let width = modal_width(rows);
@@ -344,7 +375,7 @@ fn score(text: &[u8], splitter: &Splitter, trust: f64) -> f64 {
     }
     let sound = rows.iter().filter(|row| row.width == width && !row.faulty).count();
     let nearly = rows.iter().filter(|row| row.width == width && row.faulty).count();
-    let consistency = (sound as f64 + nearly as f64 * 0.5) / rows.len() as f64;
+    let consistency = (sound as f64 + nearly as f64 * 0.75) / rows.len() as f64;
     // A doubtful delimiter needs a table without exceptions, and more than a row or two of it.
     let weak = trust < 0.7;
     if consistency < if weak { 0.9 } else { 0.3 } || (weak && sound < 3) {
@@ -356,11 +387,7 @@ fn score(text: &[u8], splitter: &Splitter, trust: f64) -> f64 {
     let mut judged = 0usize;
     for row in rows.iter().filter(|row| row.width == width).take(300) {
         let record = &text[row.offset..row.offset + row.len];
-        if row.faulty {
-            splitter.plain(record, &mut fields);
-        } else {
-            splitter.strict(record, true, &mut fields);
-        }
+        split(record, row, splitter, &mut fields);
         judged += 1;
         for index in 0..fields.spans.len() {
             let Some(cell) = fields.get(record, index) else { continue };
@@ -392,11 +419,19 @@ fn text_value(cell: &[u8]) -> f64 {
     if edge(trimmed.first()) || edge(trimmed.last()) {
         return 0.3;
     }
-    let foreign = trimmed.iter().filter(|b| matches!(b, b',' | b';' | b'\t' | b'|' | 0x1f)).count();
-    match foreign {
-        0 => 0.95,
-        // Prose has a comma in twenty characters or so; glued cells have more.
-        n if n * 20 <= trimmed.len() => 0.8,
-        _ => 0.4,
+    let is_foreign = |byte: u8| matches!(byte, b',' | b';' | b'\t' | b'|' | 0x1f);
+    // In prose a blank follows a comma or a semicolon; between glued cells there is none.
+    let (mut prose, mut glued) = (false, false);
+    for (at, byte) in trimmed.iter().enumerate() {
+        if is_foreign(*byte) {
+            if trimmed.get(at + 1) == Some(&b' ') { prose = true } else { glued = true }
+        }
+    }
+    match (glued, prose) {
+        (false, false) => 0.95,
+        (false, true) => 0.85,
+        // One in a long text is not much of a sign.
+        (true, _) if trimmed.len() > 40 => 0.7,
+        (true, _) => 0.4,
     }
 }

@@ -66,7 +66,9 @@ pub(super) fn header_rows(text: &[u8], rows: &[Seen], splitter: &Splitter) -> us
         }
         votes
     };
-    if vote(first) <= 0.0 || !distinct(first) && typed.iter().all(|typed| !typed) {
+    // Where no column is typed there is little to vote on: only a row of names, each once, none missing, is a header.
+    let names = first.len() >= width && distinct(first) && first.iter().all(|cell| type_of(cell) == Type::Text);
+    if vote(first) <= 0.0 || (!names && typed.iter().all(|typed| !typed)) {
         return 0;
     }
     let mut count = 1;

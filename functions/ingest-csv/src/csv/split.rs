@@ -114,6 +114,10 @@ impl Splitter {
         }
     }
 
+    pub fn is_hash(&self) -> bool {
+        matches!(self.delimiter, Delimiter::Byte(b'#'))
+    }
+
     fn find(&self, bytes: &[u8]) -> Option<usize> {
         match &self.delimiter {
             Delimiter::Byte(byte) => memchr(*byte, bytes),
@@ -159,6 +163,39 @@ impl Splitter {
             }
         }
         fields.push(start, line.len(), false, self.max_fields);
+    }
+
+    /// Splits a line that breaks the grammar by guess: a quote opens a field only at its start and closes it only before a
+    /// delimiter or the line's end; every other quote is a character. Quotes inside are left as they are.
+    pub fn lenient(&self, line: &[u8], fields: &mut Fields) {
+        fields.clear();
+        let mut start = 0;
+        loop {
+            if let Some(end) = self.lenient_close(line, start) {
+                fields.push(start + 1, end, false, self.max_fields);
+                if end + 1 >= line.len() {
+                    return;
+                }
+                start = end + 1 + self.delimiter_len();
+                continue;
+            }
+            let Some(len) = self.find(&line[start..]) else { break };
+            fields.push(start, start + len, false, self.max_fields);
+            start += len + self.delimiter_len();
+        }
+        fields.push(start, line.len(), false, self.max_fields);
+    }
+
+    /// The quote that closes the field at `start`, if one opens it.
+    fn lenient_close(&self, line: &[u8], start: usize) -> Option<usize> {
+        let quote = self.quote?;
+        if line.get(start) != Some(&quote) {
+            return None;
+        }
+        memchr_iter(quote, &line[start + 1..]).map(|at| start + 1 + at).find(|at| {
+            let after = &line[at + 1..];
+            after.is_empty() || self.starts_with_delimiter(after)
+        })
     }
 
     /// Splits the record at the start of `bytes`, over as many lines as its quotes span. `last`: the input ends where
