@@ -1,5 +1,7 @@
 //! What the integration tests stand on: real servers, started by the tests themselves.
 //!
 //! - [`postgres`]: a database for each test.
+//! - [`runtime_api`]: the compiled function behind a Lambda Runtime API.
 
 pub mod postgres;
+pub mod runtime_api;

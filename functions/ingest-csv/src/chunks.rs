@@ -73,7 +73,11 @@ pub enum End {
 }
 
 /// Reads `records` to the end, sending chunks.
-pub fn cut<R: Read>(mut records: Records<R>, mut cutting: Cutting, sender: &mpsc::Sender<Chunk>) -> Result<End> {
+pub fn cut<R: Read>(
+    mut records: Records<R>,
+    mut cutting: Cutting,
+    sender: &mpsc::Sender<Chunk>,
+) -> Result<End> {
     let mut open = Open::new(&cutting, records.position());
     loop {
         let here = records.position();
@@ -115,7 +119,8 @@ pub fn cut<R: Read>(mut records: Records<R>, mut cutting: Cutting, sender: &mpsc
                 {
                     return Ok(end);
                 }
-                let notes = records.notes().iter().map(ToString::to_string).collect();
+                let notes =
+                    records.notes().iter().map(|note| format!("line {}: {}", note.line, note.text)).collect();
                 return Ok(End::File { record_count: here.record, notes });
             }
         }
@@ -169,7 +174,8 @@ impl Open {
             });
             return Push::Added;
         }
-        let push = self.builder.push_with(|out| cutting.encoder.write(out, row.len(), |index| row.get(index)));
+        let push =
+            self.builder.push_with(|out| cutting.encoder.write(out, row.len(), |index| row.get(index)));
         if push == Push::Added {
             self.read += 1;
             self.positions.push(row.position);

@@ -32,7 +32,8 @@ impl IngestCsv {
     /// [`Kind::Config`] when `DATABASE_URL` or `sources.toml` is wrong.
     pub async fn new(settings: Settings) -> Result<Self> {
         let sources = Sources::load(&settings.pipeline)?;
-        let database = database::Settings::parse(settings.database_url.expose())?.application_name("ingest-csv");
+        let database =
+            database::Settings::parse(settings.database_url.expose())?.application_name("ingest-csv");
         let config = load_config().await;
         let (s3, sqs) = (s3_client(&config), sqs_client(&config));
         let dead_letters = DeadLetterQueue::new(
@@ -42,9 +43,8 @@ impl IngestCsv {
             settings.bucket.clone(),
             settings.message_bytes,
         );
-        let connections = (0..settings.copy_connections)
-            .map(|_| Mutex::new(Connection::new(database.clone())))
-            .collect();
+        let connections =
+            (0..settings.copy_connections).map(|_| Mutex::new(Connection::new(database.clone()))).collect();
         Ok(IngestCsv { loader: Loader { settings, sources, s3, dead_letters, connections }, sqs })
     }
 
@@ -110,7 +110,13 @@ impl IngestCsv {
             Notice::Created(created) => created,
             Notice::Unreadable(why) => {
                 let reason = Reason::new("not_a_notification", why);
-                self.send(message_letter(&format!("invocation:{request_id}"), reason, Origin::default(), event)).await?;
+                self.send(message_letter(
+                    &format!("invocation:{request_id}"),
+                    reason,
+                    Origin::default(),
+                    event,
+                ))
+                .await?;
                 Vec::new()
             }
         };
@@ -129,7 +135,8 @@ impl IngestCsv {
         if deadline.saturating_duration_since(Instant::now()) < WORTH_BEGINNING {
             return Err(Error::new(Kind::Transient, "too little time is left to begin").with_code("no_time"));
         }
-        match self.loader.load(created, deadline).await {
+        // Boxed: the nested futures of a load are deeper than the compiler lays out in one go, and large.
+        match Box::pin(self.loader.load(created, deadline)).await {
             Ok(Attempt::ToBeContinued) => {
                 self.continue_later(created).await?;
                 Ok(Attempt::ToBeContinued)
@@ -182,7 +189,13 @@ impl IngestCsv {
 
 fn report(failure: &Error) {
     match failure.kind().policy() {
-        Policy::Stop => error!(code = failure.code(), error = failure.chain(), "not loaded: somebody must act"),
-        _ => warn!(code = failure.code(), error = failure.chain(), "not loaded; the queue will deliver it again"),
+        Policy::Stop => {
+            error!(code = failure.code(), error = failure.chain(), "not loaded: somebody must act")
+        }
+        _ => warn!(
+            code = failure.code(),
+            error = failure.chain(),
+            "not loaded; the queue will deliver it again"
+        ),
     }
 }

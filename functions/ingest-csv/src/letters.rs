@@ -31,7 +31,12 @@ impl Sender<'_> {
 
     fn reject_letter(&self, reject: &Reject) -> Letter {
         let message = if (reject.raw.len() as u64) < reject.raw_len {
-            format!("{}; of {} bytes the first {} are kept here", reject.reason, reject.raw_len, reject.raw.len())
+            format!(
+                "{}; of {} bytes the first {} are kept here",
+                reject.reason,
+                reject.raw_len,
+                reject.raw.len()
+            )
         } else {
             reject.reason.clone().into_owned()
         };

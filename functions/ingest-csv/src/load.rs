@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_s3::Client;
 use futures_util::future::join_all;
 use millrace::config::Sources;
-use millrace::config::sources::Route;
+use millrace::config::sources::{CsvRoute, Route};
 use millrace::database::Connection;
 use millrace::dead_letter::{DeadLetterQueue, Reason};
 use millrace::ledger::{self, Entry, Staged};
@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, mpsc};
 use tracing::{info, warn};
 
 use crate::chunks::{Chunk, Cutting, End, RejectShare, cut};
-use crate::csv::{Position, Records};
+use crate::csv::{Decoded, Position, Records};
 use crate::letters::Sender;
 use crate::loads::{self, CommittedChunk, Ending, Load};
 use crate::notification::Created;
@@ -83,12 +83,16 @@ impl Loader {
             }
             Some(load) => (load, None),
             None => {
-                let fresh_plan = LoadPlan::new(&route, self.settings.bounds);
-                let opened = self.detect(&object, fresh_plan).await?;
+                let opened = self.detect(&object, route).await?;
                 let plan = opened.plan.clone();
-                let load =
-                    loads::start(&mut *first.lock().await, &object, created.sequencer.as_deref(), &plan, commit_by)
-                        .await?;
+                let load = loads::start(
+                    &mut *first.lock().await,
+                    &object,
+                    created.sequencer.as_deref(),
+                    &plan,
+                    commit_by,
+                )
+                .await?;
                 // Another worker may have begun it meanwhile: its plan holds, and our reading starts anew with it.
                 let ours = load.plan == plan;
                 (load, ours.then_some(opened))
@@ -121,7 +125,8 @@ impl Loader {
                 .with_code("no_progress"));
             }
             Ok(End::TooManyRejects { read, rejected, next }) => {
-                let message = format!("{rejected} of the first {read} records are bad, more than the declared share");
+                let message =
+                    format!("{rejected} of the first {read} records are bad, more than the declared share");
                 let staged = json!({
                     "staged": before(|chunk| chunk.staged) + progress.staged,
                     "resume_from": { "record": next.record, "line": next.line, "offset": next.offset },
@@ -141,7 +146,12 @@ impl Loader {
                 let record_count = chunks.iter().map(|chunk| chunk.next_record - chunk.first_record).sum();
                 let ending = Ending { outcome: "failed", record_count, reason: Some(error.chain()) };
                 loads::finish(&mut *first.lock().await, load.id, &ending, commit_by).await?;
-                warn!(object = object.name(), code = error.code(), error = error.chain(), "file dead-lettered");
+                warn!(
+                    object = object.name(),
+                    code = error.code(),
+                    error = error.chain(),
+                    "file dead-lettered"
+                );
                 Attempt::Ended { already: false }
             }
             Err(error) => return Err(error),
@@ -166,25 +176,22 @@ impl Loader {
     }
 
     /// Opens the object for the first time: what is not declared is detected.
-    async fn detect(&self, object: &Object, plan: LoadPlan) -> Result<Opened> {
+    async fn detect(&self, object: &Object, route: CsvRoute) -> Result<Opened> {
         let (reader, feed) = object.stream(&self.s3, 0);
         let feed = Feed(tokio::spawn(feed));
-        let limits = self.settings.limits.clone();
-        let (records, plan) = blocking(move || {
-            let opened = plan.open(reader, &limits)?;
-            Ok((opened.0, opened.1))
-        })
-        .await?;
+        let (limits, bounds) = (self.settings.limits, self.settings.bounds);
+        let (records, plan) = blocking(move || LoadPlan::open(route, bounds, reader, &limits)).await?;
         Ok(Opened { records, plan, feed })
     }
 
-    /// Opens the object with a stored plan: at the first missing chunk where the file lies open, else at its start.
+    /// Opens the object with a stored plan, at the first missing chunk. A file that is neither compressed nor transcoded
+    /// is read from there on; of any other the text before it is decoded and passed over.
     async fn reopen(&self, object: &Object, plan: &LoadPlan, committed: &[CommittedChunk]) -> Result<Opened> {
-        let at = first_missing(committed).filter(|_| plan.is_seekable());
-        let (reader, feed) = object.stream(&self.s3, at.map_or(0, |position| position.offset));
+        let position = first_missing(committed).unwrap_or_else(|| plan.start());
+        let (reader, feed) = object.stream(&self.s3, plan.resume_offset(position));
         let feed = Feed(tokio::spawn(feed));
-        let (limits, plan) = (self.settings.limits.clone(), plan.clone());
-        let (records, plan) = blocking(move || Ok((plan.reopen(reader, &limits, at)?, plan))).await?;
+        let (limits, plan) = (self.settings.limits, plan.clone());
+        let (records, plan) = blocking(move || Ok((plan.reopen(reader, &limits, position)?, plan))).await?;
         Ok(Opened { records, plan, feed })
     }
 
@@ -300,7 +307,7 @@ impl Loader {
 
 /// A file that is open, with the plan it is read by.
 struct Opened {
-    records: Records<ObjectReader>,
+    records: Records<Decoded<ObjectReader>>,
     plan: LoadPlan,
     feed: Feed,
 }
@@ -318,10 +325,10 @@ impl Drop for Feed {
 fn first_missing(committed: &[CommittedChunk]) -> Option<Position> {
     let mut position = None;
     let mut next = 0;
-    for chunk in committed.iter().take_while(|chunk| chunk.first_record == {
-        let expected = next;
-        expected
-    }) {
+    for chunk in committed {
+        if chunk.first_record != next {
+            break;
+        }
         next = chunk.next_record;
         position = Some(Position { record: next, line: chunk.next_line, offset: chunk.byte_end });
     }

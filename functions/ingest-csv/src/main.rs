@@ -1,1 +1,36 @@
-fn main() {}
+//! Wires settings and clients, once, and hands every invocation to [`IngestCsv::handle`].
+
+use std::pin::Pin;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ingest_csv::{IngestCsv, Settings};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let settings = Settings::from_environment().inspect_err(|error| {
+        millrace::telemetry::init("info");
+        tracing::error!(code = error.code(), error = error.chain(), "not started");
+    })?;
+    millrace::telemetry::init(&settings.log);
+    // Lives as long as the process does.
+    let function: &'static IngestCsv =
+        Box::leak(Box::new(IngestCsv::new(settings).await.inspect_err(|error| {
+            tracing::error!(code = error.code(), error = error.chain(), "not started")
+        })?));
+    // Boxed: the runtime's futures around those of a load are deeper than the compiler lays out in one go.
+    let invoke = move |event: LambdaEvent<Value>| -> Pin<Box<dyn Future<Output = Result<Value, Error>>>> {
+        Box::pin(async move {
+            let deadline = Instant::now() + time_left(event.context.deadline);
+            function.handle(event.payload, &event.context.request_id, deadline).await.map_err(Error::from)
+        })
+    };
+    run(service_fn(invoke)).await
+}
+
+/// `deadline_ms` is in milliseconds since 1970, as the Runtime API has it.
+fn time_left(deadline_ms: u64) -> Duration {
+    let deadline = UNIX_EPOCH + Duration::from_millis(deadline_ms);
+    deadline.duration_since(SystemTime::now()).unwrap_or_default()
+}

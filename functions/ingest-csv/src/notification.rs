@@ -49,7 +49,9 @@ impl Message {
     pub fn notice(&self) -> Notice {
         match serde_json::from_str(&self.body) {
             Ok(body) => read_notice(&body),
-            Err(error) => Notice::Unreadable(format!("not JSON: line {} column {}", error.line(), error.column())),
+            Err(error) => {
+                Notice::Unreadable(format!("not JSON: line {} column {}", error.line(), error.column()))
+            }
         }
     }
 }

@@ -36,7 +36,10 @@ pub struct Object {
 pub enum Version {
     Id(String),
     /// The bucket keeps no versions: the content's tag and the second it was put stand in.
-    Unversioned { etag: String, modified_secs: i64 },
+    Unversioned {
+        etag: String,
+        modified_secs: i64,
+    },
 }
 
 impl Object {
@@ -74,12 +77,7 @@ impl Object {
 
     /// `s3://bucket/key?version=…`: the same for every notification of this version of the object.
     pub fn origin(&self) -> String {
-        match &self.version {
-            Version::Id(id) => format!("{}?version={id}", self.name()),
-            Version::Unversioned { etag, modified_secs } => {
-                format!("{}?version=etag-{etag}-{modified_secs}", self.name())
-            }
-        }
+        format!("{}?version={}", self.name(), self.version_name())
     }
 
     /// `s3://bucket/key`: the same for every version.
@@ -87,10 +85,11 @@ impl Object {
         format!("s3://{}/{}", self.bucket, self.key)
     }
 
-    pub fn version_id(&self) -> Option<&str> {
+    /// The version id, or what stands in for it.
+    pub fn version_name(&self) -> String {
         match &self.version {
-            Version::Id(id) => Some(id),
-            Version::Unversioned { .. } => None,
+            Version::Id(id) => id.clone(),
+            Version::Unversioned { etag, modified_secs } => format!("etag-{etag}-{modified_secs}"),
         }
     }
 
@@ -145,7 +144,9 @@ impl Object {
         let mut body = request.send().await.map_err(|error| s3_failure("read the object", &error))?.body;
         while let Some(piece) = body.next().await {
             let mut piece = piece.map_err(|error| {
-                Error::new(Kind::Transient, "read the object's body").with_code("s3_unavailable").with_source(error)
+                Error::new(Kind::Transient, "read the object's body")
+                    .with_code("s3_unavailable")
+                    .with_source(error)
             })?;
             while !piece.is_empty() {
                 let part = piece.split_to(piece.len().min(PIECE_BYTES));
@@ -156,7 +157,8 @@ impl Object {
             }
         }
         if *position < self.size {
-            return Err(Error::new(Kind::Transient, "read the object's body: it ended early").with_code("s3_unavailable"));
+            return Err(Error::new(Kind::Transient, "read the object's body: it ended early")
+                .with_code("s3_unavailable"));
         }
         Ok(Fed::All)
     }
@@ -204,7 +206,11 @@ where
         (400, _) => (Kind::Contract, "s3_refused"),
         _ => (Kind::Transient, "s3_unavailable"),
     };
-    let detail = if code.is_empty() { format!("HTTP status {status}") } else { format!("{code} (HTTP status {status})") };
+    let detail = if code.is_empty() {
+        format!("HTTP status {status}")
+    } else {
+        format!("{code} (HTTP status {status})")
+    };
     let detail = if status == 0 { "no answer from S3".to_owned() } else { detail };
     Error::new(kind, format!("{doing}: {detail}")).with_code(name)
 }

@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use millrace::config::sources::ColumnType;
+use millrace::config::csv::ColumnType;
 
 /// Writes records of one header as JSON objects.
 #[derive(Debug)]
 pub struct PayloadEncoder {
     /// In the order of the output.
     columns: Vec<Column>,
+    any_types: bool,
     null_values: Vec<Vec<u8>>,
 }
 
@@ -50,13 +51,21 @@ impl PayloadEncoder {
             })
             .collect();
         columns.sort_by(|a, b| jsonb_order(&names[a.index], &names[b.index]));
-        PayloadEncoder { columns, null_values: null_values.iter().map(|value| value.as_bytes().to_vec()).collect() }
+        let any_types = columns.iter().any(|column| column.column_type != ColumnType::String);
+        PayloadEncoder {
+            columns,
+            any_types,
+            null_values: null_values.iter().map(|value| value.as_bytes().to_vec()).collect(),
+        }
     }
 
     /// Finds a value that is not of its declared type. Strings always are.
-    pub fn check(&self, fields: &[&[u8]]) -> Result<(), Mismatch> {
+    pub fn check<'f>(&self, get: impl Fn(usize) -> Option<&'f [u8]>) -> Result<(), Mismatch> {
+        if !self.any_types {
+            return Ok(());
+        }
         for column in &self.columns {
-            let Some(value) = fields.get(column.index) else { continue };
+            let Some(value) = get(column.index) else { continue };
             let fits = match column.column_type {
                 ColumnType::String => true,
                 _ if value.is_empty() || self.is_null(value) => true,
@@ -71,17 +80,18 @@ impl PayloadEncoder {
         Ok(())
     }
 
-    /// Appends the record's JSON object. `fields` are valid UTF-8 without NUL and passed [`Self::check`]. A column that
-    /// the record does not reach is left out; fields past the header are kept as an array under `_extra`.
-    pub fn write(&self, out: &mut Vec<u8>, fields: &[&[u8]]) {
+    /// Appends the JSON object of a record of `len` fields. Fields are valid UTF-8 without NUL and passed
+    /// [`Self::check`]. A column that the record does not reach is left out; fields past the header are kept as an array
+    /// under `_extra`.
+    pub fn write<'f>(&self, out: &mut Vec<u8>, len: usize, get: impl Fn(usize) -> Option<&'f [u8]>) {
         out.push(b'{');
         let empty = out.len();
-        let extra = fields.get(self.columns.len()..).filter(|extra| !extra.is_empty());
-        let mut extra_written = extra.is_none();
+        let extra = || (self.columns.len()..len).filter_map(&get);
+        let mut extra_written = len <= self.columns.len();
         for column in &self.columns {
-            let Some(value) = fields.get(column.index) else { continue };
+            let Some(value) = get(column.index) else { continue };
             if !extra_written && column.key.len() > EXTRA_KEY.len() {
-                write_extra(out, extra.unwrap_or_default(), empty);
+                write_extra(out, extra(), empty);
                 extra_written = true;
             }
             if out.len() > empty {
@@ -91,7 +101,7 @@ impl PayloadEncoder {
             self.write_value(out, column.column_type, value);
         }
         if !extra_written {
-            write_extra(out, extra.unwrap_or_default(), empty);
+            write_extra(out, extra(), empty);
         }
         out.push(b'}');
     }
@@ -119,13 +129,13 @@ impl PayloadEncoder {
 
 const EXTRA_KEY: &[u8] = b"\"_extra\":";
 
-fn write_extra(out: &mut Vec<u8>, extra: &[&[u8]], empty: usize) {
+fn write_extra<'f>(out: &mut Vec<u8>, extra: impl Iterator<Item = &'f [u8]>, empty: usize) {
     if out.len() > empty {
         out.push(b',');
     }
     out.extend_from_slice(EXTRA_KEY);
     out.push(b'[');
-    for (index, value) in extra.iter().enumerate() {
+    for (index, value) in extra.enumerate() {
         if index > 0 {
             out.push(b',');
         }
@@ -171,7 +181,7 @@ fn is_number(value: &[u8]) -> bool {
     if value.len() > NUMBER_CHARACTERS || !matches!(value.first(), Some(b'-' | b'0'..=b'9')) {
         return false;
     }
-    if serde_json::from_slice::<&serde_json::value::RawValue>(value).is_err() || value.trim_ascii() != value {
+    if serde_json::from_slice::<serde::de::IgnoredAny>(value).is_err() || value.trim_ascii() != value {
         return false;
     }
     let exponent = value.iter().position(|byte| matches!(byte, b'e' | b'E')).map(|at| &value[at + 1..]);
@@ -194,16 +204,9 @@ fn boolean(value: &[u8]) -> Option<bool> {
 /// bound are looked for here.
 fn is_json(value: &[u8]) -> bool {
     match serde_json::from_slice::<serde_json::Value>(value) {
-        Ok(parsed) => acceptable(&parsed) && !value.windows(6).any(|six| six.eq_ignore_ascii_case(b"\\u0000")),
+        // Numbers past `f64` are refused by `serde_json`, and so are all that jsonb would refuse or blow up.
+        Ok(_) => !value.windows(6).any(|six| six.eq_ignore_ascii_case(b"\\u0000")),
         Err(_) => false,
-    }
-}
-
-fn acceptable(value: &serde_json::Value) -> bool {
-    match value {
-        serde_json::Value::Array(values) => values.iter().all(acceptable),
-        serde_json::Value::Object(members) => members.values().all(acceptable),
-        _ => true,
     }
 }
 
@@ -219,8 +222,12 @@ mod tests {
 
     fn encode(encoder: &PayloadEncoder, fields: &[&[u8]]) -> String {
         let mut out = Vec::new();
-        encoder.write(&mut out, fields);
+        encoder.write(&mut out, fields.len(), |index| fields.get(index).copied());
         String::from_utf8(out).unwrap()
+    }
+
+    fn check(encoder: &PayloadEncoder, fields: &[&[u8]]) -> Result<(), Mismatch> {
+        encoder.check(|index| fields.get(index).copied())
     }
 
     #[test]
@@ -236,7 +243,10 @@ mod tests {
     fn missing_fields_are_left_out_and_extra_ones_are_kept() {
         let encoder = encoder(&["a", "longer_name"]);
         assert_eq!(encode(&encoder, &[b"1"]), r#"{"a":"1"}"#);
-        assert_eq!(encode(&encoder, &[b"1", b"2", b"3", b"4"]), r#"{"a":"1","_extra":["3","4"],"longer_name":"2"}"#);
+        assert_eq!(
+            encode(&encoder, &[b"1", b"2", b"3", b"4"]),
+            r#"{"a":"1","_extra":["3","4"],"longer_name":"2"}"#
+        );
     }
 
     #[test]
@@ -248,14 +258,16 @@ mod tests {
             ("j".to_owned(), ColumnType::Json),
         ]);
         let encoder = PayloadEncoder::new(&names, &types, &["NA".to_owned()]);
-        assert_eq!(encoder.check(&[b"-1.50", b"Yes", b"[1]"]), Ok(()));
+        assert_eq!(check(&encoder, &[b"-1.50", b"Yes", b"[1]"]), Ok(()));
         assert_eq!(encode(&encoder, &[b"-1.50", b"Yes", b"[1]"]), r#"{"b":true,"j":[1],"n":-1.50}"#);
         assert_eq!(encode(&encoder, &[b"", b"NA", b"{}"]), r#"{"b":null,"j":{},"n":null}"#);
-        for bad in [&b"007"[..], b"1,5", b"NaN", b" 1", b"1 ", b"0x1", b"1e401", b"1e-401", b"1e999999999999", b"+1"] {
-            assert_eq!(encoder.check(&[bad]).unwrap_err().expected, ColumnType::Number, "{bad:?}");
+        for bad in
+            [&b"007"[..], b"1,5", b"NaN", b" 1", b"1 ", b"0x1", b"1e401", b"1e-401", b"1e999999999999", b"+1"]
+        {
+            assert_eq!(check(&encoder, &[bad]).unwrap_err().expected, ColumnType::Number, "{bad:?}");
         }
         for bad in [&b"{"[..], b"\"\\u0000\"", b"\"\\ud800\"", b"nul"] {
-            assert_eq!(encoder.check(&[b"1", b"t", bad]).unwrap_err().index, 2, "{bad:?}");
+            assert_eq!(check(&encoder, &[b"1", b"t", bad]).unwrap_err().index, 2, "{bad:?}");
         }
     }
 

@@ -41,16 +41,16 @@ impl Settings {
     /// Reads the variables through `env`.
     pub fn read(env: &mut Reader<'_>) -> Self {
         let mut limits = Limits::default();
-        limits.max_record_bytes = size(env.bytes(
-            "MILLRACE_MAX_RECORD_BYTES",
-            limits.max_record_bytes as u64,
-            1_024..=64 << 20,
-        ));
+        limits.max_record_bytes =
+            size(env.bytes("MILLRACE_MAX_RECORD_BYTES", limits.max_record_bytes as u64, 1_024..=64 << 20));
         limits.max_field_bytes =
             size(env.bytes("MILLRACE_MAX_FIELD_BYTES", limits.max_field_bytes as u64, 1..=64 << 20));
         limits.max_columns = env.number("MILLRACE_MAX_COLUMNS", limits.max_columns, 1..=20_000);
-        limits.decode.max_bytes =
-            env.bytes("MILLRACE_MAX_DECOMPRESSED_BYTES", limits.decode.max_bytes, 1 << 20..=1 << 50);
+        limits.decode.max_decompressed_bytes = env.bytes(
+            "MILLRACE_MAX_DECOMPRESSED_BYTES",
+            limits.decode.max_decompressed_bytes,
+            1 << 20..=1 << 50,
+        );
         limits.decode.max_ratio =
             env.number("MILLRACE_MAX_COMPRESSION_RATIO", limits.decode.max_ratio, 1..=100_000);
         Settings {

@@ -55,7 +55,8 @@ pub async fn find(connection: &mut Connection, origin: &str, deadline: Instant) 
             let Some(row) = row else { return Ok(None) };
             let Json(plan): Json<serde_json::Value> = row.get("plan");
             let plan = serde_json::from_value(plan).map_err(|error| {
-                Error::new(Kind::Bug, "read the stored plan of a load; was it stored by a newer version?").with_source(error)
+                Error::new(Kind::Bug, "read the stored plan of a load; was it stored by a newer version?")
+                    .with_source(error)
             })?;
             Ok(Some(Load { id: row.get("load_id"), plan, outcome: row.get("outcome") }))
         })
@@ -88,7 +89,7 @@ pub async fn start(
                         (&plan.event_type, Type::TEXT),
                         (&sequencer, Type::TEXT),
                         (&modified_at, Type::TIMESTAMPTZ),
-                        (&plan.on_new_version(), Type::TEXT),
+                        (&plan.options.on_new_version.name(), Type::TEXT),
                         (&Json(&stored), Type::JSONB),
                     ],
                 )
