@@ -76,8 +76,7 @@ pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) 
         data_line: line,
     };
     let mut rows = scan(text, offset, line, &splitter, dialect.comment, usize::MAX);
-    let width = modal_width(&rows);
-    if declared.comment.is_none() && has_comments(text, &rows, width) {
+    if declared.comment.is_none() && has_comments(text, &rows) {
         dialect.comment = Some(b'#');
         rows = scan(text, offset, line, &splitter, dialect.comment, usize::MAX);
     }
@@ -108,6 +107,11 @@ pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) 
     if width > limits.max_columns {
         let message = format!("detect the columns: {width}, more than the {} allowed", limits.max_columns);
         return Err(Error::new(Kind::Contract, message).with_code("too_many_columns"));
+    }
+    if width == 1 && !dialect.delimiter.is_empty() && declared.delimiter.is_none() {
+        // The delimiter made no table after all: every line is a value.
+        let declared = Declared { delimiter: Some(String::new()), ..declared.clone() };
+        return detect(sample, whole, &declared, limits);
     }
     dialect.columns = match &declared.header {
         Some(Header::Names(names)) => unique(names.clone()),
@@ -287,10 +291,23 @@ fn last_cells_empty(text: &[u8], rows: &[Seen], width: usize, splitter: &Splitte
     rows.iter().filter(|row| row.width == width).take(SCORED_ROWS).all(last)
 }
 
-/// Lines that begin with `#` are comments when none of them has the table's width.
-fn has_comments(text: &[u8], rows: &[Seen], width: usize) -> bool {
-    let mut marked = rows.iter().filter(|row| text.get(row.offset) == Some(&b'#')).peekable();
-    width > 1 && marked.peek().is_some() && marked.all(|row| row.width != width)
+fn is_marked(text: &[u8], row: &Seen) -> bool {
+    text.get(row.offset) == Some(&b'#')
+}
+
+/// The width of the table, lines that begin with `#` left aside.
+fn table_rows_width(text: &[u8], rows: &[Seen]) -> usize {
+    modal_width(&rows.iter().filter(|row| !is_marked(text, row)).copied().collect::<Vec<_>>())
+}
+
+/// Lines that begin with `#` are comments when one of them has not the table's width, and none below the first row has.
+fn has_comments(text: &[u8], rows: &[Seen]) -> bool {
+    let width = table_rows_width(text, rows);
+    let is_row = |row: &&Seen| is_marked(text, row) && row.width == width;
+    let first = rows.iter().position(|row| !is_marked(text, row)).unwrap_or(0);
+    width > 1
+        && rows.iter().any(|row| is_marked(text, row) && row.width != width)
+        && !rows[first..].iter().any(|row| is_row(&row))
 }
 
 struct Candidate {
@@ -320,6 +337,9 @@ fn choose(text: &[u8], declared: &Declared) -> (Splitter, String) {
     let mut best: Option<Candidate> = None;
     for (delimiter, trust) in &delimiters {
         for (quote, quote_trust) in &quotes {
+            if quote.is_none() && declared.quote.is_none() && !is_quoting_broken(text, delimiter) {
+                continue;
+            }
             let escape = escape(text, delimiter, *quote, declared);
             let splitter = Splitter::new(delimiter.as_bytes(), *quote, escape, usize::MAX);
             let score = score(text, &splitter, *trust) * trust * quote_trust;
@@ -336,6 +356,13 @@ fn choose(text: &[u8], declared: &Declared) -> (Splitter, String) {
             (Splitter::new(b"", quote, escape, usize::MAX), String::new())
         }
     }
+}
+
+/// Whether quotes read as such break the grammar often enough that they may be plain characters.
+fn is_quoting_broken(text: &[u8], delimiter: &str) -> bool {
+    let splitter = Splitter::new(delimiter.as_bytes(), Some(b'"'), None, usize::MAX);
+    let rows = scan(text, 0, 1, &splitter, None, SCORED_ROWS);
+    rows.iter().filter(|row| row.faulty).count() * 10 > rows.len()
 }
 
 /// `\` (or NUL) before quotes is the escape only when it makes more lines follow the grammar.
@@ -366,6 +393,8 @@ fn score(text: &[u8], splitter: &Splitter, trust: f64) -> f64 {
     if splitter.is_hash() && rows.iter().any(|row| text.get(row.offset) == Some(&b'#')) {
         return 0.0;
     }
+    let width = table_rows_width(text, &rows);
+    rows.retain(|row| row.width == width || !is_marked(text, row));
     mend(text, &mut rows, splitter);
     let first = first_row(&rows);
     let rows = &rows[first..];

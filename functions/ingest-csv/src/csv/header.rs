@@ -67,7 +67,8 @@ pub(super) fn header_rows(text: &[u8], rows: &[Seen], splitter: &Splitter) -> us
         votes
     };
     // Where no column is typed there is little to vote on: only a row of names, each once, none missing, is a header.
-    let names = first.len() >= width && distinct(first) && first.iter().all(|cell| type_of(cell) == Type::Text);
+    let names =
+        first.len() >= width && distinct(first) && first.iter().all(|cell| type_of(cell) == Type::Text);
     if vote(first) <= 0.0 || (!names && typed.iter().all(|typed| !typed)) {
         return 0;
     }
