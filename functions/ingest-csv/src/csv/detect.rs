@@ -8,36 +8,17 @@ use memchr::memmem;
 use millrace::{Error, Kind, Result};
 
 use super::Limits;
+use super::choose::choose;
 use super::dialect::{Declared, Dialect, Header, Terminator};
 use super::header::{first_row, header_rows};
 use super::names::{column_names, unique};
 use super::repair::repair;
 use super::row::Position;
 use super::split::{Fields, LineEnd, Outcome, Splitter, line_end_at};
-use super::types::{Type, type_of};
-
-/// Delimiters tried, with how far each is trusted: a blank or a colon is far more often part of a value.
-const DELIMITERS: [(&str, f64); 15] = [
-    (",", 1.0),
-    (";", 1.0),
-    ("\t", 1.0),
-    ("|", 1.0),
-    ("\u{1f}", 1.0),
-    ("^", 0.9),
-    ("~", 0.9),
-    (", ", 1.03),
-    ("; ", 1.03),
-    (" | ", 1.03),
-    ("||", 1.05),
-    ("::", 0.95),
-    (" ", 0.6),
-    (":", 0.5),
-    ("#", 0.65),
-];
 
 /// Candidates are scored on this much of the sample.
 const SCORED_BYTES: usize = 128 * 1024;
-const SCORED_ROWS: usize = 2_000;
+pub(super) const SCORED_ROWS: usize = 2_000;
 /// Faulty records looked at closely.
 const MENDED_ROWS: usize = 50;
 
@@ -55,11 +36,22 @@ pub(super) struct Seen {
 }
 
 /// Finds the dialect of the file that begins with `sample`; `whole` says that it also ends there. What is declared
-/// is taken as it is. Fails, with kind `Contract`, only for a table of more columns than allowed.
+/// is taken as it is. Fails, with kind `Contract`, for a table of more columns than allowed (`too_many_columns`) and for
+/// a first line or lines to skip that the sample cannot hold (`header_too_long`, `preamble_too_long`).
 pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) -> Result<Dialect> {
     let text = if whole { sample } else { whole_lines(sample) };
     let bom = if text.starts_with("\u{feff}".as_bytes()) { 3 } else { 0 };
-    let (offset, line) = skip_lines(text, bom, declared.skip_lines.unwrap_or(0));
+    let fixed_names = matches!(declared.header, Some(Header::Names(_) | Header::Rows(0)));
+    if !whole && !fixed_names && memchr::memchr2(b'\n', b'\r', text).is_none() {
+        let message = format!("detect the header: the first line is over {} bytes", text.len());
+        return Err(Error::new(Kind::Contract, message).with_code("header_too_long"));
+    }
+    let skipped = declared.skip_lines.unwrap_or(0);
+    let (offset, line) = skip_lines(text, bom, skipped);
+    if !whole && line <= skipped {
+        let message = format!("skip {skipped} lines: they are over {} bytes", text.len());
+        return Err(Error::new(Kind::Contract, message).with_code("preamble_too_long"));
+    }
     let scored = window(&text[offset..]);
     let (splitter, delimiter) = choose(scored, declared);
 
@@ -76,8 +68,7 @@ pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) 
         data_line: line,
     };
     let mut rows = scan(text, offset, line, &splitter, dialect.comment, usize::MAX);
-    let width = modal_width(&rows);
-    if declared.comment.is_none() && has_comments(text, &rows, width) {
+    if declared.comment.is_none() && has_comments(text, &rows) {
         dialect.comment = Some(b'#');
         rows = scan(text, offset, line, &splitter, dialect.comment, usize::MAX);
     }
@@ -108,6 +99,11 @@ pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) 
     if width > limits.max_columns {
         let message = format!("detect the columns: {width}, more than the {} allowed", limits.max_columns);
         return Err(Error::new(Kind::Contract, message).with_code("too_many_columns"));
+    }
+    if width == 1 && !dialect.delimiter.is_empty() && declared.delimiter.is_none() {
+        // The delimiter made no table after all: every line is a value.
+        let declared = Declared { delimiter: Some(String::new()), ..declared.clone() };
+        return detect(sample, whole, &declared, limits);
     }
     dialect.columns = match &declared.header {
         Some(Header::Names(names)) => unique(names.clone()),
@@ -225,7 +221,7 @@ pub(super) fn scan(
 }
 
 /// Splits a record of the sample, one that breaks the grammar as it was mended.
-fn split(record: &[u8], row: &Seen, splitter: &Splitter, fields: &mut Fields) {
+pub(super) fn split(record: &[u8], row: &Seen, splitter: &Splitter, fields: &mut Fields) {
     if !row.faulty {
         splitter.strict(record, true, fields);
     } else if repair(splitter, record, row.width, fields).is_none() {
@@ -234,7 +230,7 @@ fn split(record: &[u8], row: &Seen, splitter: &Splitter, fields: &mut Fields) {
 }
 
 /// Gives the first faulty records the width that the sound ones have, where the reader will be able to repair them.
-fn mend(text: &[u8], rows: &mut [Seen], splitter: &Splitter) {
+pub(super) fn mend(text: &[u8], rows: &mut [Seen], splitter: &Splitter) {
     let width = modal_width(rows);
     let mut fields = Fields::default();
     for row in rows.iter_mut().filter(|row| row.faulty).take(MENDED_ROWS) {
@@ -287,151 +283,21 @@ fn last_cells_empty(text: &[u8], rows: &[Seen], width: usize, splitter: &Splitte
     rows.iter().filter(|row| row.width == width).take(SCORED_ROWS).all(last)
 }
 
-/// Lines that begin with `#` are comments when none of them has the table's width.
-fn has_comments(text: &[u8], rows: &[Seen], width: usize) -> bool {
-    let mut marked = rows.iter().filter(|row| text.get(row.offset) == Some(&b'#')).peekable();
-    width > 1 && marked.peek().is_some() && marked.all(|row| row.width != width)
+pub(super) fn is_marked(text: &[u8], row: &Seen) -> bool {
+    text.get(row.offset) == Some(&b'#')
 }
 
-struct Candidate {
-    splitter: Splitter,
-    delimiter: String,
-    score: f64,
+/// The width of the table, lines that begin with `#` left aside.
+pub(super) fn table_rows_width(text: &[u8], rows: &[Seen]) -> usize {
+    modal_width(&rows.iter().filter(|row| !is_marked(text, row)).copied().collect::<Vec<_>>())
 }
 
-/// The best delimiter, quote and escape for the text, as far as they are not declared.
-fn choose(text: &[u8], declared: &Declared) -> (Splitter, String) {
-    let delimiters: Vec<(&str, f64)> = match &declared.delimiter {
-        Some(delimiter) => vec![(delimiter, 1.0)],
-        None => DELIMITERS.into_iter().filter(|(d, _)| memmem::find(text, d.as_bytes()).is_some()).collect(),
-    };
-    let mut quotes: Vec<(Option<u8>, f64)> = match declared.quote {
-        Some(mark) => vec![(mark.byte(), 1.0)],
-        None => vec![(Some(b'"'), 1.0)],
-    };
-    if declared.quote.is_none() {
-        if memchr::memchr(b'\'', text).is_some() {
-            quotes.push((Some(b'\''), 0.97));
-        }
-        if memchr::memchr(b'"', text).is_some() {
-            quotes.push((None, 0.9));
-        }
-    }
-    let mut best: Option<Candidate> = None;
-    for (delimiter, trust) in &delimiters {
-        for (quote, quote_trust) in &quotes {
-            let escape = escape(text, delimiter, *quote, declared);
-            let splitter = Splitter::new(delimiter.as_bytes(), *quote, escape, usize::MAX);
-            let score = score(text, &splitter, *trust) * trust * quote_trust;
-            if best.as_ref().is_none_or(|b| score > b.score) {
-                best = Some(Candidate { splitter, delimiter: (*delimiter).to_owned(), score });
-            }
-        }
-    }
-    match best {
-        Some(best) if best.score > 0.0 || declared.delimiter.is_some() => (best.splitter, best.delimiter),
-        _ => {
-            let quote = declared.quote.map_or(Some(b'"'), |mark| mark.byte());
-            let escape = escape(text, "", quote, declared);
-            (Splitter::new(b"", quote, escape, usize::MAX), String::new())
-        }
-    }
-}
-
-/// `\` (or NUL) before quotes is the escape only when it makes more lines follow the grammar.
-fn escape(text: &[u8], delimiter: &str, quote: Option<u8>, declared: &Declared) -> Option<u8> {
-    if let Some(mark) = declared.escape {
-        return mark.byte();
-    }
-    let quote = quote?;
-    let sound = |escape| {
-        let splitter = Splitter::new(delimiter.as_bytes(), Some(quote), escape, usize::MAX);
-        let rows = scan(text, 0, 1, &splitter, None, SCORED_ROWS);
-        let width = modal_width(&rows);
-        rows.iter().filter(|row| !row.faulty && row.width == width).count()
-    };
-    let mut best = None;
-    for escape in [b'\\', 0] {
-        if memmem::find(text, &[escape, quote]).is_some() && sound(Some(escape)) > sound(best) {
-            best = Some(escape);
-        }
-    }
-    best
-}
-
-/// How much of a table the text is when split this way: 0 for none.
-fn score(text: &[u8], splitter: &Splitter, trust: f64) -> f64 {
-    let mut rows = scan(text, 0, 1, splitter, None, SCORED_ROWS);
-    // A delimiter that is also how comments begin.
-    if splitter.is_hash() && rows.iter().any(|row| text.get(row.offset) == Some(&b'#')) {
-        return 0.0;
-    }
-    mend(text, &mut rows, splitter);
-    let first = first_row(&rows);
-    let rows = &rows[first..];
-    let width = modal_width(rows);
-    if width < 2 {
-        return 0.0;
-    }
-    let sound = rows.iter().filter(|row| row.width == width && !row.faulty).count();
-    let nearly = rows.iter().filter(|row| row.width == width && row.faulty).count();
-    let consistency = (sound as f64 + nearly as f64 * 0.75) / rows.len() as f64;
-    // A doubtful delimiter needs a table without exceptions, and more than a row or two of it.
-    let weak = trust < 0.7;
-    if consistency < if weak { 0.9 } else { 0.3 } || (weak && sound < 3) {
-        return 0.0;
-    }
-    let mut fields = Fields::default();
-    let (mut values, mut total, mut bare) = (0.0, 0usize, 0usize);
-    let mut used = vec![false; width];
-    let mut judged = 0usize;
-    for row in rows.iter().filter(|row| row.width == width).take(300) {
-        let record = &text[row.offset..row.offset + row.len];
-        split(record, row, splitter, &mut fields);
-        judged += 1;
-        for index in 0..fields.spans.len() {
-            let Some(cell) = fields.get(record, index) else { continue };
-            total += 1;
-            if let Some(used) = used.get_mut(index) {
-                *used |= !cell.is_empty();
-            }
-            values += match type_of(cell) {
-                Type::Number | Type::Date | Type::Bool => 1.0,
-                Type::Empty => 0.85,
-                Type::Text => text_value(cell),
-            };
-            // An inner field that begins with a blank: the blank belongs to the delimiter.
-            bare += usize::from(index > 0 && cell.first() == Some(&b' '));
-        }
-    }
-    // A column that not even a header fills is half of a longer delimiter. The last may follow a trailing one.
-    let unused = used.iter().rev().skip(1).filter(|used| !**used).count() * judged;
-    let value = (values - 0.5 * unused as f64).max(0.0) / total.max(1) as f64;
-    let blanks = if bare * 10 > total * 5 { 0.97 } else { 1.0 };
-    let span = (width - 1) as f64 / width as f64;
-    consistency * consistency.sqrt() * span.sqrt() * value * value * blanks
-}
-
-/// How much a text cell looks like one value: other delimiters or quotes left in it speak against the split.
-fn text_value(cell: &[u8]) -> f64 {
-    let trimmed = cell.trim_ascii();
-    let edge = |byte: Option<&u8>| matches!(byte, Some(b'"' | b'\''));
-    if edge(trimmed.first()) || edge(trimmed.last()) {
-        return 0.3;
-    }
-    let is_foreign = |byte: u8| matches!(byte, b',' | b';' | b'\t' | b'|' | 0x1f);
-    // In prose a blank follows a comma or a semicolon; between glued cells there is none.
-    let (mut prose, mut glued) = (false, false);
-    for (at, byte) in trimmed.iter().enumerate() {
-        if is_foreign(*byte) {
-            if trimmed.get(at + 1) == Some(&b' ') { prose = true } else { glued = true }
-        }
-    }
-    match (glued, prose) {
-        (false, false) => 0.95,
-        (false, true) => 0.85,
-        // One in a long text is not much of a sign.
-        (true, _) if trimmed.len() > 40 => 0.7,
-        (true, _) => 0.4,
-    }
+/// Lines that begin with `#` are comments when one of them has not the table's width, and none below the first row has.
+fn has_comments(text: &[u8], rows: &[Seen]) -> bool {
+    let width = table_rows_width(text, rows);
+    let is_row = |row: &&Seen| is_marked(text, row) && row.width == width;
+    let first = rows.iter().position(|row| !is_marked(text, row)).unwrap_or(0);
+    width > 1
+        && rows.iter().any(|row| is_marked(text, row) && row.width != width)
+        && !rows[first..].iter().any(|row| is_row(&row))
 }

@@ -33,6 +33,12 @@
 //! | `stray_quote` | a quote inside an unquoted field was kept: `5" pipe` |
 //! | `unclosed_quote` | a quote that opens a field and is never closed was kept: `"pipe` |
 //!
+//! # Encodings
+//!
+//! Without a declaration: a byte order mark decides, then zeros at every other byte (UTF-16), then valid UTF-8, then the
+//! statistics of the bytes (Windows-1252 and other legacy encodings). Only the first megabyte is asked: a file that is
+//! ASCII there and something else below needs a declaration, or its later rows are rejected as `invalid_utf8`.
+//!
 //! # Column names
 //!
 //! Header cells without the blanks and byte order marks around them; several header rows are joined with a space. A
@@ -41,8 +47,10 @@
 //! # Failures of a whole file
 //!
 //! Kind `Contract`, with a code: `truncated_gzip`, `corrupt_gzip`, `truncated_zstd`, `corrupt_zstd`, `decompression_bomb`,
-//! `not_text`, `too_many_columns`. A failed read below is `Transient`, code `read_failed`.
+//! `not_text`, `too_many_columns`, `header_too_long` and `preamble_too_long` (either over the first megabyte),
+//! `object_changed` (a resumed object is no longer compressed as it was). A failed read below is `Transient`, code `read_failed`.
 
+mod choose;
 mod decode;
 mod detect;
 mod dialect;
@@ -55,6 +63,7 @@ mod row;
 mod split;
 mod transcode;
 mod types;
+mod verdict;
 
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,7 @@ impl Rule {
 }
 
 /// Steps after which a line is given up: a line of thousands of quotes and delimiters is not worth the time.
-const MAX_STEPS: usize = 2_000_000;
+const MAX_STEPS: usize = 250_000;
 
 #[derive(Debug, Clone, Copy)]
 struct Step {

@@ -87,12 +87,23 @@ fn a_poison_file_is_refused_with_a_code() {
 
 #[test]
 fn a_bomb_stops_at_either_cap() {
-    // One line of 150 MiB: it never becomes a record, and its size is known only from the cap.
-    let bomb = zstd(&vec![b'0'; 150 << 20]);
+    // After an ordinary line one of 150 MiB, which never becomes a record.
+    let bomb = zstd(&[b"0\n".to_vec(), vec![b'0'; 150 << 20]].concat());
     assert_eq!(failure(&bomb[..], &Limits::default()).code(), "decompression_bomb");
     let decode = DecodeLimits { max_decompressed_bytes: 10_000, ..DecodeLimits::default() };
     let limits = Limits { decode, ..Limits::default() };
     assert_eq!(failure(&gzip(&vec![b'0'; 20_000])[..], &limits).code(), "decompression_bomb");
+}
+
+#[test]
+fn a_file_that_is_one_endless_line_is_refused_or_rejected() {
+    let endless = || io::repeat(b'x').take(50 << 20);
+    assert_eq!(failure(endless(), &Limits::default()).code(), "header_too_long");
+    let declared = Declared { header: Some(Header::Names(vec!["a".into()])), ..Declared::default() };
+    let opened = open(endless(), &declared, &Limits::default(), Ragged::Reject, Invalid::Reject).unwrap();
+    let mut records = opened.records;
+    let kept = drain(&mut records).unwrap();
+    assert!(matches!(&kept[..], [Kept::Reject(r)] if r.code == "record_too_long" && r.raw_len == 50 << 20));
 }
 
 #[test]

@@ -92,3 +92,19 @@ fn a_table_of_too_many_columns_is_refused() {
     let error = failure("a,".repeat(2_000).as_bytes(), &Limits::default());
     assert_eq!((error.kind(), error.code()), (millrace::Kind::Contract, "too_many_columns"));
 }
+
+#[test]
+fn more_lines_to_skip_than_the_sample_holds_are_refused() {
+    let declared = Declared { skip_lines: Some(1_000_000), ..Declared::default() };
+    let text = "line\n".repeat(1_000_000);
+    let opened = open(text.as_bytes(), &declared, &Limits::default(), Ragged::Reject, Invalid::Reject);
+    assert_eq!(opened.err().unwrap().code(), "preamble_too_long");
+    let (_, kept) = read_as(b"a\nb\n", &declared, &Limits::default(), Ragged::Reject, Invalid::Reject);
+    assert_eq!(kept, []);
+}
+
+#[test]
+fn a_header_may_begin_with_a_comment_character() {
+    let (plan, kept) = read(b"#id;name\n1;x\n2;y\n");
+    assert_eq!((plan.dialect.columns, kept.len()), (vec!["#id".to_owned(), "name".to_owned()], 2));
+}
