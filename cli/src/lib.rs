@@ -1,3 +1,40 @@
-//! `millrace`: the local stack, the demo, migrations, uploads and status from one command.
+//! The command line: the local stack, the demo, migrations, uploads and status.
+//!
+//! # Layout
+//!
+//! - [`arguments`]: what can be typed, with its help; [`commands`]: one module a command.
+//! - [`stack`]: PostgreSQL, a local AWS and the deployed template, started and stopped together. Tests use it too.
+//! - [`checkout`], [`environment`]: where things are in the repository, and the variables of a running stack.
+//! - [`upload`], [`follow`]: a file into the bucket, and from there to the end of its load.
+//! - [`loads`], [`ledger`], [`letters`]: reading the ledger and the dead-letter queue, without changing either.
+//! - [`terminal`]: everything that is printed goes through it.
 
+pub mod arguments;
+pub mod checkout;
+pub mod commands;
+pub mod environment;
+pub mod follow;
+pub mod ledger;
+pub mod letters;
+pub mod loads;
 pub mod stack;
+pub mod terminal;
+pub mod upload;
+
+use arguments::{Arguments, Command};
+use checkout::Checkout;
+use commands::Outcome;
+use millrace::Result;
+use terminal::Terminal;
+
+/// Runs one command to its end.
+pub async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<Outcome> {
+    let checkout = Checkout::find()?;
+    match arguments.command {
+        Command::Dev => commands::dev::run(&checkout, terminal).await,
+        Command::Demo => commands::demo::run(&checkout, terminal).await,
+        Command::Migrate(arguments) => commands::migrate::run(&arguments, &checkout, terminal).await,
+        Command::Put(arguments) => commands::put::run(&arguments, &checkout, terminal).await,
+        Command::Status(arguments) => commands::status::run(&arguments, &checkout, terminal).await,
+    }
+}

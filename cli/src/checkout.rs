@@ -1,0 +1,67 @@
+//! Where things are in the repository. The program works on the checkout that it is run in.
+
+use std::path::{Path, PathBuf};
+
+use millrace::{Error, Kind, Result};
+
+/// A clone of the repository.
+#[derive(Debug, Clone)]
+pub struct Checkout {
+    root: PathBuf,
+}
+
+impl Checkout {
+    /// The checkout around the current directory, else the one that this program was built from.
+    pub fn find() -> Result<Self> {
+        let here = std::env::current_dir()
+            .map_err(|error| Error::new(Kind::Config, "find the current directory").with_source(error))?;
+        let built_from = Path::new(env!("CARGO_MANIFEST_DIR"));
+        here.ancestors()
+            .chain(built_from.ancestors())
+            .find(|folder| folder.join("infra/template.yaml").is_file() && folder.join("Cargo.lock").is_file())
+            .map(|root| Checkout { root: root.to_owned() })
+            .ok_or_else(|| Error::new(Kind::Config, "this is no checkout of millrace: change into one first"))
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder with the SAM template and its configuration.
+    pub fn infra(&self) -> PathBuf {
+        self.root.join("infra")
+    }
+
+    pub fn pipeline(&self) -> PathBuf {
+        self.root.join("pipeline")
+    }
+
+    /// What the template deploys: the functions' binaries, and the layer.
+    pub fn function(&self, name: &str) -> PathBuf {
+        self.root.join("target/lambda").join(name).join("bootstrap")
+    }
+
+    pub fn layer(&self) -> PathBuf {
+        self.root.join("target/layer")
+    }
+
+    /// Everything that the local stack writes.
+    pub fn state(&self) -> PathBuf {
+        self.root.join(".millrace")
+    }
+
+    /// The variables of the running stack.
+    pub fn environment(&self) -> PathBuf {
+        self.state().join("env")
+    }
+
+    /// The Python environment with the local AWS, the deployer and the embedded PostgreSQL.
+    pub fn tools(&self) -> PathBuf {
+        self.root.join(".tools/venv")
+    }
+
+    /// A path as one would type it in the checkout.
+    pub fn display<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
+        path.strip_prefix(&self.root).unwrap_or(path).display()
+    }
+}

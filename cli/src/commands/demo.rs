@@ -1,0 +1,205 @@
+//! `millrace demo`: a real file all the way, and a look at what landed.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use millrace::dead_letter::{Letter, Payload};
+use millrace::{Result, database};
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::{Outcome, asked_to_stop, put, status};
+use crate::checkout::Checkout;
+use crate::environment::{Clients, Environment};
+use crate::follow::{Followed, follow};
+use crate::ledger::Report;
+use crate::letters::{self, Peeked};
+use crate::loads;
+use crate::stack::{Stack, Start};
+use crate::terminal::{Align, Terminal, bytes, figure, one_line, seconds};
+use crate::upload::{Target, upload};
+
+const SAMPLE_ROWS: &str = include_str!("../queries/sample_rows.sql");
+const SOURCE: &str = "demo";
+/// File under tests/data, and the event type that it is loaded as.
+const FILES: [(&str, &str); 2] = [("airports.csv", "airports"), ("weather-with-errors.csv", "weather")];
+/// Far more than either file takes on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
+    terminal.heading("Starting the local stack");
+    let start = tokio::select! {
+        start = Stack::start(checkout, "`millrace demo`", terminal) => start?,
+        stop = asked_to_stop() => return interrupted(stop, terminal),
+    };
+    match start {
+        Start::HeldBy(other) => {
+            terminal.line(&format!("  One is running already ({other}); the demo uses it."));
+            let environment = Environment::load(checkout)?;
+            tokio::select! {
+                shown = show(checkout, &environment, terminal) => shown,
+                stop = asked_to_stop() => interrupted(stop, terminal),
+            }
+        }
+        Start::Running(stack) => {
+            let shown = tokio::select! {
+                shown = show(checkout, &stack.environment, terminal) => shown,
+                stop = asked_to_stop() => interrupted(stop, terminal),
+            };
+            terminal.heading("Done");
+            stack.stop(terminal);
+            if shown.as_ref().is_ok_and(|outcome| *outcome == Outcome::Done) {
+                terminal.line("\nNext: `make dev` keeps the stack up, to load files of your own.");
+            }
+            shown
+        }
+    }
+}
+
+fn interrupted(stop: Result<()>, terminal: &mut Terminal) -> Result<Outcome> {
+    stop?;
+    terminal.line("\ninterrupted");
+    Ok(Outcome::Unable)
+}
+
+/// A file that went through.
+struct Shown {
+    event_type: &'static str,
+    target: Target,
+    version: String,
+    good: bool,
+}
+
+async fn show(checkout: &Checkout, environment: &Environment, terminal: &mut Terminal) -> Result<Outcome> {
+    let clients = environment.clients().await?;
+    let mut database = loads::connect(&environment.database_url, "millrace demo").await?;
+
+    terminal.heading("Loading: S3 → SQS → ingest-csv → PostgreSQL");
+    let mut files = Vec::new();
+    for (name, event_type) in FILES {
+        let path = checkout.root().join("tests/data").join(name);
+        files.push(load(&path, name, event_type, environment, &clients, &database, terminal).await?);
+    }
+
+    let sampled = &files[0];
+    terminal.heading(&format!("What landed: raw_events, three rows of {SOURCE}/{}", sampled.event_type));
+    print_sample(&database, sampled.event_type, terminal).await?;
+
+    terminal.heading("What was rejected, and why: the dead-letter queue");
+    print_letters(&clients, &environment.dead_letter_queue_url, &files, terminal).await?;
+
+    terminal.heading("The ledger");
+    let report = Report::read(&mut database, true).await?;
+    status::print_event_types(&report.event_types, terminal);
+    terminal.line("");
+    status::print_reconciliation(&report, terminal);
+    let good = files.iter().all(|file| file.good) && report.reconciles();
+    Ok(if good { Outcome::Done } else { Outcome::Bad })
+}
+
+async fn load(
+    path: &PathBuf,
+    name: &str,
+    event_type: &'static str,
+    environment: &Environment,
+    clients: &Clients,
+    database: &Client,
+    terminal: &mut Terminal,
+) -> Result<Shown> {
+    let target = Target {
+        bucket: environment.bucket.clone(),
+        key: format!("incoming/{SOURCE}/{event_type}/{name}"),
+    };
+    let began = Instant::now();
+    let mut size = 0;
+    let version = upload(&clients.s3, path, &target, |sent| size = sent).await?;
+    terminal.line(&format!("  put    s3://…/{} ({})", target.key, bytes(size)));
+    let queue = &environment.dead_letter_queue_url;
+    let followed = follow(database, clients, queue, &target, &version, PATIENCE, |_| {}).await?;
+    let took = seconds(began.elapsed());
+    let good = match followed {
+        Followed::Ended(load, end) => {
+            let text = format!("  {:<6} {} in {took}", end.outcome, put::counts(&load));
+            if end.is_good() { terminal.good(&text) } else { terminal.bad(&text) }
+            if let Some(reason) = &end.reason {
+                terminal.line(&format!("         {reason}"));
+            }
+            end.is_good()
+        }
+        Followed::DeadLettered(reason) => {
+            terminal.bad(&format!("  failed {reason}"));
+            false
+        }
+        Followed::TimedOut(_) => {
+            terminal.bad(&format!(
+                "  not loaded after {took}: the function's log is in .millrace/aws/log"
+            ));
+            false
+        }
+    };
+    Ok(Shown { event_type, target, version, good })
+}
+
+async fn print_sample(database: &Client, event_type: &str, terminal: &mut Terminal) -> Result<()> {
+    let rows = database
+        .query_typed(SAMPLE_ROWS, &[(&SOURCE, Type::TEXT), (&event_type, Type::TEXT)])
+        .await
+        .map_err(|error| database::failure::from_postgres("read raw_events", error))?;
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| vec![row.get::<_, i64>("id").to_string(), one_line(row.get("payload"), 150)])
+        .collect();
+    terminal.table(&[("id", Align::Right), ("payload", Align::Left)], &rows);
+    Ok(())
+}
+
+/// The letters of these versions alone; earlier ones stay in the queue too.
+async fn print_letters(clients: &Clients, queue: &str, files: &[Shown], terminal: &mut Terminal) -> Result<()> {
+    let peeked = letters::peek(&clients.sqs, queue, 1_000).await?;
+    let in_queue = peeked.len();
+    let mut ours: Vec<&Letter> = peeked
+        .iter()
+        .filter_map(|message| match message {
+            Peeked::Letter(letter) => Some(letter.as_ref()),
+            Peeked::Raw(_) => None,
+        })
+        .filter(|letter| {
+            files.iter().any(|file| {
+                letter.origin.key.as_deref() == Some(file.target.key.as_str())
+                    && letter.origin.version.as_deref() == Some(file.version.as_str())
+            })
+        })
+        .collect();
+    ours.sort_by_key(|letter| (letter.event_type.clone(), letter.origin.line));
+    let position = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| figure(number));
+    let rows: Vec<Vec<String>> = ours
+        .iter()
+        .map(|letter| {
+            vec![
+                letter.event_type.clone().unwrap_or_default(),
+                position(letter.origin.line),
+                position(letter.origin.offset),
+                one_line(&letter.reason.message, 60),
+                one_line(&raw_text(&letter.payload), 60),
+            ]
+        })
+        .collect();
+    use Align::{Left, Right};
+    let columns =
+        [("event_type", Left), ("line", Right), ("offset", Right), ("reason", Left), ("as it stands in the file", Left)];
+    terminal.table(&columns, &rows);
+    let older = in_queue - ours.len();
+    if older > 0 {
+        terminal.line(&format!("  and {} of earlier loads", figure(older as i64)));
+    }
+    Ok(())
+}
+
+fn raw_text(payload: &Payload) -> String {
+    match payload {
+        Payload::Json(serde_json::Value::String(text)) => text.clone(),
+        Payload::Json(value) => value.to_string(),
+        Payload::Base64 { base64 } => format!("base64 {base64}"),
+        Payload::Pointer { pointer } => format!("in s3://{}/{}", pointer.bucket, pointer.key),
+    }
+}

@@ -1,0 +1,125 @@
+//! `millrace status`
+
+use millrace::Result;
+use serde::Serialize;
+
+use super::Outcome;
+use crate::arguments::Status;
+use crate::checkout::Checkout;
+use crate::environment::Environment;
+use crate::ledger::{EventType, Report};
+use crate::terminal::{Align, Terminal, age, figure, one_line};
+use crate::{letters, loads};
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Json<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    reconciles: bool,
+    queues: Queues,
+}
+
+/// Messages in the queues, as SQS estimates them.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Queues {
+    uploads: i64,
+    dead_letters: i64,
+}
+
+pub async fn run(arguments: &Status, checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
+    let environment = Environment::load(checkout)?;
+    let mut database = loads::connect(&environment.database_url, "millrace status").await?;
+    let clients = environment.clients().await?;
+    let report = Report::read(&mut database, !arguments.quick).await?;
+    let queues = Queues {
+        uploads: letters::depth(&clients.sqs, &environment.upload_queue_url).await?,
+        dead_letters: letters::depth(&clients.sqs, &environment.dead_letter_queue_url).await?,
+    };
+    if arguments.json {
+        let json = Json { report: &report, reconciles: report.reconciles(), queues };
+        let text = serde_json::to_string_pretty(&json).map_err(|error| {
+            millrace::Error::new(millrace::Kind::Bug, "write the status as JSON").with_source(error)
+        })?;
+        terminal.line(&text);
+    } else {
+        print_event_types(&report.event_types, terminal);
+        terminal.line("");
+        terminal.line(&format!(
+            "queues      {} uploads waiting, {} dead letters",
+            figure(queues.uploads),
+            figure(queues.dead_letters)
+        ));
+        print_reconciliation(&report, terminal);
+    }
+    Ok(if report.reconciles() { Outcome::Done } else { Outcome::Bad })
+}
+
+/// One line a source and event type.
+pub(super) fn print_event_types(event_types: &[EventType], terminal: &mut Terminal) {
+    if event_types.is_empty() {
+        terminal.line("  nothing loaded yet: put a CSV file under incoming/<source>/<event_type>/ in the bucket");
+        return;
+    }
+    use Align::{Left, Right};
+    let columns = [
+        ("source/event_type", Left),
+        ("files", Right),
+        ("failed", Right),
+        ("batches", Right),
+        ("read", Right),
+        ("staged", Right),
+        ("rejected", Right),
+        ("repaired", Right),
+        ("unprocessed", Right),
+        ("oldest", Right),
+        ("rows/s 1 min", Right),
+        ("1 h", Right),
+    ];
+    let rows: Vec<Vec<String>> = event_types
+        .iter()
+        .map(|counts| {
+            vec![
+                one_line(&format!("{}/{}", counts.source, counts.event_type), 40),
+                figure(counts.files),
+                figure(counts.files_failed),
+                figure(counts.batches),
+                figure(counts.read),
+                figure(counts.staged),
+                figure(counts.rejected),
+                figure(counts.repaired),
+                figure(counts.unprocessed),
+                counts.oldest_unprocessed_seconds.map_or_else(|| "-".to_owned(), age),
+                format!("{:.0}", counts.rows_per_second_minute),
+                format!("{:.0}", counts.rows_per_second_hour),
+            ]
+        })
+        .collect();
+    terminal.table(&columns, &rows);
+}
+
+/// Whether the counts reconcile, and which do not.
+pub(super) fn print_reconciliation(report: &Report, terminal: &mut Terminal) {
+    let sum = |count: fn(&EventType) -> i64| report.event_types.iter().map(count).sum::<i64>();
+    let (read, staged, rejected) = (sum(|c| c.read), sum(|c| c.staged), sum(|c| c.rejected));
+    if report.reconciles() {
+        let rows = if report.rows_counted { " = rows in staging.events" } else { "" };
+        terminal.good(&format!(
+            "reconciled  {} read = {} staged{rows} + {} rejected",
+            figure(read),
+            figure(staged),
+            figure(rejected)
+        ));
+        return;
+    }
+    terminal.bad("The counts do not reconcile:");
+    for discrepancy in &report.discrepancies {
+        terminal.line(&format!(
+            "  {}: {}: {} against {}",
+            discrepancy.check,
+            one_line(&discrepancy.origin, 120),
+            figure(discrepancy.expected),
+            figure(discrepancy.found)
+        ));
+    }
+}

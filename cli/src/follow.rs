@@ -1,0 +1,77 @@
+//! Following a file from the bucket to the end of its load.
+
+use std::time::{Duration, Instant};
+
+use millrace::Result;
+use millrace::dead_letter::LetterKind;
+use tokio_postgres::Client;
+
+use crate::environment::Clients;
+use crate::letters::{self, Peeked};
+use crate::loads::{self, End, Load};
+use crate::upload::Target;
+
+/// How following a file ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Followed {
+    Ended(Load, End),
+    /// The file never became a load: it is in the dead-letter queue as a whole, for this reason.
+    DeadLettered(String),
+    /// Time ran out; what had been staged by then, if the load had begun.
+    TimedOut(Option<Load>),
+}
+
+/// Polled often enough to look alive, seldom enough not to be a load of its own.
+const INTERVAL: Duration = Duration::from_millis(150);
+/// A file that waits so long for its load may have been refused before one began.
+const LOOK_FOR_LETTERS: Duration = Duration::from_secs(5);
+
+/// Follows the load of one version of an object; `progress` hears of it whenever it has been looked at.
+pub async fn follow(
+    database: &Client,
+    clients: &Clients,
+    dead_letter_queue_url: &str,
+    target: &Target,
+    version: &str,
+    timeout: Duration,
+    mut progress: impl FnMut(Option<&Load>),
+) -> Result<Followed> {
+    let origin = target.origin(version);
+    let began = Instant::now();
+    let mut looked = began;
+    loop {
+        let load = loads::find(database, &origin).await?;
+        if let Some(load) = &load
+            && let Some(end) = &load.end
+        {
+            return Ok(Followed::Ended(load.clone(), end.clone()));
+        }
+        progress(load.as_ref());
+        if load.is_none() && looked.elapsed() > LOOK_FOR_LETTERS {
+            looked = Instant::now();
+            if let Some(reason) = refusal(clients, dead_letter_queue_url, target, version).await? {
+                return Ok(Followed::DeadLettered(reason));
+            }
+        }
+        if began.elapsed() > timeout {
+            return Ok(Followed::TimedOut(load));
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+/// Why the file as a whole is in the dead-letter queue, if it is.
+async fn refusal(clients: &Clients, queue_url: &str, target: &Target, version: &str) -> Result<Option<String>> {
+    let letters = letters::peek(&clients.sqs, queue_url, 1_000).await?;
+    Ok(letters.iter().find_map(|message| match message {
+        Peeked::Letter(letter) => {
+            let ours = letter.kind == LetterKind::Upload
+                && letter.origin.key.as_deref() == Some(target.key.as_str())
+                && letter.origin.version.as_deref() == Some(version);
+            ours.then(|| letter.reason.message.clone())
+        }
+        Peeked::Raw(body) => body
+            .contains(version)
+            .then(|| "the function failed on it again and again; its log says why".to_owned()),
+    }))
+}

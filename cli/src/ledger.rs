@@ -1,0 +1,127 @@
+//! What the ledger says of each source and event type, and whether it reconciles with itself and with the rows.
+
+use millrace::Result;
+use millrace::database::failure::from_postgres;
+use serde::Serialize;
+use tokio_postgres::{Client, Transaction};
+
+const EVENT_TYPES: &str = include_str!("queries/event_types.sql");
+const BATCHES_THAT_DIFFER: &str = include_str!("queries/batches_that_differ.sql");
+const LOADS_THAT_DIFFER: &str = include_str!("queries/loads_that_differ.sql");
+
+/// Counts of one source and event type.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EventType {
+    pub source: String,
+    pub event_type: String,
+    /// Versions of objects.
+    pub files: i64,
+    pub files_under_way: i64,
+    pub files_failed: i64,
+    pub batches: i64,
+    pub read: i64,
+    pub staged: i64,
+    pub rejected: i64,
+    pub repaired: i64,
+    /// Rows staged and not yet transformed.
+    pub unprocessed: i64,
+    pub oldest_unprocessed_seconds: Option<f64>,
+    /// Over the last minute, and over the last hour.
+    pub rows_per_second_minute: f64,
+    pub rows_per_second_hour: f64,
+}
+
+/// Two counts that should be the same and are not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Discrepancy {
+    /// What was compared.
+    pub check: &'static str,
+    /// The batch or load, by its origin.
+    pub origin: String,
+    pub expected: i64,
+    pub found: i64,
+}
+
+/// The ledger at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    pub event_types: Vec<EventType>,
+    /// At most twenty of each check.
+    pub discrepancies: Vec<Discrepancy>,
+    /// Whether the rows of staging.events were counted.
+    pub rows_counted: bool,
+}
+
+impl Report {
+    /// Reads everything in one snapshot, so that a load that goes on meanwhile cannot look like a discrepancy.
+    pub async fn read(client: &mut Client, count_rows: bool) -> Result<Self> {
+        let failed = |error| from_postgres("read the ledger", error);
+        let transaction = client
+            .build_transaction()
+            .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
+            .read_only(true)
+            .start()
+            .await
+            .map_err(failed)?;
+        let rows = transaction.query(EVENT_TYPES, &[]).await.map_err(failed)?;
+        let event_types: Vec<EventType> = rows
+            .iter()
+            .map(|row| EventType {
+                source: row.get("source"),
+                event_type: row.get("event_type"),
+                files: row.get("file_count"),
+                files_under_way: row.get("under_way_count"),
+                files_failed: row.get("failed_count"),
+                batches: row.get("batch_count"),
+                read: row.get("read_count"),
+                staged: row.get("staged_count"),
+                rejected: row.get("rejected_count"),
+                repaired: row.get("repaired_count"),
+                unprocessed: row.get("unprocessed_count"),
+                oldest_unprocessed_seconds: row.get("oldest_unprocessed_seconds"),
+                rows_per_second_minute: row.get("rows_per_second_minute"),
+                rows_per_second_hour: row.get("rows_per_second_hour"),
+            })
+            .collect();
+        let mut discrepancies: Vec<Discrepancy> = event_types
+            .iter()
+            .filter(|counts| counts.read != counts.staged + counts.rejected)
+            .map(|counts| Discrepancy {
+                check: "read = staged + rejected",
+                origin: format!("{}/{}", counts.source, counts.event_type),
+                expected: counts.read,
+                found: counts.staged + counts.rejected,
+            })
+            .collect();
+        let loads = "a load's record count = what its batches read";
+        discrepancies.extend(differences(&transaction, LOADS_THAT_DIFFER, loads).await?);
+        if count_rows {
+            let batches = "a batch's staged count = its rows in staging.events";
+            discrepancies.extend(differences(&transaction, BATCHES_THAT_DIFFER, batches).await?);
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(Report { event_types, discrepancies, rows_counted: count_rows })
+    }
+
+    pub fn reconciles(&self) -> bool {
+        self.discrepancies.is_empty()
+    }
+}
+
+async fn differences(
+    transaction: &Transaction<'_>,
+    query: &str,
+    check: &'static str,
+) -> Result<Vec<Discrepancy>> {
+    let rows =
+        transaction.query(query, &[]).await.map_err(|error| from_postgres("reconcile the ledger", error))?;
+    Ok(rows
+        .iter()
+        .map(|row| Discrepancy {
+            check,
+            origin: row.get("origin"),
+            expected: row.get("expected"),
+            found: row.get("found"),
+        })
+        .collect())
+}

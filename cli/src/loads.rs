@@ -1,0 +1,96 @@
+//! Reading the ledger: how a load goes, which loads ended.
+
+use std::time::{Duration, SystemTime};
+
+use millrace::database::failure::from_postgres;
+use millrace::database::{self, Settings};
+use millrace::{Error, Kind, Result};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
+use uuid::Uuid;
+
+const LOAD: &str = include_str!("queries/load.sql");
+const ENDED_LOADS: &str = include_str!("queries/ended_loads.sql");
+
+/// What a load has staged so far, and how it ended, once it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Load {
+    pub staged: i64,
+    pub rejected: i64,
+    pub repaired: i64,
+    pub end: Option<End>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// `loaded`, `stopped`, `failed` or `superseded`.
+    pub outcome: String,
+    pub reason: Option<String>,
+}
+
+impl End {
+    /// Whether the file's rows are where they should be.
+    pub fn is_good(&self) -> bool {
+        matches!(self.outcome.as_str(), "loaded" | "superseded")
+    }
+}
+
+/// A load that ended, for the line that tells of it.
+#[derive(Debug, Clone)]
+pub struct EndedLoad {
+    pub load_id: Uuid,
+    pub object: String,
+    pub source: String,
+    pub event_type: String,
+    pub load: Load,
+    pub took: Duration,
+    pub finished_at: SystemTime,
+}
+
+/// Connects for reading; `who` is what `pg_stat_activity` shows.
+pub async fn connect(database_url: &str, who: &str) -> Result<Client> {
+    let settings = Settings::parse(database_url)?.application_name(who);
+    database::connection::connect(&settings).await.map_err(|error| {
+        Error::new(Kind::Config, "no database: start the local stack with `make dev`, or set DATABASE_URL")
+            .with_source(error)
+    })
+}
+
+/// The load of one version of an object, `s3://bucket/key?version=…`, once it has begun.
+pub async fn find(client: &Client, origin: &str) -> Result<Option<Load>> {
+    let rows = client
+        .query_typed(LOAD, &[(&origin, Type::TEXT)])
+        .await
+        .map_err(|error| from_postgres("read the ledger", error))?;
+    Ok(rows.first().map(read_load))
+}
+
+/// The loads that ended since `moment` or up to a minute before it, in that order.
+pub async fn ended_since(client: &Client, moment: SystemTime) -> Result<Vec<EndedLoad>> {
+    let rows = client
+        .query_typed(ENDED_LOADS, &[(&moment, Type::TIMESTAMPTZ)])
+        .await
+        .map_err(|error| from_postgres("read the ledger", error))?;
+    Ok(rows
+        .iter()
+        .map(|row| EndedLoad {
+            load_id: row.get("load_id"),
+            object: row.get("object"),
+            source: row.get("source"),
+            event_type: row.get("event_type"),
+            load: read_load(row),
+            took: Duration::try_from_secs_f64(row.get("duration_seconds")).unwrap_or_default(),
+            finished_at: row.get("finished_at"),
+        })
+        .collect())
+}
+
+fn read_load(row: &Row) -> Load {
+    let outcome: Option<String> = row.get("outcome");
+    Load {
+        staged: row.get("staged_count"),
+        rejected: row.get("rejected_count"),
+        repaired: row.get("repaired_count"),
+        end: outcome.map(|outcome| End { outcome, reason: row.get("reason") }),
+    }
+}

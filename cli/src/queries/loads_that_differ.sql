@@ -1,0 +1,13 @@
+-- Loads that ended well and whose reader counted other records than their batches hold.
+select
+    loads.origin,
+    load_results.record_count as expected,
+    coalesce(sum(batches.read_count), 0)::bigint as found
+from staging.load_results
+join staging.loads on loads.load_id = load_results.load_id
+left join staging.batches on batches.load_id = loads.load_id
+where load_results.outcome = 'loaded'
+group by loads.load_id, load_results.load_id
+having load_results.record_count <> coalesce(sum(batches.read_count), 0)
+order by 1
+limit 20

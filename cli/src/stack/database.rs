@@ -1,0 +1,136 @@
+//! The stack's database: the user's own, or a server that we start; migrated, with a password for the function's role.
+
+use std::path::Path;
+
+use millrace::database::{self, Settings};
+use millrace::{Error, Kind, Result, migrate};
+
+use super::deploy::Parameters;
+use super::postgres::{self, Server};
+use super::{ports, secret};
+use crate::checkout::Checkout;
+use crate::terminal::Terminal;
+
+/// The database of our own server.
+const DATABASE: &str = "millrace";
+const INGEST: &str = "millrace_ingest";
+
+/// A database that is ready for the functions.
+#[derive(Debug)]
+pub struct Database {
+    /// None when it is the user's.
+    pub server: Option<Server>,
+    /// The connection string of its owner.
+    pub url: String,
+}
+
+impl Database {
+    /// Takes the server of `DATABASE_URL`, else starts one.
+    pub async fn start(checkout: &Checkout, state: &Path, terminal: &mut Terminal) -> Result<Self> {
+        if let Some(url) = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) {
+            let step = terminal.step("database");
+            let client = connect(&url).await.map_err(|error| {
+                Error::new(Kind::Config, "the server of DATABASE_URL: start it, or unset the variable to use one of our own")
+                    .with_source(error)
+            })?;
+            let version = server_version(&client).await?;
+            terminal.done(step, &format!("PostgreSQL {version}, yours (DATABASE_URL)"));
+            return Ok(Database { server: None, url });
+        }
+        let step = terminal.step("database");
+        let server = start_server(checkout, &state.join("postgres"))?;
+        let admin = connect(&server.url("postgres")).await?;
+        let failed = |error| database::failure::from_postgres("make the local database", error);
+        let there = admin
+            .query_opt("select from pg_database where datname = $1", &[&DATABASE])
+            .await
+            .map_err(failed)?;
+        if there.is_none() {
+            admin.batch_execute(&format!("create database {DATABASE}")).await.map_err(failed)?;
+        }
+        let version = server_version(&admin).await?;
+        terminal.done(step, &format!("PostgreSQL {version} at 127.0.0.1:{}", server.port()));
+        let url = server.url(DATABASE);
+        Ok(Database { server: Some(server), url })
+    }
+
+    /// Applies the migrations.
+    pub async fn migrate(&self, terminal: &mut Terminal) -> Result<()> {
+        let step = terminal.step("migrations");
+        let mut client = connect(&self.url).await?;
+        let summary = migrate::migrate(&mut client, |_, _| {}).await?;
+        let outcome = match summary.applied.len() {
+            0 => format!("up to date at version {}", summary.version),
+            count => format!("{count} applied, now at version {}", summary.version),
+        };
+        terminal.done(step, &outcome);
+        Ok(())
+    }
+
+    /// Gives the function's role its password, and tells the template how to connect.
+    pub async fn parameters(&self, state: &Path) -> Result<Parameters> {
+        let password = secret::kept_in(&state.join("ingest-password"))?;
+        let client = connect(&self.url).await?;
+        // The password is hexadecimal, and ALTER ROLE takes no parameters.
+        client
+            .batch_execute(&format!("alter role {INGEST} login password '{password}'"))
+            .await
+            .map_err(|error| database::failure::from_postgres("give the function's role its password", error))?;
+        Parameters::from_url(&self.url, password)
+    }
+}
+
+fn start_server(checkout: &Checkout, state: &Path) -> Result<Server> {
+    let embedded = postgres::find_embedded(&checkout.tools());
+    let binaries = binaries_for(state, embedded.as_deref())?;
+    let memory = state.join("port");
+    let mut options = postgres::Options::new(state, binaries);
+    options.port = ports::remembered(&memory);
+    let server = Server::start(&options)?;
+    ports::remember(&memory, server.port())?;
+    Ok(server)
+}
+
+/// The newest server on this machine, else the embedded one; and always the one that made the data that is there.
+fn binaries_for(state: &Path, embedded: Option<&Path>) -> Result<std::path::PathBuf> {
+    let missing = |message: String| Error::new(Kind::Config, message);
+    let installed = postgres::find_binaries(None);
+    let found = || {
+        installed.clone().or_else(|| embedded.map(Path::to_owned)).ok_or_else(|| {
+            missing(
+                "no PostgreSQL: set DATABASE_URL to a server that runs, or install one (Debian: apt install postgresql)"
+                    .to_owned(),
+            )
+        })
+    };
+    let Some(made_by) = std::fs::read_to_string(state.join("data/PG_VERSION")).ok() else {
+        return found();
+    };
+    let made_by = made_by.trim();
+    let installed_then = std::path::PathBuf::from(format!("/usr/lib/postgresql/{made_by}/bin"));
+    [Some(installed_then.as_path()), installed.as_deref(), embedded]
+        .into_iter()
+        .flatten()
+        .find(|binaries| postgres::major_version(binaries).is_some_and(|version| version == made_by))
+        .map(Path::to_owned)
+        .ok_or_else(|| {
+            missing(format!(
+                "the local database was made by PostgreSQL {made_by}, which is not on this machine: install it, or remove {} \
+                 to begin anew",
+                state.display()
+            ))
+        })
+}
+
+async fn connect(url: &str) -> Result<tokio_postgres::Client> {
+    database::connection::connect(&Settings::parse(url)?.application_name("millrace")).await
+}
+
+/// "15.18"
+async fn server_version(client: &tokio_postgres::Client) -> Result<String> {
+    let row = client
+        .query_one("select split_part(current_setting('server_version'), ' ', 1)", &[])
+        .await
+        .map_err(|error| database::failure::from_postgres("ask for the server's version", error))?;
+    Ok(row.get(0))
+}

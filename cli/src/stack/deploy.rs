@@ -1,0 +1,242 @@
+//! `sam deploy` of the one template, to the local AWS.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use millrace::{Error, Kind, Result};
+
+use super::ministack::{self, Emulator};
+use super::process::Process;
+use crate::checkout::Checkout;
+use crate::environment::{Clients, aws_failure};
+
+/// As in infra/samconfig.toml, section `local`.
+const STACK: &str = "millrace";
+const ARTIFACTS: &str = "millrace-deploy";
+
+/// What the template made.
+#[derive(Debug, Clone)]
+pub struct Deployed {
+    pub bucket: String,
+    pub upload_queue_url: String,
+    pub dead_letter_queue_url: String,
+    /// False when nothing had changed since the last run.
+    pub changed: bool,
+}
+
+/// The template's parameters: where the function finds the database.
+#[derive(Debug, Clone)]
+pub struct Parameters {
+    pub database_host: String,
+    pub database_port: u16,
+    pub database_name: String,
+    pub ssl_mode: String,
+    pub root_certificate: String,
+    pub password: String,
+}
+
+impl Parameters {
+    /// Where `url` points, for the function's own role.
+    pub fn from_url(url: &str, password: String) -> Result<Self> {
+        let wrong = |what: &str| Error::new(Kind::Config, format!("DATABASE_URL: {what}"));
+        let (_, rest) = url.split_once("://").ok_or_else(|| wrong("it must start with postgresql://"))?;
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, database) = place.split_once('/').unwrap_or((place, ""));
+        let (user, address) = authority.rsplit_once('@').unwrap_or(("", authority));
+        if address.contains(',') {
+            return Err(wrong("the local stack takes one host"));
+        }
+        // The colon before the port is the one after the bracket of an IPv6 address.
+        let (host, port) = match address.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => {
+                (host, port.parse().map_err(|_| wrong("the port is no number"))?)
+            }
+            _ => (address, 5432),
+        };
+        let setting = |name: &str| {
+            query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+        };
+        let host = setting("host").filter(|_| host.is_empty()).unwrap_or(host);
+        if host.is_empty() {
+            return Err(wrong("it names no host"));
+        }
+        let local = matches!(host, "localhost" | "127.0.0.1" | "[::1]") || host.starts_with(['/', '%']);
+        // A database without a name is that of its user.
+        let database = if database.is_empty() { user.split(':').next().unwrap_or(user) } else { database };
+        Ok(Parameters {
+            database_host: host.replace('/', "%2F"),
+            database_port: port,
+            database_name: database.to_owned(),
+            ssl_mode: setting("sslmode").unwrap_or(if local { "prefer" } else { "verify-full" }).to_owned(),
+            root_certificate: setting("sslrootcert").unwrap_or_default().to_owned(),
+            password,
+        })
+    }
+}
+
+/// Deploys, unless the emulator still has what this template, these binaries and these parameters made.
+pub async fn deploy(
+    checkout: &Checkout,
+    state: &Path,
+    emulator: &Emulator,
+    clients: &Clients,
+    parameters: &Parameters,
+) -> Result<Deployed> {
+    let function = checkout.function("ingest-csv");
+    if !function.is_file() {
+        return Err(Error::new(
+            Kind::Config,
+            format!("{} is missing: `make dev` and `make demo` build it", checkout.display(&function)),
+        ));
+    }
+    let overrides = overrides(checkout, parameters);
+    let fingerprint = fingerprint(checkout, emulator, &overrides)?;
+    let memory = state.join("deployed");
+    let unchanged = fs::read_to_string(&memory).is_ok_and(|last| last == fingerprint);
+    if unchanged && let Some(deployed) = find(emulator, clients).await {
+        return Ok(deployed);
+    }
+    run_sam(checkout, state, emulator, clients, &overrides).await?;
+    let deployed = find(emulator, clients).await.ok_or_else(|| {
+        Error::new(Kind::Bug, "the template was deployed, and its bucket, queues or function are not there")
+    })?;
+    fs::write(&memory, &fingerprint)
+        .map_err(|error| Error::new(Kind::Config, "remember what was deployed").with_source(error))?;
+    Ok(Deployed { changed: true, ..deployed })
+}
+
+fn overrides(checkout: &Checkout, parameters: &Parameters) -> Vec<String> {
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+    vec![
+        format!("DatabaseHost={}", parameters.database_host),
+        format!("DatabasePort={}", parameters.database_port),
+        format!("DatabaseName={}", parameters.database_name),
+        format!("DatabaseSslMode={}", parameters.ssl_mode),
+        format!("DatabaseRootCertificate={}", parameters.root_certificate),
+        format!("DatabasePassword={}", parameters.password),
+        format!("Architecture={architecture}"),
+        // The emulator mounts no layers.
+        format!("PipelinePath={}", checkout.pipeline().display()),
+    ]
+}
+
+/// Changes whenever a deploy would change something.
+fn fingerprint(checkout: &Checkout, emulator: &Emulator, overrides: &[String]) -> Result<String> {
+    let mut hasher = DefaultHasher::new();
+    overrides.hash(&mut hasher);
+    emulator.port().hash(&mut hasher);
+    let mut files = vec![
+        checkout.infra().join("template.yaml"),
+        checkout.infra().join("samconfig.toml"),
+        checkout.function("ingest-csv"),
+    ];
+    let layer = checkout.layer().join("pipeline");
+    files.extend(files_below(&layer)?);
+    for file in files {
+        let bytes = fs::read(&file)
+            .map_err(|error| Error::new(Kind::Config, format!("read {}", checkout.display(&file))).with_source(error))?;
+        (file, bytes).hash(&mut hasher);
+    }
+    Ok(format!("{:016x}", hasher.finish()))
+}
+
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let failed =
+        |error: std::io::Error| Error::new(Kind::Config, format!("read {}", folder.display())).with_source(error);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.is_dir() {
+            files.extend(files_below(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// What is deployed there now, if all of it is.
+async fn find(emulator: &Emulator, clients: &Clients) -> Option<Deployed> {
+    let bucket = format!("{STACK}-000000000000-us-east-1");
+    clients.s3.head_bucket().bucket(&bucket).send().await.ok()?;
+    let queue = async |name: String| clients.sqs.get_queue_url().queue_name(name).send().await.ok()?.queue_url;
+    let function = format!("/2015-03-31/functions/{STACK}-ingest-csv");
+    ministack::get(emulator.port(), &function).filter(|(status, _)| *status == 200)?;
+    Some(Deployed {
+        bucket,
+        upload_queue_url: queue(format!("{STACK}-uploads")).await?,
+        dead_letter_queue_url: queue(format!("{STACK}-dead-letters")).await?,
+        changed: false,
+    })
+}
+
+async fn run_sam(
+    checkout: &Checkout,
+    state: &Path,
+    emulator: &Emulator,
+    clients: &Clients,
+    overrides: &[String],
+) -> Result<()> {
+    if let Err(error) = clients.s3.create_bucket().bucket(ARTIFACTS).send().await
+        && !error.as_service_error().is_some_and(|error| error.is_bucket_already_owned_by_you())
+    {
+        return Err(aws_failure("make a bucket for the deployment", &error));
+    }
+    let address = emulator.address();
+    let bin = checkout.tools().join("bin");
+    let home = state.join("home");
+    let log = state.join("deploy.log");
+    let mut command = Command::new(bin.join("sam"));
+    command
+        .args(["deploy", "--template", "template.yaml", "--config-env", "local", "--parameter-overrides"])
+        .args(overrides)
+        .current_dir(checkout.infra())
+        .env_clear()
+        .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display()))
+        .env("HOME", home)
+        .env("TMPDIR", state.join("tmp"))
+        .env("LANG", "C.UTF-8")
+        .env("SAM_CLI_TELEMETRY", "0")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_ENDPOINT_URL", &address.endpoint)
+        .env("AWS_DEFAULT_REGION", &address.region)
+        .env("AWS_ACCESS_KEY_ID", &address.access_key_id)
+        .env("AWS_SECRET_ACCESS_KEY", &address.secret_access_key);
+    let mut sam = Process::start("sam deploy", command, &log)?;
+    if sam.wait().await?.success() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Config,
+        format!("sam deploy failed ({}):\n{}", checkout.display(&log), sam.last_words()),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_function_connects_where_the_owner_does() {
+        for (url, host, port, name, ssl_mode) in [
+            ("postgresql://a:b@127.0.0.1:5433/shop", "127.0.0.1", 5433, "shop", "prefer"),
+            ("postgres://a:b@db.example.com/shop", "db.example.com", 5432, "shop", "verify-full"),
+            ("postgresql://a:p@ss@h/shop?sslmode=require&connect_timeout=3", "h", 5432, "shop", "require"),
+            ("postgresql://me@localhost", "localhost", 5432, "me", "prefer"),
+            ("postgresql://me@[::1]:5433/x", "[::1]", 5433, "x", "prefer"),
+            ("postgresql://me@/x?host=/var/run/postgresql", "%2Fvar%2Frun%2Fpostgresql", 5432, "x", "prefer"),
+        ] {
+            let parameters = Parameters::from_url(url, "secret".to_owned()).unwrap();
+            assert_eq!(parameters.database_host, host, "{url}");
+            assert_eq!(parameters.database_port, port, "{url}");
+            assert_eq!(parameters.database_name, name, "{url}");
+            assert_eq!(parameters.ssl_mode, ssl_mode, "{url}");
+        }
+        assert!(Parameters::from_url("postgresql://a@h1,h2/x", String::new()).is_err());
+        assert!(Parameters::from_url("postgresql://a@h:x/x", String::new()).is_err());
+    }
+}

@@ -1,0 +1,64 @@
+//! One local stack a checkout: a locked file that names who holds it.
+
+use std::fs::{File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use millrace::{Error, Kind, Result};
+
+/// Held as long as it lives; the kernel lets go of it when this process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Who has the lock: "`millrace dev`, process 4711".
+#[derive(Debug)]
+pub enum Attempt {
+    Taken(Lock),
+    HeldBy(String),
+}
+
+impl Lock {
+    pub fn take(path: &Path, holder: &str) -> Result<Attempt> {
+        let failed = |error: std::io::Error| {
+            Error::new(Kind::Config, format!("lock {}", path.display())).with_source(error)
+        };
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {
+                file.set_len(0)
+                    .and_then(|()| file.rewind())
+                    .and_then(|()| write!(file, "{holder}, process {}", std::process::id()))
+                    .map_err(failed)?;
+                Ok(Attempt::Taken(Lock { _file: file }))
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                file.read_to_string(&mut holder).map_err(failed)?;
+                Ok(Attempt::HeldBy(holder))
+            }
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_learns_who_was_first() {
+        let folder = std::env::temp_dir().join(format!("millrace-lock-{}", std::process::id()));
+        let first = Lock::take(&folder, "`millrace dev`").unwrap();
+        assert!(matches!(first, Attempt::Taken(_)));
+        let Attempt::HeldBy(holder) = Lock::take(&folder, "`millrace demo`").unwrap() else {
+            panic!("two hold one lock");
+        };
+        assert_eq!(holder, format!("`millrace dev`, process {}", std::process::id()));
+        drop(first);
+        assert!(matches!(Lock::take(&folder, "`millrace demo`").unwrap(), Attempt::Taken(_)));
+        std::fs::remove_file(folder).unwrap();
+    }
+}

@@ -1,0 +1,31 @@
+//! Passwords of the local stack: made once, kept where only their owner reads them.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use millrace::{Error, Kind, Result};
+
+/// The secret in `file`, made now if there is none: 48 hexadecimal digits, which need no quoting anywhere.
+pub fn kept_in(file: &Path) -> Result<String> {
+    let failed = |error: std::io::Error| Error::new(Kind::Config, format!("keep a password in {}", file.display())).with_source(error);
+    match fs::read_to_string(file) {
+        Ok(secret) if secret.len() == 48 => return Ok(secret),
+        // An interrupted write: nothing uses it yet.
+        Ok(_) => fs::remove_file(file).map_err(failed)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let mut bytes = [0_u8; 24];
+    File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes)).map_err(failed)?;
+    let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .and_then(|mut file| file.write_all(secret.as_bytes()))
+        .map_err(failed)?;
+    Ok(secret)
+}
