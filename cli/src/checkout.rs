@@ -18,7 +18,9 @@ impl Checkout {
         let built_from = Path::new(env!("CARGO_MANIFEST_DIR"));
         here.ancestors()
             .chain(built_from.ancestors())
-            .find(|folder| folder.join("infra/template.yaml").is_file() && folder.join("Cargo.lock").is_file())
+            .find(|folder| {
+                folder.join("infra/template.yaml").is_file() && folder.join("Cargo.lock").is_file()
+            })
             .map(|root| Checkout { root: root.to_owned() })
             .ok_or_else(|| Error::new(Kind::Config, "this is no checkout of millrace: change into one first"))
     }

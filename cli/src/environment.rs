@@ -56,8 +56,13 @@ impl LocalAws {
     }
 
     pub async fn clients(&self) -> Clients {
-        let credentials =
-            Credentials::new(self.access_key_id.as_str(), self.secret_access_key.as_str(), None, None, "millrace");
+        let credentials = Credentials::new(
+            self.access_key_id.as_str(),
+            self.secret_access_key.as_str(),
+            None,
+            None,
+            "millrace",
+        );
         let config = aws::loader()
             .endpoint_url(self.endpoint.as_str())
             .region(Region::new(self.region.clone()))
@@ -134,8 +139,9 @@ impl Environment {
 
     /// Writes [`Environment::to_shell`] where only its owner reads it, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let failed =
-            |error: std::io::Error| Error::new(Kind::Config, format!("write {}", path.display())).with_source(error);
+        let failed = |error: std::io::Error| {
+            Error::new(Kind::Config, format!("write {}", path.display())).with_source(error)
+        };
         let beside = path.with_extension("new");
         // The mode is given at creation: there is no moment in which others could read the passwords.
         match fs::remove_file(&beside) {
@@ -244,7 +250,8 @@ mod tests {
 
     fn sample() -> Environment {
         Environment {
-            database_url: "postgresql://postgres:it's@127.0.0.1:5432/millrace?sslmode=disable&a=$b".to_owned(),
+            database_url: "postgresql://postgres:it's@127.0.0.1:5432/millrace?sslmode=disable&a=$b"
+                .to_owned(),
             bucket: "millrace-000000000000-us-east-1".to_owned(),
             upload_queue_url: "http://127.0.0.1:4566/000000000000/millrace-uploads".to_owned(),
             dead_letter_queue_url: "http://127.0.0.1:4566/000000000000/millrace-dead-letters".to_owned(),

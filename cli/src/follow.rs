@@ -61,7 +61,12 @@ pub async fn follow(
 }
 
 /// Why the file as a whole is in the dead-letter queue, if it is.
-async fn refusal(clients: &Clients, queue_url: &str, target: &Target, version: &str) -> Result<Option<String>> {
+async fn refusal(
+    clients: &Clients,
+    queue_url: &str,
+    target: &Target,
+    version: &str,
+) -> Result<Option<String>> {
     let letters = letters::peek(&clients.sqs, queue_url, 1_000).await?;
     Ok(letters.iter().find_map(|message| match message {
         Peeked::Letter(letter) => {

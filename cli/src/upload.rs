@@ -38,8 +38,11 @@ pub async fn upload(s3: &Client, file: &Path, target: &Target, progress: impl Fn
         return Err(Error::new(Kind::Config, format!("{} is no file", file.display())));
     }
     let size = metadata.len();
-    let version =
-        if size <= PART_BYTES { whole(s3, file, target, size, progress).await? } else { in_parts(s3, file, target, size, progress).await? };
+    let version = if size <= PART_BYTES {
+        whole(s3, file, target, size, progress).await?
+    } else {
+        in_parts(s3, file, target, size, progress).await?
+    };
     version.ok_or_else(|| {
         Error::new(Kind::Config, format!("the bucket {} keeps no versions; loads need them", target.bucket))
     })
@@ -83,10 +86,14 @@ async fn in_parts(
     let parts = match send_parts(s3, file, target, size, &upload_id, progress).await {
         Ok(parts) => parts,
         Err(error) => {
-            let abort = s3.abort_multipart_upload().bucket(&target.bucket).key(&target.key).upload_id(&upload_id);
+            let abort =
+                s3.abort_multipart_upload().bucket(&target.bucket).key(&target.key).upload_id(&upload_id);
             if let Err(failure) = abort.send().await {
                 let failure = aws_failure("abort the upload", &failure);
-                tracing::warn!(error = failure.chain(), "the bucket's lifecycle rule removes the parts in a week");
+                tracing::warn!(
+                    error = failure.chain(),
+                    "the bucket's lifecycle rule removes the parts in a week"
+                );
             }
             return Err(error);
         }
@@ -131,8 +138,8 @@ async fn send_parts(
         let Some(finished) = sending.join_next().await else {
             break;
         };
-        let (part, bytes) =
-            finished.map_err(|error| Error::new(Kind::Bug, "send a part of the file").with_source(error))??;
+        let (part, bytes) = finished
+            .map_err(|error| Error::new(Kind::Bug, "send a part of the file").with_source(error))??;
         sent += bytes;
         progress(sent);
         done.push(part);

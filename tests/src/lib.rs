@@ -3,5 +3,7 @@
 //! - [`postgres`]: a database for each test.
 //! - [`runtime_api`]: the compiled function behind a Lambda Runtime API.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails, with the reason")]
+
 pub mod postgres;
 pub mod runtime_api;

@@ -1,6 +1,6 @@
 //! `millrace demo`: a real file all the way, and a look at what landed.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use millrace::dead_letter::{Letter, Payload};
@@ -98,7 +98,7 @@ async fn show(checkout: &Checkout, environment: &Environment, terminal: &mut Ter
 }
 
 async fn load(
-    path: &PathBuf,
+    path: &Path,
     name: &str,
     event_type: &'static str,
     environment: &Environment,
@@ -106,10 +106,8 @@ async fn load(
     database: &Client,
     terminal: &mut Terminal,
 ) -> Result<Shown> {
-    let target = Target {
-        bucket: environment.bucket.clone(),
-        key: format!("incoming/{SOURCE}/{event_type}/{name}"),
-    };
+    let target =
+        Target { bucket: environment.bucket.clone(), key: format!("incoming/{SOURCE}/{event_type}/{name}") };
     let began = Instant::now();
     let mut size = 0;
     let version = upload(&clients.s3, path, &target, |sent| size = sent).await?;
@@ -120,7 +118,11 @@ async fn load(
     let good = match followed {
         Followed::Ended(load, end) => {
             let text = format!("  {:<6} {} in {took}", end.outcome, put::counts(&load));
-            if end.is_good() { terminal.good(&text) } else { terminal.bad(&text) }
+            if end.is_good() {
+                terminal.good(&text)
+            } else {
+                terminal.bad(&text)
+            }
             if let Some(reason) = &end.reason {
                 terminal.line(&format!("         {reason}"));
             }
@@ -131,9 +133,7 @@ async fn load(
             false
         }
         Followed::TimedOut(_) => {
-            terminal.bad(&format!(
-                "  not loaded after {took}: the function's log is in .millrace/aws/log"
-            ));
+            terminal.bad(&format!("  not loaded after {took}: the function's log is in .millrace/aws/log"));
             false
         }
     };
@@ -154,7 +154,12 @@ async fn print_sample(database: &Client, event_type: &str, terminal: &mut Termin
 }
 
 /// The letters of these versions alone; earlier ones stay in the queue too.
-async fn print_letters(clients: &Clients, queue: &str, files: &[Shown], terminal: &mut Terminal) -> Result<()> {
+async fn print_letters(
+    clients: &Clients,
+    queue: &str,
+    files: &[Shown],
+    terminal: &mut Terminal,
+) -> Result<()> {
     let peeked = letters::peek(&clients.sqs, queue, 1_000).await?;
     let in_queue = peeked.len();
     let mut ours: Vec<&Letter> = peeked
@@ -171,7 +176,7 @@ async fn print_letters(clients: &Clients, queue: &str, files: &[Shown], terminal
         })
         .collect();
     ours.sort_by_key(|letter| (letter.event_type.clone(), letter.origin.line));
-    let position = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| figure(number));
+    let position = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), figure);
     let rows: Vec<Vec<String>> = ours
         .iter()
         .map(|letter| {
@@ -185,8 +190,13 @@ async fn print_letters(clients: &Clients, queue: &str, files: &[Shown], terminal
         })
         .collect();
     use Align::{Left, Right};
-    let columns =
-        [("event_type", Left), ("line", Right), ("offset", Right), ("reason", Left), ("as it stands in the file", Left)];
+    let columns = [
+        ("event_type", Left),
+        ("line", Right),
+        ("offset", Right),
+        ("reason", Left),
+        ("as it stands in the file", Left),
+    ];
     terminal.table(&columns, &rows);
     let older = in_queue - ours.len();
     if older > 0 {

@@ -46,7 +46,10 @@ fn greet(stack: &Stack, terminal: &mut Terminal) {
     terminal.line("    set -a; . .millrace/env; set +a");
     terminal.line("    target/debug/millrace put tests/data/airports.csv --source nyc --event-type airports");
     terminal.line("    psql \"$DATABASE_URL\" -c 'select * from raw_events limit 3'");
-    terminal.line(&format!("  or any AWS client: put CSV files in s3://{}/incoming/<source>/<event_type>/", stack.environment.bucket));
+    terminal.line(&format!(
+        "  or any AWS client: put CSV files in s3://{}/incoming/<source>/<event_type>/",
+        stack.environment.bucket
+    ));
     terminal.heading("Loads");
 }
 
@@ -56,7 +59,8 @@ async fn watch(stack: &mut Stack, terminal: &mut Terminal) -> Result<()> {
     let began = SystemTime::now();
     let mut since = began;
     // What had ended before we looked is no news.
-    let mut told: HashSet<_> = loads::ended_since(&client, since).await?.iter().map(|load| load.load_id).collect();
+    let mut told: HashSet<_> =
+        loads::ended_since(&client, since).await?.iter().map(|load| load.load_id).collect();
     loop {
         stack.check()?;
         for load in loads::ended_since(&client, since).await? {
@@ -82,7 +86,11 @@ fn tell(ended: &EndedLoad, terminal: &mut Terminal) {
         seconds(ended.took),
         ended.object,
     );
-    if end.is_good() { terminal.good(&text) } else { terminal.bad(&text) }
+    if end.is_good() {
+        terminal.good(&text)
+    } else {
+        terminal.bad(&text)
+    }
     if let Some(reason) = &end.reason {
         terminal.line(&format!("             {reason}"));
     }

@@ -38,9 +38,8 @@ impl Outcome {
 
 /// Completes when somebody asks this program to stop: Ctrl-C, SIGTERM, or the terminal closed.
 pub(crate) async fn asked_to_stop() -> Result<()> {
-    let listen = |kind| {
-        signal(kind).map_err(|error| Error::new(Kind::Bug, "listen for signals").with_source(error))
-    };
+    let listen =
+        |kind| signal(kind).map_err(|error| Error::new(Kind::Bug, "listen for signals").with_source(error));
     let (mut interrupt, mut terminate, mut hangup) =
         (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
     tokio::select! {

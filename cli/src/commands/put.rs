@@ -65,7 +65,11 @@ pub async fn run(arguments: &Put, checkout: &Checkout, terminal: &mut Terminal) 
     Ok(match followed {
         Followed::Ended(load, end) => {
             let text = format!("{:<9} {} in {took}", end.outcome, counts(&load));
-            if end.is_good() { terminal.good(&text) } else { terminal.bad(&text) }
+            if end.is_good() {
+                terminal.good(&text)
+            } else {
+                terminal.bad(&text)
+            }
             if let Some(reason) = &end.reason {
                 terminal.line(&format!("          {reason}"));
             }

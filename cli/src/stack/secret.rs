@@ -9,7 +9,9 @@ use millrace::{Error, Kind, Result};
 
 /// The secret in `file`, made now if there is none: 48 hexadecimal digits, which need no quoting anywhere.
 pub fn kept_in(file: &Path) -> Result<String> {
-    let failed = |error: std::io::Error| Error::new(Kind::Config, format!("keep a password in {}", file.display())).with_source(error);
+    let failed = |error: std::io::Error| {
+        Error::new(Kind::Config, format!("keep a password in {}", file.display())).with_source(error)
+    };
     match fs::read_to_string(file) {
         Ok(secret) if secret.len() == 48 => return Ok(secret),
         // An interrupted write: nothing uses it yet.
