@@ -12,7 +12,7 @@ bin    := $(CURDIR)/$(venv)/bin
 sam    := HOME=$(CURDIR)/.tools/home SAM_CLI_TELEMETRY=0 $(bin)/sam
 arch   := $(or $(ARCH),arm64)
 
-.PHONY: help demo dev test lint audit build deploy function cli layer
+.PHONY: help demo dev test lint audit build deploy function cli compiled layer
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,15 +47,17 @@ deploy: .tools/run.stamp build ## build and deploy to AWS: make deploy DEPLOY_EN
 	cd infra && $(bin)/sam deploy --template template.yaml --config-env $(or $(DEPLOY_ENV),default)
 
 # The function as the local stack runs it: the profile that the tests use, without its symbols.
-function: layer
-	@cargo build --locked --package ingest-csv
+function: layer compiled
 	@mkdir -p target/lambda/ingest-csv
 	@cmp --silent $(target)/debug/ingest-csv target/lambda/ingest-csv.built || { \
 	  cp $(target)/debug/ingest-csv target/lambda/ingest-csv.built; \
 	  strip -o target/lambda/ingest-csv/bootstrap target/lambda/ingest-csv.built; }
 
-cli:
-	@cargo build --locked --package millrace-cli
+cli: compiled
+
+# The whole workspace at once: built one by one, packages would want their dependencies with other features, and so again.
+compiled:
+	@cargo build --locked --workspace
 
 # A layer is unpacked into /opt, so pipeline/ goes in under its own name.
 layer:

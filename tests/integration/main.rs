@@ -1,4 +1,10 @@
 //! Every integration test, in one binary.
 
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, with the reason"
+)]
+
 mod schema;
 mod staging;

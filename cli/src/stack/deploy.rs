@@ -114,17 +114,21 @@ pub async fn deploy(
 
 fn overrides(checkout: &Checkout, parameters: &Parameters) -> Vec<String> {
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-    vec![
+    let mut overrides = vec![
         format!("DatabaseHost={}", parameters.database_host),
         format!("DatabasePort={}", parameters.database_port),
         format!("DatabaseName={}", parameters.database_name),
         format!("DatabaseSslMode={}", parameters.ssl_mode),
-        format!("DatabaseRootCertificate={}", parameters.root_certificate),
         format!("DatabasePassword={}", parameters.password),
         format!("Architecture={architecture}"),
         // The emulator mounts no layers.
         format!("PipelinePath={}", checkout.pipeline().display()),
-    ]
+    ];
+    // SAM takes no empty value.
+    if !parameters.root_certificate.is_empty() {
+        overrides.push(format!("DatabaseRootCertificate={}", parameters.root_certificate));
+    }
+    overrides
 }
 
 /// Changes whenever a deploy would change something.
