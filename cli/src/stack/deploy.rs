@@ -121,13 +121,14 @@ fn overrides(checkout: &Checkout, parameters: &Parameters) -> Vec<String> {
         format!("DatabaseSslMode={}", parameters.ssl_mode),
         format!("DatabasePassword={}", parameters.password),
         format!("Architecture={architecture}"),
+        // The emulator compares this with a number, and gets it as text.
+        "MaximumConcurrency=0".to_owned(),
         // The emulator mounts no layers.
         format!("PipelinePath={}", checkout.pipeline().display()),
     ];
     // SAM takes no empty value.
-    if !parameters.root_certificate.is_empty() {
-        overrides.push(format!("DatabaseRootCertificate={}", parameters.root_certificate));
-    }
+    let certificate = Some(parameters.root_certificate.as_str()).filter(|path| !path.is_empty());
+    overrides.push(format!("DatabaseRootCertificate={}", certificate.unwrap_or("none")));
     overrides
 }
 
