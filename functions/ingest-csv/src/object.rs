@@ -141,13 +141,22 @@ impl Object {
         if *position > 0 {
             request = request.range(format!("bytes={position}-"));
         }
-        let mut body = request.send().await.map_err(|error| s3_failure("read the object", &error))?.body;
+        let answer = request.send().await.map_err(|error| s3_failure("read the object", &error))?;
+        // A store may answer a ranged read with the whole object, as HTTP allows: then what is before is passed over.
+        // Taking it for the range would put records in the wrong place.
+        let is_range =
+            answer.content_range().is_some_and(|range| range.starts_with(&format!("bytes {position}-")));
+        let mut before = if is_range { 0 } else { *position };
+        let mut body = answer.body;
         while let Some(piece) = body.next().await {
             let mut piece = piece.map_err(|error| {
                 Error::new(Kind::Transient, "read the object's body")
                     .with_code("s3_unavailable")
                     .with_source(error)
             })?;
+            let passed = piece.len().min(usize::try_from(before).unwrap_or(usize::MAX));
+            before -= passed as u64;
+            piece.advance(passed);
             while !piece.is_empty() {
                 let part = piece.split_to(piece.len().min(PIECE_BYTES));
                 *position += part.len() as u64;
