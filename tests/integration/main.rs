@@ -6,5 +6,6 @@
     reason = "a test that cannot go on fails, with the reason"
 )]
 
+mod cli;
 mod schema;
 mod staging;

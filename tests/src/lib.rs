@@ -1,9 +1,11 @@
 //! What the integration tests stand on: real servers, started by the tests themselves.
 //!
+//! - [`aws`]: a bucket and queues for each test.
 //! - [`postgres`]: a database for each test.
 //! - [`runtime_api`]: the compiled function behind a Lambda Runtime API.
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails, with the reason")]
 
+pub mod aws;
 pub mod postgres;
 pub mod runtime_api;
