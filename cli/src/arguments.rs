@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use millrace::config::names::check_name;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -120,10 +121,7 @@ pub struct Status {
 }
 
 fn key_part(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.contains('/') || text.chars().any(char::is_control) {
-        return Err("it is one part of a key: not empty, without `/` and control characters".to_owned());
-    }
-    Ok(text.to_owned())
+    check_name(text).map(|()| text.to_owned())
 }
 
 fn key_suffix(text: &str) -> Result<String, String> {
@@ -170,6 +168,7 @@ mod tests {
     fn a_source_is_one_part_of_a_key() {
         assert!(key_part("nyc").is_ok());
         assert!(key_part("a/b").is_err());
+        assert!(key_part("air ports").is_err());
         assert!(key_part("").is_err());
         assert!(key_suffix("2026/01/a b.csv").is_ok());
         assert!(key_suffix("/a").is_err());

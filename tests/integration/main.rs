@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails, with the reason"
 )]
 
+mod cli;
 mod ingest_csv;
 mod schema;
 mod staging;

@@ -1,11 +1,16 @@
-//! One local AWS a test process; a bucket and two queues a test.
+//! One local AWS a test process; a bucket and queues a test.
 
-use std::path::Path;
+use std::time::Duration;
 
-use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use aws_sdk_s3::types::{
+    BucketVersioningStatus, Event, FilterRule, FilterRuleName, NotificationConfiguration,
+    NotificationConfigurationFilter, QueueConfiguration, S3KeyFilter, VersioningConfiguration,
+};
+use aws_sdk_sqs::types::{Message, QueueAttributeName};
 use millrace::dead_letter::Letter;
+use millrace_cli::checkout::Checkout;
 use millrace_cli::environment::{Clients, LocalAws};
+use millrace_cli::letters::{self, Peeked};
 use millrace_cli::stack::ministack::Emulator;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -21,9 +26,9 @@ static SHARED: OnceCell<Shared> = OnceCell::const_new();
 
 async fn shared() -> &'static Shared {
     SHARED
-        .get_or_init(|| async {
+        .get_or_init(async || {
             let directory = TempDir::new().expect("a directory for the local AWS");
-            let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/venv");
+            let tools = Checkout::find().expect("the checkout").tools();
             let emulator =
                 Emulator::start(directory.path(), &tools, false).await.expect("the local AWS starts");
             Shared { emulator, _directory: directory }
@@ -31,129 +36,159 @@ async fn shared() -> &'static Shared {
         .await
 }
 
-/// A versioned bucket, an upload queue and a dead-letter queue of a test's own.
+/// A bucket whose `incoming/` notifies an upload queue, and that queue's dead-letter queue, as the template makes them.
 pub struct Aws {
-    pub clients: Clients,
-    pub address: LocalAws,
     pub bucket: String,
     pub upload_queue_url: String,
     pub dead_letter_queue_url: String,
+    pub clients: Clients,
+    pub address: LocalAws,
 }
 
 impl Aws {
     pub async fn new() -> Aws {
         let address = shared().await.emulator.address();
         let clients = address.clients().await;
-        let bucket = format!("test-{}", Uuid::now_v7().simple());
-        clients.s3.create_bucket().bucket(&bucket).send().await.expect("create a bucket");
-        let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
-        clients
-            .s3
-            .put_bucket_versioning()
-            .bucket(&bucket)
-            .versioning_configuration(versioning)
-            .send()
-            .await
-            .expect("turn on versions");
-        let upload_queue_url = create_queue(&clients, &format!("{bucket}-uploads")).await;
-        let dead_letter_queue_url = create_queue(&clients, &format!("{bucket}-dead")).await;
-        Aws { clients, address, bucket, upload_queue_url, dead_letter_queue_url }
+        let name = format!("test-{}", Uuid::now_v7().simple());
+        let dead_letter_queue_url = make_queue(&clients.sqs, &format!("{name}-dead-letters"), None).await;
+        let dead_letters = arn(&clients.sqs, &dead_letter_queue_url).await;
+        let upload_queue_url =
+            make_queue(&clients.sqs, &format!("{name}-uploads"), Some(&dead_letters)).await;
+        let uploads = arn(&clients.sqs, &upload_queue_url).await;
+        make_bucket(&clients.s3, &name).await;
+        announce(&clients.s3, &name, &uploads).await;
+        Aws { bucket: name, upload_queue_url, dead_letter_queue_url, clients, address }
     }
 
-    /// What a function needs to work on this bucket and `database_url`, beside its own settings.
-    pub fn environment(&self, database_url: &str) -> Vec<(String, String)> {
+    /// Puts an object; the event that its notification becomes.
+    pub async fn put(&self, key: &str, body: impl Into<Vec<u8>>) -> Value {
+        let put = self.clients.s3.put_object().bucket(&self.bucket).key(key).body(body.into().into());
+        put.send().await.expect("put an object");
+        sqs_event(&self.next_upload().await)
+    }
+
+    /// The continuations that wait in the upload queue, as the events that deliver them; they are taken out of it.
+    pub async fn continuations(&self) -> Vec<Value> {
+        let mut events = Vec::new();
+        loop {
+            let received = self.take(10).await;
+            if received.is_empty() {
+                return events;
+            }
+            events.extend(received.iter().map(sqs_event));
+        }
+    }
+
+    async fn take(&self, most: i32) -> Vec<Message> {
+        let receive = self.clients.sqs.receive_message().queue_url(&self.upload_queue_url);
+        let messages =
+            receive.max_number_of_messages(most).send().await.expect("receive").messages.unwrap_or_default();
+        for message in &messages {
+            let delete = self.clients.sqs.delete_message().queue_url(&self.upload_queue_url);
+            delete.receipt_handle(message.receipt_handle().expect("a receipt")).send().await.expect("delete");
+        }
+        messages
+    }
+
+    /// Takes the next upload notification from its queue; fails after ten seconds without one.
+    pub async fn next_upload(&self) -> Message {
+        for _ in 0..100 {
+            for message in self.take(1).await {
+                // S3 tells a queue that it has been configured; that is no upload.
+                if message.body().is_some_and(|body| body.contains("\"Records\"")) {
+                    return message;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("no upload notification within ten seconds");
+    }
+
+    /// Every letter in the dead-letter queue; they stay there.
+    pub async fn letters(&self) -> Vec<Letter> {
+        let peeked =
+            letters::peek(&self.clients.sqs, &self.dead_letter_queue_url, 10_000).await.expect("peek");
+        peeked
+            .into_iter()
+            .map(|message| match message {
+                Peeked::Letter(letter) => *letter,
+                Peeked::Raw(body) => panic!("not a letter: {body}"),
+            })
+            .collect()
+    }
+
+    /// The variables of a stack made of this and the database at `database_url`: for a function or the command line.
+    pub fn variables(&self, database_url: &str) -> Vec<(String, String)> {
         [
             ("DATABASE_URL", database_url),
-            ("AWS_ENDPOINT_URL", self.address.endpoint.as_str()),
-            ("AWS_REGION", self.address.region.as_str()),
-            ("AWS_ACCESS_KEY_ID", self.address.access_key_id.as_str()),
-            ("AWS_SECRET_ACCESS_KEY", self.address.secret_access_key.as_str()),
-            ("MILLRACE_BUCKET", self.bucket.as_str()),
-            ("MILLRACE_UPLOAD_QUEUE_URL", self.upload_queue_url.as_str()),
-            ("MILLRACE_DEAD_LETTER_QUEUE_URL", self.dead_letter_queue_url.as_str()),
-            ("MILLRACE_PIPELINE", concat!(env!("CARGO_MANIFEST_DIR"), "/../pipeline")),
+            ("AWS_ENDPOINT_URL", &self.address.endpoint),
+            ("AWS_REGION", &self.address.region),
+            ("AWS_ACCESS_KEY_ID", &self.address.access_key_id),
+            ("AWS_SECRET_ACCESS_KEY", &self.address.secret_access_key),
+            ("MILLRACE_BUCKET", &self.bucket),
+            ("MILLRACE_UPLOAD_QUEUE_URL", &self.upload_queue_url),
+            ("MILLRACE_DEAD_LETTER_QUEUE_URL", &self.dead_letter_queue_url),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec()
     }
-
-    /// Puts an object; the SQS event that announces it.
-    pub async fn put(&self, key: &str, body: Vec<u8>) -> Value {
-        let put = self
-            .clients
-            .s3
-            .put_object()
-            .bucket(&self.bucket)
-            .key(key)
-            .body(ByteStream::from(body))
-            .send()
-            .await
-            .expect("put an object");
-        let encoded: String = key
-            .bytes()
-            .map(|byte| match byte {
-                b' ' => "+".to_owned(),
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
-                    char::from(byte).to_string()
-                }
-                other => format!("%{other:02X}"),
-            })
-            .collect();
-        let body = json!({ "Records": [{
-            "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-            "s3": { "bucket": { "name": self.bucket },
-                    "object": { "key": encoded, "versionId": put.version_id(), "sequencer": "0055AED6DCD90281E5" } }
-        }] });
-        in_queue(&body)
-    }
-
-    /// Every letter in the dead-letter queue; they are taken out of it.
-    pub async fn letters(&self) -> Vec<Letter> {
-        let bodies = take_messages(&self.clients, &self.dead_letter_queue_url).await;
-        bodies.iter().map(|body| serde_json::from_str(body).expect("a letter")).collect()
-    }
-
-    /// Every message that waits in the upload queue, as the event that delivers it; they are taken out of it.
-    pub async fn continuations(&self) -> Vec<Value> {
-        let bodies = take_messages(&self.clients, &self.upload_queue_url).await;
-        bodies.iter().map(|body| in_queue(&serde_json::from_str(body).expect("JSON"))).collect()
-    }
 }
 
-fn in_queue(body: &Value) -> Value {
-    json!({ "Records": [{ "eventSource": "aws:sqs", "messageId": "message-1", "body": body.to_string() }] })
+/// What Lambda makes of a message of the upload queue.
+pub fn sqs_event(message: &Message) -> Value {
+    json!({ "Records": [{
+        "messageId": message.message_id(),
+        "receiptHandle": message.receipt_handle(),
+        "body": message.body(),
+        "attributes": { "ApproximateReceiveCount": "1" },
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:uploads",
+        "awsRegion": "us-east-1",
+    }] })
 }
 
-async fn create_queue(clients: &Clients, name: &str) -> String {
-    let created = clients.sqs.create_queue().queue_name(name).send().await.expect("create a queue");
-    created.queue_url().expect("its URL").to_owned()
-}
-
-async fn take_messages(clients: &Clients, queue_url: &str) -> Vec<String> {
-    let mut bodies = Vec::new();
-    loop {
-        let received = clients
-            .sqs
-            .receive_message()
-            .queue_url(queue_url)
-            .max_number_of_messages(10)
-            .send()
-            .await
-            .expect("receive");
-        if received.messages().is_empty() {
-            return bodies;
-        }
-        for message in received.messages() {
-            bodies.push(message.body().unwrap_or_default().to_owned());
-            let receipt = message.receipt_handle().unwrap_or_default();
-            clients
-                .sqs
-                .delete_message()
-                .queue_url(queue_url)
-                .receipt_handle(receipt)
-                .send()
-                .await
-                .expect("delete");
-        }
+async fn make_queue(sqs: &aws_sdk_sqs::Client, name: &str, dead_letters: Option<&str>) -> String {
+    let mut create = sqs.create_queue().queue_name(name);
+    if let Some(arn) = dead_letters {
+        let redrive = json!({ "deadLetterTargetArn": arn, "maxReceiveCount": 5 }).to_string();
+        create = create.attributes(QueueAttributeName::RedrivePolicy, redrive);
     }
+    create.send().await.expect("make a queue").queue_url.expect("its address")
+}
+
+async fn arn(sqs: &aws_sdk_sqs::Client, queue_url: &str) -> String {
+    let ask = sqs.get_queue_attributes().queue_url(queue_url).attribute_names(QueueAttributeName::QueueArn);
+    let attributes = ask.send().await.expect("a queue's attributes").attributes.expect("attributes");
+    attributes.get(&QueueAttributeName::QueueArn).expect("its ARN").clone()
+}
+
+async fn make_bucket(s3: &aws_sdk_s3::Client, name: &str) {
+    s3.create_bucket().bucket(name).send().await.expect("make a bucket");
+    let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    s3.put_bucket_versioning()
+        .bucket(name)
+        .versioning_configuration(versioning)
+        .send()
+        .await
+        .expect("keep versions");
+}
+
+async fn announce(s3: &aws_sdk_s3::Client, name: &str, upload_queue_arn: &str) {
+    let prefix = FilterRule::builder().name(FilterRuleName::Prefix).value("incoming/").build();
+    let filter = NotificationConfigurationFilter::builder()
+        .key(S3KeyFilter::builder().filter_rules(prefix).build())
+        .build();
+    let queue = QueueConfiguration::builder()
+        .queue_arn(upload_queue_arn)
+        .events(Event::from("s3:ObjectCreated:*"))
+        .filter(filter)
+        .build()
+        .expect("a notification");
+    s3.put_bucket_notification_configuration()
+        .bucket(name)
+        .notification_configuration(NotificationConfiguration::builder().queue_configurations(queue).build())
+        .send()
+        .await
+        .expect("notify the queue");
 }

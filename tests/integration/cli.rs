@@ -1,0 +1,127 @@
+//! The program `millrace`, run as a user runs it.
+
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::Duration;
+
+use millrace_tests::aws::{Aws, sqs_event};
+use millrace_tests::postgres::Database;
+use millrace_tests::runtime_api::{Function, binary};
+use serde_json::Value;
+use tokio::process::Command;
+
+fn millrace(arguments: &[&str], variables: &[(String, String)]) -> Command {
+    let mut command = Command::new(binary("millrace"));
+    command.args(arguments).env_clear().envs(variables.iter().cloned()).kill_on_drop(true);
+    command
+}
+
+async fn run(arguments: &[&str], variables: &[(String, String)]) -> Output {
+    millrace(arguments, variables).output().await.unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn data(name: &str) -> String {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data").join(name).display().to_string()
+}
+
+#[tokio::test]
+async fn a_file_that_is_put_is_followed_until_its_rows_are_there() {
+    let (database, aws) = (Database::new().await, Aws::new().await);
+    let variables = aws.variables(&database.url());
+    let mut environment = aws.variables(&database.url_for("millrace_ingest"));
+    let pipeline = tempfile::TempDir::new().unwrap();
+    environment.push(("MILLRACE_PIPELINE".to_owned(), pipeline.path().display().to_string()));
+    let function = Function::spawn(&binary("ingest-csv"), &environment).await;
+
+    let file = data("weather-with-errors.csv");
+    let arguments = ["put", &file, "--source", "nyc", "--event-type", "weather", "--timeout", "60s"];
+    let put = tokio::spawn(millrace(&arguments, &variables).output());
+    let message = aws.next_upload().await;
+    function.invoke(&sqs_event(&message), Duration::from_secs(60)).await.response();
+
+    let put = put.await.unwrap().unwrap();
+    let said = text(&put.stdout);
+    assert_eq!(put.status.code(), Some(0), "{said}{}", text(&put.stderr));
+    assert!(said.contains("1,196 rows staged, 4 rejected, 1 repaired"), "{said}");
+    assert!(said.contains(&aws.dead_letter_queue_url), "{said}");
+    assert_eq!(aws.letters().await.len(), 4);
+
+    let status = run(&["status", "--json"], &variables).await;
+    assert_eq!(status.status.code(), Some(0), "{}", text(&status.stderr));
+    let report: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(report["reconciles"], true);
+    assert_eq!(report["queues"]["dead_letters"], 4);
+    let counts = &report["event_types"][0];
+    assert_eq!((&counts["read"], &counts["staged"]), (&Value::from(1_200), &Value::from(1_196)));
+
+    // A row that disappears is noticed.
+    let removed = "delete from staging.events where id = (select min(id) from staging.events)";
+    assert_eq!(database.owner().await.execute(removed, &[]).await.unwrap(), 1);
+    let status = run(&["status"], &variables).await;
+    assert_eq!(status.status.code(), Some(1), "{}", text(&status.stdout));
+    assert!(text(&status.stdout).contains("do not reconcile"));
+    let quick = run(&["status", "--quick"], &variables).await;
+    assert_eq!(quick.status.code(), Some(0), "--quick counts no rows");
+}
+
+#[tokio::test]
+async fn an_upload_in_parts_arrives_whole() {
+    let (database, aws) = (Database::new().await, Aws::new().await);
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("large.csv");
+    let body: Vec<u8> = (0..20_000_000_u32).map(|index| b'a' + (index % 26) as u8).collect();
+    std::fs::write(&file, &body).unwrap();
+    let arguments = [
+        "put",
+        file.to_str().unwrap(),
+        "--source",
+        "a",
+        "--event-type",
+        "b",
+        "--key-suffix",
+        "x/y z.csv",
+        "--no-wait",
+    ];
+    let put = run(&arguments, &aws.variables(&database.url())).await;
+    assert_eq!(put.status.code(), Some(0), "{}", text(&put.stderr));
+    let object =
+        aws.clients.s3.get_object().bucket(&aws.bucket).key("incoming/a/b/x/y z.csv").send().await.unwrap();
+    assert!(object.body.collect().await.unwrap().into_bytes() == body);
+}
+
+#[tokio::test]
+async fn migrate_applies_once_and_check_tells() {
+    let database = Database::empty().await;
+    let variables = [("DATABASE_URL".to_owned(), database.url())];
+    let codes = async |argument: &[&str]| run(argument, &variables).await.status.code();
+    assert_eq!(codes(&["migrate", "--check"]).await, Some(1));
+    assert_eq!(codes(&["migrate", "--dry-run"]).await, Some(0));
+    assert_eq!(codes(&["migrate", "--check"]).await, Some(1));
+    assert_eq!(codes(&["migrate"]).await, Some(0));
+    assert_eq!(codes(&["migrate", "--check"]).await, Some(0));
+    assert_eq!(codes(&["migrate"]).await, Some(0));
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_said_at_once() {
+    let nobody = "postgresql://a:canary@127.0.0.1:1/x".to_owned();
+    let began = std::time::Instant::now();
+    let refused = run(&["migrate"], &[("DATABASE_URL".to_owned(), nobody)]).await;
+    assert_eq!(refused.status.code(), Some(2));
+    let said = text(&refused.stderr);
+    assert!(said.contains("refused") && said.contains("make dev") && !said.contains("canary"), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn every_command_explains_itself() {
+    for command in ["dev", "demo", "migrate", "put", "status"] {
+        let help = run(&[command, "--help"], &[]).await;
+        assert_eq!(help.status.code(), Some(0));
+        assert!(text(&help.stdout).contains(&format!("Usage: millrace {command}")));
+    }
+}
