@@ -297,6 +297,8 @@ fn server_command(options: &Options, program: impl AsRef<OsStr>, user: Option<Us
             command
                 .args([format!("--reuid={}", user.uid), format!("--regid={}", user.gid)])
                 .args(["--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"])
+                // initdb asks access(2) for its neighbours, which otherwise takes no notice of capabilities.
+                .arg("--securebits=+no_setuid_fixup")
                 // Changing the user forgets the signal that `child` asked the kernel for.
                 .args(["--pdeathsig=INT", "--"])
                 .arg(program);
