@@ -17,8 +17,12 @@ comment on schema facts is 'What models write and people read.';
 do $$
 declare
     role_name text;
+    attempt integer := 0;
+    roles constant text[] := array['millrace_ingest', 'millrace_transform', 'millrace_maintain', 'millrace_reader'];
+    position integer := 1;
 begin
-    foreach role_name in array array['millrace_ingest', 'millrace_transform', 'millrace_maintain', 'millrace_reader'] loop
+    while position <= array_length(roles, 1) loop
+        role_name := roles[position];
         begin
             if not exists (select from pg_roles where rolname = role_name) then
                 execute format('create role %I login', role_name);
@@ -28,21 +32,28 @@ begin
             -- A client that stopped inside a transaction must not keep its locks.
             execute format('alter role %I set idle_in_transaction_session_timeout = %L', role_name, '60s');
             execute format('alter role %I set lock_timeout = %L', role_name, '20s');
-            execute format('alter role %I set statement_timeout = %L', role_name, '60s');
+            -- Transforms and maintenance run for minutes; their functions set tighter limits where they can.
+            execute format(
+                'alter role %I set statement_timeout = %L', role_name,
+                case when role_name in ('millrace_transform', 'millrace_maintain') then '15min' else '60s' end
+            );
             if exists (select from pg_roles where rolname = 'rds_iam') then
                 execute format('grant rds_iam to %I', role_name);
             end if;
+            position := position + 1;
         exception
-            -- Another database of this server is being migrated at this moment, and makes the same role.
-            when duplicate_object or unique_violation then null;
+            -- Another database of this server is being migrated at this moment and changes the same role: an advisory
+            -- lock would not reach it, so wait for its turn to end. `internal_error` is "tuple concurrently updated".
+            when duplicate_object or unique_violation or internal_error then
+                attempt := attempt + 1;
+                if attempt > 100 then
+                    raise;
+                end if;
+                perform pg_sleep(0.05);
         end;
     end loop;
 end
 $$;
-
--- Transforms and maintenance run for minutes; their functions set tighter limits where they can.
-alter role millrace_transform set statement_timeout = '15min';
-alter role millrace_maintain set statement_timeout = '15min';
 
 revoke all on schema staging, pipeline, facts from public;
 grant usage on schema staging to millrace_ingest, millrace_transform, millrace_maintain;

@@ -120,37 +120,56 @@ begin
     insert into staging.load_results (load_id, outcome, record_count, reason)
     values (ended_load_id, ended_outcome, ended_record_count, ended_reason)
     on conflict (load_id) do nothing;
-    if not found or ended_outcome <> 'loaded' then
+    if not found then
         return ended_outcome;
     end if;
-    -- A version that ended as `loaded` hides every version before it, when it says replace.
+    -- However this load ended, what it staged is hidden when a newer version that replaces is there in full; and when
+    -- it is itself such a version, what every older one staged is hidden, be that one under way, stopped or failed.
     with
-    -- Every version that ended well, in the order S3 gave them.
-    versions as (
-        select
-            loads.load_id,
-            loads.on_new_version,
-            row_number() over (
-                order by
-                    -- Sequencers have no fixed length: pad the shorter on the left, then compare as text.
-                    lpad(coalesce(loads.sequencer, ''), 64, '0') collate "C",
-                    loads.modified_at nulls first,
-                    loads.started_at
-            ) as position
+    -- Versions that have been hidden. They stay so, and hide nothing more: what is left to compare is the version that
+    -- won so far and the one that ended now, so that contradictory dates and sequencers can never hide both.
+    hidden as (
+        select distinct batches.load_id
+        from staging.batches
+        join staging.loads on loads.load_id = batches.load_id
+        where loads.object = ended.object and batches.superseded_at is not null
+    ),
+    -- The versions of the object that are there in full and replace what was before them.
+    replacing as (
+        select loads.load_id, loads.sequencer, loads.modified_at, loads.started_at
         from staging.loads
         join staging.load_results on load_results.load_id = loads.load_id
-        where loads.object = ended.object and load_results.outcome in ('loaded', 'superseded')
+        where loads.object = ended.object
+            and loads.on_new_version = 'replace'
+            and load_results.outcome = 'loaded'
+            and loads.load_id not in (select load_id from hidden)
     ),
-    -- The newest version that replaces what was before it.
-    replacing as (
-        select max(position) as position from versions where on_new_version = 'replace'
+    -- Every version that one of them is newer than, and what hidden ones staged since.
+    replaced as (
+        select load_id from hidden
+        union
+        select loads.load_id
+        from staging.loads
+        where loads.object = ended.object
+            and exists (
+                select from replacing
+                where replacing.load_id <> loads.load_id
+                    and case
+                        -- Sequencers have no fixed length: pad the shorter on the left, then compare as text.
+                        when replacing.sequencer <> loads.sequencer
+                            then lpad(upper(replacing.sequencer), 64, '0') collate "C"
+                                > lpad(upper(loads.sequencer), 64, '0') collate "C"
+                        -- A file found by listing the bucket has no sequencer.
+                        when replacing.modified_at <> loads.modified_at
+                            then replacing.modified_at > loads.modified_at
+                        else (replacing.started_at, replacing.load_id) > (loads.started_at, loads.load_id)
+                    end
+            )
     )
     update staging.batches
     set superseded_at = now()
-    from versions, replacing
-    where batches.load_id = versions.load_id
-        and versions.position < replacing.position
-        and batches.superseded_at is null;
+    from replaced
+    where batches.load_id = replaced.load_id and batches.superseded_at is null;
     return ended_outcome;
 end
 $$;

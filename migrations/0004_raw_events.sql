@@ -47,13 +47,21 @@ $$;
 
 -- An INSERT on the view makes one batch for each source and event type of the statement. A view's triggers see one row
 -- at a time, so the statement's batches are remembered in a setting of the transaction until the statement ends.
+-- A stack, the innermost statement first: a row may come from a function that inserts into raw_events itself. jsonb
+-- writes a timestamp in ISO 8601 with its offset, whatever DateStyle and TimeZone the session has.
 create function staging.begin_insert() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform set_config('millrace.insert_received_at', clock_timestamp()::text, true);
-    perform set_config('millrace.insert_batches', '{}', true);
+    perform set_config(
+        'millrace.inserts',
+        (
+            jsonb_build_array(jsonb_build_object('received_at', clock_timestamp(), 'batches', '{}'::jsonb))
+            || coalesce(nullif(current_setting('millrace.inserts', true), '')::jsonb, '[]')
+        )::text,
+        true
+    );
     return null;
 end
 $$;
@@ -64,19 +72,22 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    batches jsonb := current_setting('millrace.insert_batches')::jsonb;
+    inserts jsonb := current_setting('millrace.inserts')::jsonb;
     batch_key text := jsonb_build_array(new.source, new.event_type)::text;
 begin
     if new.id is not null or new.batch_id is not null or new.received_at is not null or new.processed is not null then
         raise exception 'raw_events takes source, event_type and payload; id, received_at, processed and batch_id are given'
             using errcode = 'generated_always';
     end if;
-    new.received_at := current_setting('millrace.insert_received_at')::timestamptz;
-    if batches ? batch_key then
-        new.batch_id := (batches ->> batch_key)::uuid;
-    else
+    new.received_at := (inserts #>> '{0,received_at}')::timestamptz;
+    new.batch_id := (inserts #>> array['0', 'batches', batch_key])::uuid;
+    if new.batch_id is null then
         new.batch_id := staging.uuid_v7();
-        perform set_config('millrace.insert_batches', (batches || jsonb_build_object(batch_key, new.batch_id))::text, true);
+        perform set_config(
+            'millrace.inserts',
+            jsonb_set(inserts, array['0', 'batches', batch_key], to_jsonb(new.batch_id))::text,
+            true
+        );
         perform staging.ensure_partition((new.received_at at time zone 'UTC')::date);
     end if;
     insert into staging.events (received_at, batch_id, source, event_type, payload)
@@ -92,14 +103,18 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    inserts jsonb := current_setting('millrace.inserts')::jsonb;
 begin
     insert into staging.batches (batch_id, origin, source, event_type, received_at, read_count, staged_count)
     select events.batch_id, 'insert:' || events.batch_id, events.source, events.event_type, events.received_at, count(*), count(*)
-    from jsonb_each_text(current_setting('millrace.insert_batches')::jsonb) as made (batch_key, batch_id)
+    from jsonb_each_text(inserts #> '{0,batches}') as made (batch_key, batch_id)
     join staging.events
-        on events.received_at = current_setting('millrace.insert_received_at')::timestamptz
+        on events.received_at = (inserts #>> '{0,received_at}')::timestamptz
         and events.batch_id = made.batch_id::uuid
     group by events.batch_id, events.source, events.event_type, events.received_at;
+    -- The statement around this one, if there is one, goes on with its own.
+    perform set_config('millrace.inserts', (inserts - 0)::text, true);
     return null;
 end
 $$;

@@ -122,6 +122,61 @@ async fn an_insert_into_the_view_becomes_a_batch_for_each_source_and_event_type(
 }
 
 #[tokio::test]
+async fn an_insert_within_an_insert_loses_no_ledger_row() {
+    let database = Database::new().await;
+    let owner = database.owner().await;
+    owner
+        .batch_execute(
+            "set datestyle = 'SQL, DMY'; set timezone = 'Asia/Kolkata';
+             create function public.inner_insert(n int) returns jsonb language plpgsql volatile as $$ begin
+                 insert into staging.raw_events (source, event_type, payload) values ('inner', 'e', '{}');
+                 return jsonb_build_object('n', n);
+             end $$;
+             insert into raw_events (source, event_type, payload)
+                 select 'outer', 'e' || n, public.inner_insert(n) from generate_series(1, 3) as n",
+        )
+        .await
+        .expect("insert");
+    assert_eq!(number(&owner, "select count(*) from staging.events").await, 6);
+    assert_eq!(number(&owner, "select sum(staged_count)::bigint from staging.batches").await, 6);
+    assert_eq!(number(&owner, "select count(*) from raw_events").await, 6);
+    let late = "select count(*) from raw_events where abs(extract(epoch from now() - received_at)) > 60";
+    assert_eq!(number(&owner, late).await, 0, "received_at does not depend on the session's settings");
+}
+
+#[tokio::test]
+async fn a_newer_version_hides_an_older_one_that_has_no_sequencer_or_never_finished() {
+    let database = Database::new().await;
+    let owner = database.owner().await;
+    owner
+        .batch_execute(
+            "do $$ declare
+                 loads uuid[] := array[gen_random_uuid(), gen_random_uuid(), gen_random_uuid()];
+             begin
+                 for n in 1..3 loop
+                     insert into staging.loads (load_id, origin, object, source, event_type, sequencer, modified_at, on_new_version, plan)
+                     values (loads[n], 's3://b/k?version=' || n, 's3://b/k', 's', 'e',
+                             case when n = 3 then null else '0' || n end, timestamptz '2026-01-01 00:00:00+00' + n * interval '1 hour', 'replace', '{}');
+                     insert into staging.batches (batch_id, load_id, origin, source, event_type, received_at, read_count, staged_count)
+                     values (gen_random_uuid(), loads[n], 's3://b/k?version=' || n || '#0', 's', 'e', now(), 1, 1);
+                 end loop;
+                 perform staging.finish_load(loads[3], 'loaded', 1, null);
+                 perform staging.finish_load(loads[2], 'stopped', 1, null);
+             end $$",
+        )
+        .await
+        .expect("three versions");
+    let visible: Vec<String> = owner
+        .query("select origin from staging.batches where superseded_at is null", &[])
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert_eq!(visible, ["s3://b/k?version=3#0"]);
+}
+
+#[tokio::test]
 async fn a_missing_partition_is_made_on_demand_whoever_asks_first() {
     let database = Database::new().await;
     let owner = database.owner().await;
