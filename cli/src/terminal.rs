@@ -72,6 +72,11 @@ impl Terminal {
         self.write(&format!("\n{text}\n"));
     }
 
+    /// Good news or bad.
+    pub fn verdict(&mut self, is_good: bool, text: &str) {
+        if is_good { self.good(text) } else { self.bad(text) }
+    }
+
     pub fn good(&mut self, text: &str) {
         let text = self.styled("32", text);
         self.line(&text);

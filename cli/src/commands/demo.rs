@@ -118,11 +118,7 @@ async fn load(
     let good = match followed {
         Followed::Ended(load, end) => {
             let text = format!("  {:<6} {} in {took}", end.outcome, put::counts(&load));
-            if end.is_good() {
-                terminal.good(&text)
-            } else {
-                terminal.bad(&text)
-            }
+            terminal.verdict(end.is_good(), &text);
             if let Some(reason) = &end.reason {
                 terminal.line(&format!("         {reason}"));
             }

@@ -86,11 +86,7 @@ fn tell(ended: &EndedLoad, terminal: &mut Terminal) {
         seconds(ended.took),
         ended.object,
     );
-    if end.is_good() {
-        terminal.good(&text)
-    } else {
-        terminal.bad(&text)
-    }
+    terminal.verdict(end.is_good(), &text);
     if let Some(reason) = &end.reason {
         terminal.line(&format!("             {reason}"));
     }

@@ -95,11 +95,10 @@ pub fn cut<R: Read>(
             if Instant::now() >= cutting.stop_at {
                 return Ok(End::Deadline);
             }
-        } else if open.is_full(&cutting) || cutting.committed.iter().any(|(first, _)| *first == here.record) {
+        } else if open.is_full(&cutting) || here.record == open.until {
             if let Some(end) = open.send(&mut cutting, here, sender) {
                 return Ok(end);
             }
-            open = Open::new(&cutting, here);
             continue;
         }
         match records.next()? {
@@ -109,7 +108,6 @@ pub fn cut<R: Read>(
                     if let Some(end) = open.send(&mut cutting, row.position, sender) {
                         return Ok(end);
                     }
-                    open = Open::new(&cutting, row.position);
                     open.row(&cutting, &row);
                 }
             }
@@ -130,6 +128,8 @@ pub fn cut<R: Read>(
 /// The chunk being filled.
 struct Open {
     start: Position,
+    /// The first record after `start` that is committed already; no chunk reaches past it.
+    until: u64,
     read: u64,
     builder: BatchBuilder,
     rejects: Vec<Reject>,
@@ -141,8 +141,10 @@ struct Open {
 
 impl Open {
     fn new(cutting: &Cutting, start: Position) -> Self {
+        let committed = cutting.committed.iter().map(|(first, _)| *first);
         Open {
             start,
+            until: committed.filter(|first| *first > start.record).min().unwrap_or(u64::MAX),
             read: 0,
             builder: BatchBuilder::new(
                 &cutting.source,
@@ -198,7 +200,7 @@ impl Open {
         self.rejects.push(reject);
     }
 
-    /// Hands the chunk over; an end when there is no point in going on.
+    /// Hands the chunk over and opens the one at `next`; an end when there is no point in going on.
     fn send(&mut self, cutting: &mut Cutting, next: Position, sender: &mpsc::Sender<Chunk>) -> Option<End> {
         cutting.rejects.read += self.read;
         cutting.rejects.rejected += self.rejects.len() as u64;

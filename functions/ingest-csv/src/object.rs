@@ -111,12 +111,7 @@ impl Object {
         let mut position = start;
         let mut tries = 0;
         while position < self.size {
-            let outcome = self.feed_range(client, &mut position, sender).await;
-            let error = match outcome {
-                Ok(Fed::All) => return Ok(()),
-                Ok(Fed::NobodyReads) => return Ok(()),
-                Err(error) => error,
-            };
+            let Err(error) = self.feed_range(client, &mut position, sender).await else { return Ok(()) };
             tries += 1;
             if error.kind() != Kind::Transient || tries >= TRIES {
                 return Err(error);
@@ -127,12 +122,13 @@ impl Object {
         Ok(())
     }
 
+    /// Reads from `position` to the end, or until nobody reads any more.
     async fn feed_range(
         &self,
         client: &Client,
         position: &mut u64,
         sender: &mpsc::Sender<Result<Bytes>>,
-    ) -> Result<Fed> {
+    ) -> Result<()> {
         let mut request = client.get_object().bucket(&self.bucket).key(&self.key);
         match &self.version {
             Version::Id(id) => request = request.version_id(id),
@@ -161,7 +157,7 @@ impl Object {
                 let part = piece.split_to(piece.len().min(PIECE_BYTES));
                 *position += part.len() as u64;
                 if sender.send(Ok(part)).await.is_err() {
-                    return Ok(Fed::NobodyReads);
+                    return Ok(());
                 }
             }
         }
@@ -169,13 +165,8 @@ impl Object {
             return Err(Error::new(Kind::Transient, "read the object's body: it ended early")
                 .with_code("s3_unavailable"));
         }
-        Ok(Fed::All)
+        Ok(())
     }
-}
-
-enum Fed {
-    All,
-    NobodyReads,
 }
 
 /// The blocking end of an object's stream.
