@@ -105,18 +105,16 @@ impl Loader {
         };
         let sender = Sender { object: &object, source: &load.plan.source, event_type: &load.plan.event_type };
         let (end, progress) = self.run(&load, opened, &committed, &sender, stop_at, commit_by).await;
-        let before = |pick: fn(&CommittedChunk) -> u64| committed.iter().map(pick).sum::<u64>();
-        let attempt = match end {
+        let staged = committed.iter().map(|chunk| chunk.staged).sum::<u64>() + progress.staged;
+        let (ending, letter) = match end {
             Ok(End::File { record_count, notes }) => {
                 for note in &notes {
                     warn!(object = object.name(), note, "about this file");
                 }
                 let reason = (!notes.is_empty()).then(|| notes.join("; "));
-                let ending = Ending { outcome: "loaded", record_count, reason };
-                loads::finish(&mut *first.lock().await, load.id, &ending, commit_by).await?;
-                Attempt::Ended { already: false }
+                (Some(Ending { outcome: "loaded", record_count, reason }), None)
             }
-            Ok(End::Deadline) if progress.chunks > 0 => Attempt::ToBeContinued,
+            Ok(End::Deadline) if progress.chunks > 0 => (None, None),
             Ok(End::Deadline) => {
                 return Err(Error::new(
                     Kind::Transient,
@@ -127,34 +125,35 @@ impl Loader {
             Ok(End::TooManyRejects { read, rejected, next }) => {
                 let message =
                     format!("{rejected} of the first {read} records are bad, more than the declared share");
-                let staged = json!({
-                    "staged": before(|chunk| chunk.staged) + progress.staged,
+                let extent = json!({
+                    "staged": staged,
                     "resume_from": { "record": next.record, "line": next.line, "offset": next.offset },
                 });
                 let reason = Reason::new("too_many_rejects", &message);
-                self.dead_letters.send(&[sender.upload_letter(reason, staged, &created.body)]).await?;
                 let ending = Ending { outcome: "stopped", record_count: next.record, reason: Some(message) };
-                loads::finish(&mut *first.lock().await, load.id, &ending, commit_by).await?;
-                Attempt::Ended { already: false }
+                (Some(ending), Some((reason, extent)))
             }
             Ok(End::Abandoned) => return Err(Error::new(Kind::Bug, "reading was abandoned without a cause")),
             Err(error) if error.kind() == Kind::Contract => {
-                let staged = json!({ "staged": before(|chunk| chunk.staged) + progress.staged });
                 let reason = Reason::new(error.code(), error.chain());
-                self.dead_letters.send(&[sender.upload_letter(reason, staged, &created.body)]).await?;
                 let chunks = loads::committed_chunks(&mut *first.lock().await, load.id, commit_by).await?;
                 let record_count = chunks.iter().map(|chunk| chunk.next_record - chunk.first_record).sum();
                 let ending = Ending { outcome: "failed", record_count, reason: Some(error.chain()) };
-                loads::finish(&mut *first.lock().await, load.id, &ending, commit_by).await?;
-                warn!(
-                    object = object.name(),
-                    code = error.code(),
-                    error = error.chain(),
-                    "file dead-lettered"
-                );
-                Attempt::Ended { already: false }
+                (Some(ending), Some((reason, json!({ "staged": staged }))))
             }
             Err(error) => return Err(error),
+        };
+        // The letter goes first: a crash in between repeats it, and never loses it.
+        if let Some((reason, extent)) = letter {
+            warn!(object = object.name(), code = reason.code, error = reason.message, "file dead-lettered");
+            self.dead_letters.send(&[sender.upload_letter(reason, extent, &created.body)]).await?;
+        }
+        let attempt = match ending {
+            Some(ending) => {
+                loads::finish(&mut *first.lock().await, load.id, &ending, commit_by).await?;
+                Attempt::Ended { already: false }
+            }
+            None => Attempt::ToBeContinued,
         };
         info!(
             object = object.name(),

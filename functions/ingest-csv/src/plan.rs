@@ -5,11 +5,10 @@ use std::io::Read;
 use millrace::Result;
 use millrace::batch::Bounds;
 use millrace::config::CsvOptions;
-use millrace::config::csv as declared;
 use millrace::config::sources::CsvRoute;
 use serde::{Deserialize, Serialize};
 
-use crate::csv::{self, Declared, Decoded, Header, Invalid, Limits, Mark, Opened, Position, Ragged, Records};
+use crate::csv::{self, Declared, Decoded, Limits, Opened, Position, Records};
 
 /// The plan of a load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,7 +32,7 @@ impl LoadPlan {
     ) -> Result<(Records<Decoded<R>>, LoadPlan)> {
         let options = route.options;
         let Opened { plan: file, records } =
-            csv::open(reader, &to_declared(&options), limits, ragged(&options), invalid(&options))?;
+            csv::open(reader, &to_declared(&options), limits, options.ragged, options.invalid_characters)?;
         let plan = LoadPlan {
             source: route.source,
             event_type: route.event_type,
@@ -52,7 +51,14 @@ impl LoadPlan {
         limits: &Limits,
         position: Position,
     ) -> Result<Records<Decoded<R>>> {
-        csv::reopen(reader, &self.file, limits, ragged(&self.options), invalid(&self.options), position)
+        csv::reopen(
+            reader,
+            &self.file,
+            limits,
+            self.options.ragged,
+            self.options.invalid_characters,
+            position,
+        )
     }
 
     /// Where the first row begins.
@@ -75,37 +81,15 @@ impl LoadPlan {
 }
 
 fn to_declared(options: &CsvOptions) -> Declared {
-    let mark = |mark: declared::Mark| match mark {
-        declared::Mark::None => Mark::None,
-        declared::Mark::Byte(byte) => Mark::Byte(byte),
-    };
+    // The WHATWG standard, by which the reader goes, writes this one without a hyphen.
+    let encoding = options.encoding.as_deref().map(|name| if name == "latin-1" { "latin1" } else { name });
     Declared {
-        encoding: options
-            .encoding
-            .as_deref()
-            .map(|name| if name == "latin-1" { "latin1" } else { name }.to_owned()),
+        encoding: encoding.map(str::to_owned),
         delimiter: options.delimiter.clone(),
-        quote: options.quote.map(mark),
-        escape: options.escape.map(mark),
-        comment: options.comment.map(mark),
-        header: options.header.clone().map(|header| match header {
-            declared::Header::Rows(rows) => Header::Rows(rows),
-            declared::Header::Names(names) => Header::Names(names),
-        }),
+        quote: options.quote,
+        escape: options.escape,
+        comment: options.comment,
+        header: options.header.clone(),
         skip_lines: options.skip_lines,
-    }
-}
-
-fn ragged(options: &CsvOptions) -> Ragged {
-    match options.ragged {
-        declared::Ragged::Reject => Ragged::Reject,
-        declared::Ragged::Fill => Ragged::Fill,
-    }
-}
-
-fn invalid(options: &CsvOptions) -> Invalid {
-    match options.invalid_characters {
-        declared::InvalidCharacters::Reject => Invalid::Reject,
-        declared::InvalidCharacters::Replace => Invalid::Replace,
     }
 }

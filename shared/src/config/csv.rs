@@ -60,6 +60,15 @@ pub enum Mark {
     Byte(u8),
 }
 
+impl Mark {
+    pub fn byte(self) -> Option<u8> {
+        match self {
+            Mark::None => None,
+            Mark::Byte(byte) => Some(byte),
+        }
+    }
+}
+
 /// Where the column names come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -70,18 +79,20 @@ pub enum Header {
 }
 
 /// What becomes of a record with too few or too many fields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ragged {
+    #[default]
     Reject,
     /// Missing fields are left out, surplus ones are kept under `_extra`.
     Fill,
 }
 
 /// What becomes of bytes that are not of the file's encoding, and of NUL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum InvalidCharacters {
+    #[default]
     Reject,
     /// U+FFFD takes their place; the record as it stood is kept in `staging.repairs`.
     Replace,

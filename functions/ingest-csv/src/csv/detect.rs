@@ -7,9 +7,10 @@
 use memchr::memmem;
 use millrace::{Error, Kind, Result};
 
+use super::Header;
 use super::Limits;
 use super::choose::choose;
-use super::dialect::{Declared, Dialect, Header, Terminator};
+use super::dialect::{Declared, Dialect, Terminator};
 use super::header::{first_row, header_rows};
 use super::names::{column_names, unique};
 use super::repair::repair;

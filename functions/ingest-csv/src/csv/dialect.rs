@@ -1,5 +1,6 @@
 //! How a file is written, declared by the user or detected, and what can be declared.
 
+use millrace::config::csv::{Header, Mark};
 use serde::{Deserialize, Serialize};
 
 /// What a source declares about its files. Whatever is `None` is detected.
@@ -17,31 +18,6 @@ pub struct Declared {
     pub header: Option<Header>,
     /// Lines before the header, or before the first row when there is none.
     pub skip_lines: Option<u64>,
-}
-
-/// A character with a meaning of its own, or the statement that there is none. ASCII only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mark {
-    None,
-    Byte(u8),
-}
-
-impl Mark {
-    pub(super) fn byte(self) -> Option<u8> {
-        match self {
-            Mark::None => None,
-            Mark::Byte(byte) => Some(byte),
-        }
-    }
-}
-
-/// Where the column names come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Header {
-    /// So many rows at the top, joined with a space; `Rows(0)`: the file has none.
-    Rows(u32),
-    /// The file has no header row; these are the names.
-    Names(Vec<String>),
 }
 
 /// The line end most used in the file. All of `\n`, `\r\n` and `\r` are understood everywhere.

@@ -70,7 +70,8 @@ mod tests;
 
 pub use decode::{Compression, DecodeLimits};
 pub use detect::detect;
-pub use dialect::{Declared, Dialect, Header, Mark, Terminator};
+pub use dialect::{Declared, Dialect, Terminator};
+pub use millrace::config::csv::{Header, InvalidCharacters as Invalid, Mark, Ragged};
 pub use open::{Decoded, Opened, Plan, open, reopen, resume_offset};
 pub use records::Records;
 pub use row::{Position, Record, Reject, Row};
@@ -108,24 +109,6 @@ impl Limits {
         self.max_columns = self.max_columns.clamp(1, 1 << 20);
         self
     }
-}
-
-/// What becomes of a record with fewer or more fields than columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Ragged {
-    #[default]
-    Reject,
-    /// It is a row with its fields, fewer or more.
-    Fill,
-}
-
-/// What becomes of bytes that are not UTF-8, and of NUL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Invalid {
-    #[default]
-    Reject,
-    /// U+FFFD takes their place, and the row counts as repaired.
-    Replace,
 }
 
 /// Something about the file that an operator should know.
