@@ -135,8 +135,7 @@ impl IngestCsv {
         if deadline.saturating_duration_since(Instant::now()) < WORTH_BEGINNING {
             return Err(Error::new(Kind::Transient, "too little time is left to begin").with_code("no_time"));
         }
-        // Boxed: the nested futures of a load are deeper than the compiler lays out in one go, and large.
-        match Box::pin(self.loader.load(created, deadline)).await {
+        match self.loader.load(created, deadline).await {
             Ok(Attempt::ToBeContinued) => {
                 self.continue_later(created).await?;
                 Ok(Attempt::ToBeContinued)
