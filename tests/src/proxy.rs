@@ -8,6 +8,7 @@
 //! | [`Proxy::reset`] | every connection ends with RST |
 //! | [`Proxy::reset_after`] | the same, once so many more bytes have been forwarded |
 //! | [`Proxy::refuse`] | every connection ends with RST, and new ones are refused |
+//! | [`Proxy::strand`] | connections that are open are forgotten on the way: they stay open, and nothing moves on them ever again |
 //! | [`Proxy::lose_commit_reply`] | the server commits, and the client never learns of it |
 
 use std::net::SocketAddr;
@@ -51,7 +52,11 @@ struct Control {
     /// Goes up with every reset; a connection that sees it go up ends.
     resets: u64,
     limit: Option<Limit>,
-    losing_commit_reply: bool,
+    /// Connections with a lower number are stranded.
+    first_alive: u64,
+    connections: u64,
+    /// The reply to the so-many-th COMMIT from now on is lost.
+    losing_commit_reply: Option<u64>,
     /// How many limits were reached and replies lost so far.
     faults: u64,
     forwarded_to_server: u64,
@@ -59,11 +64,19 @@ struct Control {
 }
 
 impl Control {
-    fn is_stopped(&self, direction: Direction) -> bool {
-        match direction {
+    fn moves(&self, direction: Direction, connection: u64) -> bool {
+        let stopped = match direction {
             ToServer => self.stopped_to_server,
             ToClient => self.stopped_to_client,
-        }
+        };
+        !stopped && connection >= self.first_alive
+    }
+
+    /// Counts a COMMIT; true when its reply is to be lost.
+    fn count_commit(&mut self) -> bool {
+        let number = self.losing_commit_reply.take().map(|number| number.saturating_sub(1));
+        self.losing_commit_reply = number.filter(|number| *number > 0);
+        number == Some(0)
     }
 
     /// How many of `count` bytes may be forwarded now; the fault that was ordered happens when they reach its limit.
@@ -126,7 +139,7 @@ impl Proxy {
             (control.stopped_to_server, control.stopped_to_client) = (false, false);
             control.refusing = false;
             control.limit = None;
-            control.losing_commit_reply = false;
+            control.losing_commit_reply = None;
         });
     }
 
@@ -153,6 +166,11 @@ impl Proxy {
         self.order(direction, count, Then::Reset);
     }
 
+    /// What is open now stays open and never moves again, until it is reset; new connections are forwarded.
+    pub fn strand(&self) {
+        self.control.send_modify(|control| control.first_alive = control.connections);
+    }
+
     /// Resets every connection and refuses new ones.
     pub fn refuse(&self) {
         self.control.send_modify(|control| {
@@ -161,10 +179,10 @@ impl Proxy {
         });
     }
 
-    /// The next `COMMIT` reaches the server; when the server has answered, the answer is dropped and the connection
-    /// reset. Needs `sslmode=disable`, for it reads PostgreSQL's protocol.
-    pub fn lose_commit_reply(&self) {
-        self.control.send_modify(|control| control.losing_commit_reply = true);
+    /// The `number`-th `COMMIT` from now on reaches the server; when the server has answered, the answer is dropped and
+    /// the connection reset. Needs `sslmode=disable`, for it reads PostgreSQL's protocol.
+    pub fn lose_commit_reply(&self, number: u64) {
+        self.control.send_modify(|control| control.losing_commit_reply = Some(number));
     }
 
     /// How many faults have come about that were ordered for later: limits reached, replies lost.
@@ -231,6 +249,11 @@ async fn serve(
 async fn forward(mut client: TcpStream, target: u16, control: Arc<watch::Sender<Control>>) {
     let mut seen = control.subscribe();
     let resets = seen.borrow().resets;
+    let mut connection = 0;
+    control.send_modify(|control| {
+        connection = control.connections;
+        control.connections += 1;
+    });
     let server = TcpStream::connect(("127.0.0.1", target)).await;
     let Ok(mut server) = server else {
         drop(client.set_zero_linger());
@@ -241,8 +264,8 @@ async fn forward(mut client: TcpStream, target: u16, control: Arc<watch::Sender<
         let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
         let pumps = async {
             tokio::try_join!(
-                pump(ToServer, from_client, to_server, &control, &losing),
-                pump(ToClient, from_server, to_client, &control, &losing)
+                pump((ToServer, connection), from_client, to_server, &control, &losing),
+                pump((ToClient, connection), from_server, to_client, &control, &losing)
             )
         };
         tokio::select! {
@@ -261,7 +284,7 @@ async fn forward(mut client: TcpStream, target: u16, control: Arc<watch::Sender<
 struct Broken;
 
 async fn pump(
-    direction: Direction,
+    (direction, connection): (Direction, u64),
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     control: &watch::Sender<Control>,
@@ -271,10 +294,10 @@ async fn pump(
     let mut messages = Messages::default();
     let mut buffer = vec![0; 16 << 10];
     loop {
-        seen.wait_for(|control| !control.is_stopped(direction)).await.map_err(|_| Broken)?;
+        seen.wait_for(|control| control.moves(direction, connection)).await.map_err(|_| Broken)?;
         let count = from.read(&mut buffer).await.map_err(|_| Broken)?;
         // It may have been stopped while we waited for these bytes, or for this end.
-        seen.wait_for(|control| !control.is_stopped(direction)).await.map_err(|_| Broken)?;
+        seen.wait_for(|control| control.moves(direction, connection)).await.map_err(|_| Broken)?;
         if direction == ToClient && losing.load(Ordering::SeqCst) {
             control.send_modify(|control| control.faults += 1);
             return Err(Broken);
@@ -283,9 +306,8 @@ async fn pump(
             return to.shutdown().await.map_err(|_| Broken);
         }
         let mut rest = &buffer[..count];
-        if direction == ToServer && messages.hold_commit(rest) && control.borrow().losing_commit_reply {
-            control.send_modify(|control| control.losing_commit_reply = false);
-            losing.store(true, Ordering::SeqCst);
+        if direction == ToServer && messages.hold_commit(rest) {
+            control.send_modify(|control| losing.store(control.count_commit(), Ordering::SeqCst));
         }
         while !rest.is_empty() {
             let mut allowed = 0;
@@ -293,7 +315,7 @@ async fn pump(
             to.write_all(&rest[..allowed]).await.map_err(|_| Broken)?;
             rest = &rest[allowed..];
             if !rest.is_empty() {
-                seen.wait_for(|control| !control.is_stopped(direction)).await.map_err(|_| Broken)?;
+                seen.wait_for(|control| control.moves(direction, connection)).await.map_err(|_| Broken)?;
             }
         }
     }

@@ -32,8 +32,9 @@ impl IngestCsv {
     /// [`Kind::Config`] when `DATABASE_URL` or `sources.toml` is wrong.
     pub async fn new(settings: Settings) -> Result<Self> {
         let sources = Sources::load(&settings.pipeline)?;
-        let database =
-            database::Settings::parse(settings.database_url.expose())?.application_name("ingest-csv");
+        let database = database::Settings::parse(settings.database_url.expose())?
+            .application_name("ingest-csv")
+            .stall_timeout(settings.stall_timeout);
         let config = load_config().await;
         let (s3, sqs) = (s3_client(&config), sqs_client(&config));
         let dead_letters = DeadLetterQueue::new(

@@ -28,6 +28,7 @@ use crate::{Error, Kind, Result};
 pub struct Settings {
     pub(super) config: Config,
     pub(super) tls: MakeTlsConnector,
+    pub(super) stall_timeout: Option<Duration>,
 }
 
 impl fmt::Debug for Settings {
@@ -95,13 +96,22 @@ impl Settings {
         if config.get_application_name().is_none() {
             config.application_name("millrace");
         }
-        Ok(Settings { config, tls: connector(verification, root_certificates.as_deref())? })
+        let tls = connector(verification, root_certificates.as_deref())?;
+        Ok(Settings { config, tls, stall_timeout: None })
     }
 
     /// The name that `pg_stat_activity` shows.
     #[must_use]
     pub fn application_name(mut self, name: &str) -> Self {
         self.config.application_name(name);
+        self
+    }
+
+    /// How long a server may be silent inside a transaction before the attempt is abandoned and made anew. Without it an
+    /// attempt may last until its deadline: for functions whose single statements run for minutes.
+    #[must_use]
+    pub fn stall_timeout(mut self, limit: Duration) -> Self {
+        self.stall_timeout = Some(limit);
         self
     }
 }

@@ -19,9 +19,10 @@ impl Connection {
     /// - Deadlocks and serialization failures run again at once.
     /// - Whatever else may pass (a lost connection, a fail-over, a full disk) runs again on a new connection, with a
     ///   growing pause.
-    /// - Nothing runs again past `deadline`, and nothing goes on past it: a server that fell silent ends in an error.
+    /// - So does an attempt whose server has fallen silent for the stall timeout of the connection's settings.
+    /// - Nothing runs again past `deadline`, and nothing goes on past it.
     ///
-    /// A commit whose answer was lost may have happened, so `work` must be a no-op when it finds its own result: claim a
+    /// A commit whose answer was lost, or is still on its way, may have happened or happen yet, so `work` must be a no-op when it finds its own result: claim a
     /// unique key first. `name` is for logs.
     pub async fn run_tx<T>(
         &mut self,
@@ -33,10 +34,25 @@ impl Connection {
         let mut attempt = 1_u32;
         loop {
             let started = Instant::now();
-            let outcome = match tokio::time::timeout_at(deadline.into(), self.attempt(&mut work)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(Error::new(Kind::Transient, format!("{name}: no answer before the deadline"))
-                    .with_code("database_timeout")),
+            let (silence, limit) = (self.silence(), self.stall_timeout());
+            silence.broken();
+            let stalled = async {
+                match limit {
+                    Some(limit) => silence.lasts(limit).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let outcome = tokio::select! {
+                biased;
+                outcome = self.attempt(&mut work) => outcome,
+                () = tokio::time::sleep_until(deadline.into()) => {
+                    let what = format!("{name}: no answer before the deadline");
+                    Err(Error::new(Kind::Transient, what).with_code("database_timeout"))
+                }
+                () = stalled => {
+                    let what = format!("{name}: nothing moved for {:?}", limit.unwrap_or_default());
+                    Err(Error::new(Kind::Transient, what).with_code("database_stalled"))
+                }
             };
             let error = match outcome {
                 Ok(value) => {
