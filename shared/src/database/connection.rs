@@ -28,18 +28,16 @@ pub struct Connection {
     driver: Option<JoinHandle<()>>,
     silence: Silence,
     last_used: Instant,
+    /// A transaction is under way; still so before the next one, its caller gave it up half way.
+    pub(super) in_transaction: bool,
 }
 
 impl Connection {
     /// Connects on first use.
     pub fn new(settings: Settings) -> Self {
-        Connection {
-            settings,
-            client: None,
-            driver: None,
-            silence: Silence::new(),
-            last_used: Instant::now(),
-        }
+        let silence = Silence::new();
+        let last_used = Instant::now();
+        Connection { settings, client: None, driver: None, silence, last_used, in_transaction: false }
     }
 
     /// A client that answered within the last second, connecting or reconnecting as needed.
@@ -51,8 +49,9 @@ impl Connection {
             Some(client) => matches!(timeout(PING_TIMEOUT, client.simple_query("")).await, Ok(Ok(_))),
         };
         if !usable {
-            if self.client.take().is_some() {
+            if self.client.is_some() {
                 debug!("the database connection did not outlive the pause; reconnecting");
+                self.discard();
             }
             let (client, driver) = open(&self.settings, self.silence.clone()).await?;
             (self.client, self.driver) = (Some(client), Some(driver));

@@ -161,7 +161,11 @@ fn connector(verification: Verification, root_certificates: Option<&str>) -> Res
         let bundle = std::fs::read_to_string(path)
             .map_err(|error| wrong(&format!("sslrootcert `{path}` cannot be read")).with_source(error))?;
         builder.disable_built_in_roots(true);
-        for certificate in split_bundle(&bundle) {
+        let mut certificates = split_bundle(&bundle).peekable();
+        if certificates.peek().is_none() {
+            return Err(wrong(&format!("sslrootcert `{path}` holds no certificate")));
+        }
+        for certificate in certificates {
             builder.add_root_certificate(Certificate::from_pem(certificate.as_bytes()).map_err(|error| {
                 wrong(&format!("sslrootcert `{path}` holds a certificate that cannot be read"))
                     .with_source(error)

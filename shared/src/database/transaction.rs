@@ -32,28 +32,43 @@ impl Connection {
     ) -> Result<T> {
         let mut pause = FIRST_PAUSE;
         let mut attempt = 1_u32;
+        let mut before: Option<Error> = None;
         loop {
             let started = Instant::now();
             let (silence, limit) = (self.silence(), self.stall_timeout());
             silence.broken();
+            if std::mem::replace(&mut self.in_transaction, true) {
+                self.discard();
+            }
             let stalled = async {
                 match limit {
                     Some(limit) => silence.lasts(limit).await,
                     None => std::future::pending().await,
                 }
             };
+            let mut given_up = true;
             let outcome = tokio::select! {
                 biased;
-                outcome = self.attempt(&mut work) => outcome,
+                outcome = self.attempt(&mut work) => {
+                    given_up = false;
+                    outcome
+                }
                 () = tokio::time::sleep_until(deadline.into()) => {
                     let what = format!("{name}: no answer before the deadline");
-                    Err(Error::new(Kind::Transient, what).with_code("database_timeout"))
+                    // Why it was tried again says more than that time ran out meanwhile.
+                    Err(before.take().unwrap_or_else(|| {
+                        Error::new(Kind::Transient, what).with_code("database_timeout")
+                    }))
                 }
                 () = stalled => {
                     let what = format!("{name}: nothing moved for {:?}", limit.unwrap_or_default());
                     Err(Error::new(Kind::Transient, what).with_code("database_stalled"))
                 }
             };
+            self.in_transaction = false;
+            if given_up {
+                self.discard();
+            }
             let error = match outcome {
                 Ok(value) => {
                     debug!(
@@ -79,6 +94,7 @@ impl Connection {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             attempt += 1;
+            before = Some(error);
         }
     }
 

@@ -82,7 +82,8 @@ async fn ten_gigabytes_of_zeros_in_ten_megabytes_of_gzip_stop_at_the_cap() {
     let (function, before) = warmed(&stack, &[]).await;
     let zeros = bomb("", &vec![0; 10 << 20], 1_024);
     assert!((5 << 20..20 << 20).contains(&zeros.len()), "{} bytes", zeros.len());
-    let rows = bomb("a,b\n", &b"0,0\n".repeat(5 << 19), 1_024);
+    let row = format!("{},0\n", "0".repeat(16_381));
+    let rows = bomb("a,b\n", row.repeat(640).as_bytes(), 1_024);
     for (key, body, code) in [
         // Zeros are no text, whatever their number.
         ("incoming/shop/zeros/a.csv.gz", zeros, "not_text"),
@@ -109,7 +110,7 @@ async fn ten_gigabytes_of_zeros_in_ten_megabytes_of_gzip_stop_at_the_cap() {
     );
     // What was staged before is kept, counted, and no more than the cap lets through.
     let staged = number(&stack.owner, "select count(*) from raw_events where event_type = 'capped'").await;
-    assert!((1..(2 << 20) / 4).contains(&staged), "{staged} rows");
+    assert!((1..=128).contains(&staged), "{staged} rows: {:?}", function.logs());
     let differing = "select count(*) from staging.loads join staging.load_results using (load_id)
          where record_count <> (select coalesce(sum(read_count), 0) from staging.batches where load_id = loads.load_id)";
     assert_eq!(number(&stack.owner, differing).await, 0);
