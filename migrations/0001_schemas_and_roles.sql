@@ -32,6 +32,13 @@ begin
             -- A client that stopped inside a transaction must not keep its locks.
             execute format('alter role %I set idle_in_transaction_session_timeout = %L', role_name, '60s');
             execute format('alter role %I set lock_timeout = %L', role_name, '20s');
+            -- Nor one that vanished without a word, which no other timeout ends while it is in the middle of a COPY. The
+            -- system's own keepalives would take hours, and the next try at the same batch waits for its claim meanwhile.
+            execute format('alter role %I set tcp_keepalives_idle = %L', role_name, '10');
+            execute format('alter role %I set tcp_keepalives_interval = %L', role_name, '5');
+            execute format('alter role %I set tcp_keepalives_count = %L', role_name, '3');
+            -- A statement that nobody waits for any more ends too.
+            execute format('alter role %I set client_connection_check_interval = %L', role_name, '5s');
             -- Transforms and maintenance run for minutes; their functions set tighter limits where they can.
             execute format(
                 'alter role %I set statement_timeout = %L', role_name,

@@ -8,86 +8,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::future::join_all;
 use millrace::dead_letter::{LetterKind, Payload};
-use millrace_tests::aws::Aws;
-use millrace_tests::postgres::{Database, number};
+use millrace_tests::postgres::number;
 use millrace_tests::runtime_api::{Function, Outcome, binary};
 use serde_json::{Value, json};
-use tokio_postgres::Client;
 
-const LONG: Duration = Duration::from_secs(60);
-
-struct Stack {
-    aws: Aws,
-    database: Database,
-    owner: Client,
-}
-
-impl Stack {
-    async fn new() -> Stack {
-        let database = Database::new().await;
-        let owner = database.owner().await;
-        Stack { aws: Aws::new().await, database, owner }
-    }
-
-    async fn function(&self, settings: &[(&str, &str)]) -> Function {
-        let mut environment = self.aws.variables(&self.database.url_for("millrace_ingest"));
-        environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        Function::spawn(&binary("ingest-csv"), &environment).await
-    }
-
-    async fn rows(&self) -> i64 {
-        number(&self.owner, "select count(*) from raw_events").await
-    }
-
-    /// Every record of `file` is in raw_events as often as in the file, and nothing else is.
-    async fn holds(&self, file: &str) {
-        let mut expected: BTreeMap<String, i64> = BTreeMap::new();
-        let mut reader = csv::Reader::from_reader(file.as_bytes());
-        let names = reader.headers().expect("a header").clone();
-        for record in reader.records() {
-            let record = record.expect("a record");
-            let object: serde_json::Map<String, Value> =
-                names.iter().zip(&record).map(|(name, value)| (name.to_owned(), json!(value))).collect();
-            *expected.entry(Value::Object(object).to_string()).or_default() += 1;
-        }
-        let rows = self.owner.query("select payload from raw_events", &[]).await.expect("read raw_events");
-        let mut found: BTreeMap<String, i64> = BTreeMap::new();
-        for row in rows {
-            *found.entry(row.get::<_, Value>(0).to_string()).or_default() += 1;
-        }
-        let missing: Vec<_> =
-            expected.iter().filter(|(row, count)| found.get(*row) != Some(count)).take(3).collect();
-        let surplus: Vec<_> =
-            found.iter().filter(|(row, count)| expected.get(*row) != Some(count)).take(3).collect();
-        assert!(expected == found, "missing {missing:?}, surplus {surplus:?}");
-        let staged = number(&self.owner, "select sum(staged_count)::bigint from staging.batches").await;
-        assert_eq!(staged, found.values().sum::<i64>(), "the ledger agrees");
-        let differing = "select count(*) from staging.loads join staging.load_results using (load_id)
-             where record_count <> (select sum(read_count) from staging.batches where load_id = loads.load_id)";
-        assert_eq!(number(&self.owner, differing).await, 0, "the reader's own count agrees");
-    }
-}
-
-fn accepted() -> Value {
-    json!({ "batchItemFailures": [] })
-}
-
-fn id(event: &Value) -> &Value {
-    &event["Records"][0]["messageId"]
-}
-
-/// A file of `rows` records, some over several lines.
-fn orders(rows: usize) -> String {
-    let mut text = "id,name,a_longer_name\n".to_owned();
-    for row in 0..rows {
-        match row % 7 {
-            0 => text.push_str(&format!("{row},\"two\nlines, \"\"quoted\"\"\",00{row}\n")),
-            1 => text.push_str(&format!("{row},,ü\n")),
-            _ => text.push_str(&format!("{row},name {row},{}\n", row * 3)),
-        }
-    }
-    text
-}
+use crate::stack::{LONG, Stack, accepted, id, orders};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_record_of_a_file_becomes_a_row_whatever_its_key_and_compression() {
@@ -275,4 +200,41 @@ async fn memory_stays_flat_and_logs_hold_no_payload() {
     let grown = function.peak_memory() - before;
     assert!(grown < 64 << 20, "{grown} bytes more for a file of {size}");
     assert!(!function.logs().iter().any(|line| line.contains("canary") || line.contains("role-password")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notifications_come_bare_or_from_eventbridge_too_and_are_answered_with_a_count_or_an_error() {
+    let stack = Stack::new().await;
+    let function = stack.function(&[]).await;
+    let file = orders(50);
+    let event = stack.aws.put("incoming/shop/orders/a b+ü.csv", file.clone()).await;
+    let body = event["Records"][0]["body"].as_str().expect("a body");
+    let bare: Value = serde_json::from_str(body).expect("a notification");
+    assert_eq!(function.invoke(&bare, LONG).await.response(), json!({ "loaded": 1, "continued": 0 }));
+    // The same object again, as EventBridge tells of it: the key is not encoded.
+    let object = &bare["Records"][0]["s3"]["object"];
+    let bridge = json!({
+        "version": "0", "id": "2d4eba74-0000-0000-0000-000000000000", "account": "000000000000",
+        "source": "aws.s3", "detail-type": "Object Created", "time": "2026-01-01T00:00:00Z", "region": "us-east-1",
+        "resources": [format!("arn:aws:s3:::{}", stack.aws.bucket)],
+        "detail": {
+            "version": "0", "reason": "PutObject",
+            "bucket": { "name": stack.aws.bucket },
+            "object": { "key": "incoming/shop/orders/a b+ü.csv", "size": file.len(), "etag": object["eTag"],
+                        "version-id": object["versionId"], "sequencer": object["sequencer"] },
+        },
+    });
+    assert_eq!(function.invoke(&bridge, LONG).await.response(), json!({ "loaded": 1, "continued": 0 }));
+    // And as EventBridge tells a queue of it.
+    let queued =
+        json!({ "Records": [{ "eventSource": "aws:sqs", "messageId": "m", "body": bridge.to_string() }] });
+    assert_eq!(function.invoke(&queued, LONG).await.response(), accepted());
+    stack.holds(&file).await;
+    assert_eq!(number(&stack.owner, "select count(*) from staging.loads").await, 1);
+    // Without a queue that would deliver it again, the caller must learn that nothing was loaded.
+    let away = stack.function(&[("DATABASE_URL", "postgresql://millrace_ingest:x@127.0.0.1:1/none")]).await;
+    for event in [&bare, &bridge] {
+        assert!(matches!(away.invoke(event, Duration::from_secs(2)).await, Outcome::Error(_)));
+    }
+    assert!(stack.aws.letters().await.is_empty());
 }

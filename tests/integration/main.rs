@@ -7,6 +7,9 @@
 )]
 
 mod cli;
+mod faults;
 mod ingest_csv;
 mod schema;
+mod stack;
 mod staging;
+mod tls;

@@ -79,12 +79,21 @@ async fn every_role_has_timeouts_and_a_fixed_search_path() {
     let database = Database::new().await;
     for role in ["millrace_ingest", "millrace_transform", "millrace_maintain", "millrace_reader"] {
         let client = database.role(role).await;
-        for setting in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
+        for setting in [
+            "statement_timeout",
+            "lock_timeout",
+            "idle_in_transaction_session_timeout",
+            "client_connection_check_interval",
+        ] {
             let value: String = client.query_one(&format!("show {setting}"), &[]).await.unwrap().get(0);
             assert_ne!(value, "0", "{role} {setting}");
         }
         let path: String = client.query_one("show search_path", &[]).await.unwrap().get(0);
         assert_eq!(path, "staging, facts, pg_temp", "{role}");
+        // What the socket really has: a client that vanished in the middle of a COPY is noticed after half a minute.
+        let seconds = "select current_setting('tcp_keepalives_idle')::bigint
+             + current_setting('tcp_keepalives_interval')::bigint * current_setting('tcp_keepalives_count')::bigint";
+        assert!((1..=30).contains(&number(&client, seconds).await), "{role}");
     }
 }
 

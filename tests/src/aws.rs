@@ -60,11 +60,24 @@ impl Aws {
         Aws { bucket: name, upload_queue_url, dead_letter_queue_url, clients, address }
     }
 
+    /// The port of the local AWS, for a proxy before it.
+    pub fn port(&self) -> u16 {
+        let (_, port) = self.address.endpoint.rsplit_once(':').expect("a port");
+        port.parse().expect("a number")
+    }
+
     /// Puts an object; the event that its notification becomes.
     pub async fn put(&self, key: &str, body: impl Into<Vec<u8>>) -> Value {
         let put = self.clients.s3.put_object().bucket(&self.bucket).key(key).body(body.into().into());
         put.send().await.expect("put an object");
         sqs_event(&self.next_upload().await)
+    }
+
+    /// From now on the bucket keeps one version of an object, the newest.
+    pub async fn forget_versions(&self) {
+        let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Suspended).build();
+        let put = self.clients.s3.put_bucket_versioning().bucket(&self.bucket);
+        put.versioning_configuration(versioning).send().await.expect("keep one version");
     }
 
     /// The continuations that wait in the upload queue, as the events that deliver them; they are taken out of it.

@@ -2,10 +2,12 @@
 //!
 //! - [`aws`]: a bucket and two queues for each test.
 //! - [`postgres`]: a database for each test.
+//! - [`proxy`]: a network that fails on demand.
 //! - [`runtime_api`]: the compiled function behind a Lambda Runtime API.
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails, with the reason")]
 
 pub mod aws;
 pub mod postgres;
+pub mod proxy;
 pub mod runtime_api;

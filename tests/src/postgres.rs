@@ -57,6 +57,19 @@ pub fn binaries() -> PathBuf {
         .expect("a PostgreSQL server: install one, or name its bin folder in MILLRACE_TEST_POSTGRES")
 }
 
+/// Binaries that can serve TLS: those under test, or else installed ones.
+pub fn binaries_with_tls() -> PathBuf {
+    // Packages that unpack anywhere are built without.
+    let can = |folder: &PathBuf| {
+        let program = std::fs::read(folder.join("postgres")).unwrap_or_default();
+        program.windows(6).any(|bytes| bytes == b"libssl")
+    };
+    Some(binaries())
+        .filter(can)
+        .or_else(|| find_binaries(None).filter(can))
+        .expect("a PostgreSQL server with TLS: install one, as in `apt install postgresql`")
+}
+
 /// A migrated database of a test's own.
 pub struct Database {
     name: String,

@@ -166,6 +166,13 @@ impl Function {
         self.process().kill().expect("kill the function");
     }
 
+    /// Sends the process a signal by name: `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let id = self.process().id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().expect("kill");
+        assert!(sent.success(), "signal {name}");
+    }
+
     /// The most memory the process has had so far, in bytes.
     pub fn peak_memory(&self) -> u64 {
         let status =

@@ -89,8 +89,15 @@ impl Server {
         }
         if let Some((certificate, key)) = &options.tls {
             settings.push("ssl=on".to_owned());
-            settings.push(format!("ssl_cert_file={}", certificate.display()));
-            settings.push(format!("ssl_key_file={}", key.display()));
+            for (setting, file) in [("ssl_cert_file", certificate), ("ssl_key_file", key)] {
+                // The server takes a key only from a file of its own that nobody else can read.
+                let copy = options.directory.join(setting);
+                std::fs::copy(file, &copy)
+                    .and_then(|_| std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o600)))
+                    .and_then(|()| user.map_or(Ok(()), |user| chown(&copy, Some(user.uid), Some(user.gid))))
+                    .map_err(|error| failed(&format!("give the server its {}", file.display()), error))?;
+                settings.push(format!("{setting}={}", copy.display()));
+            }
         }
         settings.extend(options.settings.iter().cloned());
         for setting in settings {

@@ -18,6 +18,8 @@ use crate::settings::Settings;
 
 /// With less time than this left, a message goes back to its queue untouched.
 const WORTH_BEGINNING: Duration = Duration::from_millis(300);
+/// The answer goes out at least this long before the deadline, or earlier by a fortieth of the time when that is less.
+const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 
 /// The function: clients and configuration, built once.
 pub struct IngestCsv {
@@ -32,8 +34,9 @@ impl IngestCsv {
     /// [`Kind::Config`] when `DATABASE_URL` or `sources.toml` is wrong.
     pub async fn new(settings: Settings) -> Result<Self> {
         let sources = Sources::load(&settings.pipeline)?;
-        let database =
-            database::Settings::parse(settings.database_url.expose())?.application_name("ingest-csv");
+        let database = database::Settings::parse(settings.database_url.expose())?
+            .application_name("ingest-csv")
+            .stall_timeout(settings.stall_timeout);
         let config = load_config().await;
         let (s3, sqs) = (s3_client(&config), sqs_client(&config));
         let dead_letters = DeadLetterQueue::new(
@@ -57,7 +60,9 @@ impl IngestCsv {
         async {
             match read_invocation(&event) {
                 Invocation::Queue(messages) => Ok(self.handle_queue(messages, deadline).await),
-                Invocation::Direct(notice) => self.handle_direct(notice, event, request_id, deadline).await,
+                Invocation::Direct(notice) => {
+                    in_time(deadline, self.handle_direct(notice, event, request_id, deadline)).await
+                }
             }
         }
         .instrument(span)
@@ -68,7 +73,7 @@ impl IngestCsv {
         let mut failures = Vec::new();
         for message in messages {
             let span = info_span!("message", message_id = message.id);
-            let handled = self.handle_message(&message, deadline).instrument(span).await;
+            let handled = in_time(deadline, self.handle_message(&message, deadline)).instrument(span).await;
             if let Err(error) = handled {
                 report(&error);
                 // An empty id would fail the whole batch; a message without one cannot come from SQS.
@@ -184,6 +189,17 @@ impl IngestCsv {
     async fn send(&self, letter: Letter) -> Result<()> {
         self.loader.dead_letters.send(&[letter]).await
     }
+}
+
+/// Whatever falls silent, the store, a queue or the database: the answer is out before the sandbox is taken away. What was
+/// committed by then stays, and the next delivery goes on from there.
+async fn in_time<T>(deadline: Instant, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let answer_by = deadline - (left / 40).min(ANSWER_MARGIN);
+    tokio::time::timeout_at(answer_by.into(), work).await.unwrap_or_else(|_| {
+        Err(Error::new(Kind::Transient, "time is up, and something still has not answered")
+            .with_code("no_time"))
+    })
 }
 
 fn report(failure: &Error) {

@@ -104,7 +104,8 @@ impl Object {
                 let _gone = sender.send(Err(error)).await;
             }
         };
-        (ObjectReader { receiver, piece: Bytes::new() }, feed)
+        let left = self.size.saturating_sub(start);
+        (ObjectReader { receiver, piece: Bytes::new(), left }, feed)
     }
 
     async fn feed(&self, client: &Client, start: u64, sender: &mpsc::Sender<Result<Bytes>>) -> Result<()> {
@@ -173,14 +174,26 @@ impl Object {
 pub struct ObjectReader {
     receiver: mpsc::Receiver<Result<Bytes>>,
     piece: Bytes,
+    /// Bytes that are still to come.
+    left: u64,
 }
 
 impl Read for ObjectReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() {
             match self.receiver.blocking_recv() {
-                None => return Ok(0),
-                Some(Ok(piece)) => self.piece = piece,
+                None if self.left == 0 => return Ok(0),
+                // Whoever fetches it was stopped: half an object must never pass for a whole one.
+                None => {
+                    return Err(io::Error::other(
+                        Error::new(Kind::Transient, "read the object's body: fetching it was stopped")
+                            .with_code("s3_unavailable"),
+                    ));
+                }
+                Some(Ok(piece)) => {
+                    self.left = self.left.saturating_sub(piece.len() as u64);
+                    self.piece = piece;
+                }
                 // `Error` travels inside, so that its kind survives the way through the decoders.
                 Some(Err(error)) => return Err(io::Error::other(error)),
             }

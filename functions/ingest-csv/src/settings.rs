@@ -22,6 +22,8 @@ pub struct Settings {
     pub log: String,
     pub bounds: Bounds,
     pub copy_connections: usize,
+    /// How long the database may be silent inside a transaction before the attempt is abandoned and made anew.
+    pub stall_timeout: Duration,
     pub limits: Limits,
     /// What one SQS message may weigh, in bytes.
     pub message_bytes: usize,
@@ -70,6 +72,11 @@ impl Settings {
                 age: None,
             },
             copy_connections: env.number("MILLRACE_COPY_CONNECTIONS", 2, 1..=16),
+            stall_timeout: env.duration(
+                "MILLRACE_DATABASE_STALL_TIMEOUT",
+                Duration::from_secs(15),
+                Duration::from_millis(500)..=Duration::from_secs(300),
+            ),
             limits,
             message_bytes: size(env.bytes("MILLRACE_MESSAGE_BYTES", 1 << 20, 1_024..=1 << 20)),
             deadline_margin: env.duration(

@@ -4,14 +4,17 @@
 //! meanwhile, and the driver learns of it only by trying. So a connection that idled is pinged with a short timeout
 //! before its next use, and replaced when it does not answer.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 use tracing::{debug, warn};
 
-use super::Settings;
 use super::failure::from_postgres;
+use super::{Settings, Silence};
 use crate::{Error, Kind, Result};
 
 /// Idle for longer than this, a connection is pinged before it is trusted.
@@ -22,13 +25,19 @@ const PING_TIMEOUT: Duration = Duration::from_millis(1_500);
 pub struct Connection {
     settings: Settings,
     client: Option<Client>,
+    driver: Option<JoinHandle<()>>,
+    silence: Silence,
     last_used: Instant,
+    /// A transaction is under way; still so before the next one, its caller gave it up half way.
+    pub(super) in_transaction: bool,
 }
 
 impl Connection {
     /// Connects on first use.
     pub fn new(settings: Settings) -> Self {
-        Connection { settings, client: None, last_used: Instant::now() }
+        let silence = Silence::new();
+        let last_used = Instant::now();
+        Connection { settings, client: None, driver: None, silence, last_used, in_transaction: false }
     }
 
     /// A client that answered within the last second, connecting or reconnecting as needed.
@@ -40,10 +49,12 @@ impl Connection {
             Some(client) => matches!(timeout(PING_TIMEOUT, client.simple_query("")).await, Ok(Ok(_))),
         };
         if !usable {
-            if self.client.take().is_some() {
+            if self.client.is_some() {
                 debug!("the database connection did not outlive the pause; reconnecting");
+                self.discard();
             }
-            self.client = Some(connect(&self.settings).await?);
+            let (client, driver) = open(&self.settings, self.silence.clone()).await?;
+            (self.client, self.driver) = (Some(client), Some(driver));
         }
         self.last_used = Instant::now();
         self.client.as_mut().ok_or_else(|| Error::new(Kind::Bug, "a connection was made and is gone"))
@@ -52,25 +63,48 @@ impl Connection {
     /// Forgets the connection, so that the next use makes a new one: after a fail-over, or when its state is unknown.
     pub fn discard(&mut self) {
         self.client = None;
+        // The driver would say good-bye first. Nobody may be listening, and its socket would stay open meanwhile.
+        if let Some(driver) = self.driver.take() {
+            driver.abort();
+        }
+    }
+
+    /// The clock of this connection, for work inside a transaction that waits for something other than the database.
+    pub fn silence(&self) -> Silence {
+        self.silence.clone()
+    }
+
+    pub(super) fn stall_timeout(&self) -> Option<Duration> {
+        self.settings.stall_timeout
     }
 }
 
 /// Connects once, within the connect timeout of `settings`; the driver's side runs as a task that ends with the client.
 pub async fn connect(settings: &Settings) -> Result<Client> {
+    Ok(open(settings, Silence::new()).await?.0)
+}
+
+async fn open(settings: &Settings, silence: Silence) -> Result<(Client, JoinHandle<()>)> {
     // The driver's own timeout covers each address's TCP connect alone; a server that accepts and says nothing needs this one.
     let patience = settings.config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(5)) * 2;
-    let (client, connection) = timeout(patience, settings.config.connect(settings.tls.clone()))
+    let (client, mut connection) = timeout(patience, settings.config.connect(settings.tls.clone()))
         .await
         .map_err(|_| {
             Error::new(Kind::Transient, format!("connect to the database: no answer within {patience:?}"))
                 .with_code("database_unreachable")
         })?
         .map_err(|error| from_postgres("connect to the database", error))?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
+    silence.broken();
+    let driver = tokio::spawn(async move {
+        let watched = poll_fn(|context| {
+            // Woken: something moved.
+            silence.broken();
+            Pin::new(&mut connection).poll(context)
+        });
+        if let Err(error) = watched.await {
             // The query that was under way reports its own failure; this line is for idle connections.
             warn!(error = from_postgres("hold the database connection", error).chain(), "connection lost");
         }
     });
-    Ok(client)
+    Ok((client, driver))
 }

@@ -28,6 +28,7 @@ use crate::{Error, Kind, Result};
 pub struct Settings {
     pub(super) config: Config,
     pub(super) tls: MakeTlsConnector,
+    pub(super) stall_timeout: Option<Duration>,
 }
 
 impl fmt::Debug for Settings {
@@ -95,13 +96,22 @@ impl Settings {
         if config.get_application_name().is_none() {
             config.application_name("millrace");
         }
-        Ok(Settings { config, tls: connector(verification, root_certificates.as_deref())? })
+        let tls = connector(verification, root_certificates.as_deref())?;
+        Ok(Settings { config, tls, stall_timeout: None })
     }
 
     /// The name that `pg_stat_activity` shows.
     #[must_use]
     pub fn application_name(mut self, name: &str) -> Self {
         self.config.application_name(name);
+        self
+    }
+
+    /// How long a server may be silent inside a transaction before the attempt is abandoned and made anew. Without it an
+    /// attempt may last until its deadline: for functions whose single statements run for minutes.
+    #[must_use]
+    pub fn stall_timeout(mut self, limit: Duration) -> Self {
+        self.stall_timeout = Some(limit);
         self
     }
 }
@@ -151,7 +161,11 @@ fn connector(verification: Verification, root_certificates: Option<&str>) -> Res
         let bundle = std::fs::read_to_string(path)
             .map_err(|error| wrong(&format!("sslrootcert `{path}` cannot be read")).with_source(error))?;
         builder.disable_built_in_roots(true);
-        for certificate in split_bundle(&bundle) {
+        let mut certificates = split_bundle(&bundle).peekable();
+        if certificates.peek().is_none() {
+            return Err(wrong(&format!("sslrootcert `{path}` holds no certificate")));
+        }
+        for certificate in certificates {
             builder.add_root_certificate(Certificate::from_pem(certificate.as_bytes()).map_err(|error| {
                 wrong(&format!("sslrootcert `{path}` holds a certificate that cannot be read"))
                     .with_source(error)

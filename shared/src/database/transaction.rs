@@ -19,9 +19,10 @@ impl Connection {
     /// - Deadlocks and serialization failures run again at once.
     /// - Whatever else may pass (a lost connection, a fail-over, a full disk) runs again on a new connection, with a
     ///   growing pause.
-    /// - Nothing runs again past `deadline`, and nothing goes on past it: a server that fell silent ends in an error.
+    /// - So does an attempt whose server has fallen silent for the stall timeout of the connection's settings.
+    /// - Nothing runs again past `deadline`, and nothing goes on past it.
     ///
-    /// A commit whose answer was lost may have happened, so `work` must be a no-op when it finds its own result: claim a
+    /// A commit whose answer was lost, or is still on its way, may have happened or happen yet, so `work` must be a no-op when it finds its own result: claim a
     /// unique key first. `name` is for logs.
     pub async fn run_tx<T>(
         &mut self,
@@ -31,13 +32,43 @@ impl Connection {
     ) -> Result<T> {
         let mut pause = FIRST_PAUSE;
         let mut attempt = 1_u32;
+        let mut before: Option<Error> = None;
         loop {
             let started = Instant::now();
-            let outcome = match tokio::time::timeout_at(deadline.into(), self.attempt(&mut work)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(Error::new(Kind::Transient, format!("{name}: no answer before the deadline"))
-                    .with_code("database_timeout")),
+            let (silence, limit) = (self.silence(), self.stall_timeout());
+            silence.broken();
+            if std::mem::replace(&mut self.in_transaction, true) {
+                self.discard();
+            }
+            let stalled = async {
+                match limit {
+                    Some(limit) => silence.lasts(limit).await,
+                    None => std::future::pending().await,
+                }
             };
+            let mut given_up = true;
+            let outcome = tokio::select! {
+                biased;
+                outcome = self.attempt(&mut work) => {
+                    given_up = false;
+                    outcome
+                }
+                () = tokio::time::sleep_until(deadline.into()) => {
+                    let what = format!("{name}: no answer before the deadline");
+                    // Why it was tried again says more than that time ran out meanwhile.
+                    Err(before.take().unwrap_or_else(|| {
+                        Error::new(Kind::Transient, what).with_code("database_timeout")
+                    }))
+                }
+                () = stalled => {
+                    let what = format!("{name}: nothing moved for {:?}", limit.unwrap_or_default());
+                    Err(Error::new(Kind::Transient, what).with_code("database_stalled"))
+                }
+            };
+            self.in_transaction = false;
+            if given_up {
+                self.discard();
+            }
             let error = match outcome {
                 Ok(value) => {
                     debug!(
@@ -63,6 +94,7 @@ impl Connection {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             attempt += 1;
+            before = Some(error);
         }
     }
 

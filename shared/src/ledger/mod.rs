@@ -18,6 +18,7 @@ use crate::{Error, Kind, Result};
 
 const CLAIM_BATCH: &str = include_str!("claim_batch.sql");
 const ADD_REPAIR: &str = include_str!("add_repair.sql");
+const IS_COMMITTED: &str = include_str!("is_committed.sql");
 const ENSURE_PARTITION: &str = include_str!("ensure_partition.sql");
 
 /// What is written about a batch beside its rows.
@@ -59,9 +60,9 @@ pub struct Span {
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Staged {
-    /// Committed now.
+    /// Committed now, by this call.
     Committed { staged_count: u64, rejected_count: u64 },
-    /// Its origin is in the ledger already: nothing was written.
+    /// Its origin was in the ledger before: nothing was written.
     Duplicate,
 }
 
@@ -118,11 +119,16 @@ async fn stage_once(
     };
     let staged_count = rows.row_count() as u64;
     let rejected_count = entry.rejected_count + refused.len() as u64;
+    let silence = connection.silence();
     connection
         .run_tx("stage batch", deadline, async |transaction| {
             // Claim before COPY: a second worker waits here, then skips.
             if !claim(transaction, batch, entry, staged_count, rejected_count).await? {
-                return Ok(Staged::Duplicate);
+                // An earlier attempt of ours whose commit happened and whose answer was lost is no duplicate.
+                return Ok(match is_committed(transaction, batch.id).await? {
+                    true => Staged::Committed { staged_count, rejected_count },
+                    false => Staged::Duplicate,
+                });
             }
             if staged_count > 0 {
                 copy_rows(transaction, rows, 0..rows.row_count()).await?;
@@ -130,7 +136,7 @@ async fn stage_once(
             for repair in &entry.repairs {
                 add_repair(transaction, batch.id, repair).await?;
             }
-            before_commit(refused).await?;
+            silence.elsewhere(before_commit(refused)).await?;
             Ok(Staged::Committed { staged_count, rejected_count })
         })
         .await
@@ -171,6 +177,14 @@ async fn claim(
         .await
         .map_err(|error| from_postgres("claim a batch in staging.batches", error))?;
     Ok(inserted == 1)
+}
+
+async fn is_committed(transaction: &Transaction<'_>, batch_id: Uuid) -> Result<bool> {
+    let rows = transaction
+        .query_typed(IS_COMMITTED, &[(&batch_id, Type::UUID)])
+        .await
+        .map_err(|error| from_postgres("look a batch up in staging.batches", error))?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
 async fn add_repair(transaction: &Transaction<'_>, batch_id: Uuid, repair: &Repair) -> Result<()> {

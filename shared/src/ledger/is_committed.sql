@@ -1,0 +1,1 @@
+select exists (select from staging.batches where batch_id = $1)

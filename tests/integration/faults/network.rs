@@ -1,0 +1,304 @@
+//! The network between the function and PostgreSQL: lost replies, vanished packets, refusals, resets.
+
+use std::time::{Duration, Instant};
+
+use millrace::batch::{Batch, BatchBuilder, Bounds};
+use millrace::clock::ReceivedAt;
+use millrace::database::{Connection, Settings};
+use millrace::ledger::{Entry, Staged, stage};
+use millrace::{Kind, Result};
+use millrace_tests::postgres::{Database, number};
+use millrace_tests::proxy::{Direction, Proxy};
+use serde_json::json;
+use tokio_postgres::Client;
+
+use crate::stack::{LONG, Stack, accepted, id, orders};
+
+/// So that a test need not wait for fifteen seconds.
+const STALL: Duration = Duration::from_secs(1);
+
+/// Some 3 MB, more than the sockets on the way take in.
+const ROWS: usize = 3_000;
+
+fn batch(rows: usize) -> Batch {
+    let mut builder = BatchBuilder::new("shop", "orders", ReceivedAt::now(), Bounds::default());
+    for row in 0..rows {
+        builder.push(format!(r#"{{"row":{row},"text":"{}"}}"#, "x".repeat(1_000)).as_bytes());
+    }
+    builder.finish()
+}
+
+fn entry() -> Entry {
+    Entry { origin: "o".to_owned(), rejected_count: 0, repairs: Vec::new(), span: None }
+}
+
+fn within(time: Duration) -> Instant {
+    Instant::now() + time
+}
+
+fn committed(rows: usize) -> Staged {
+    Staged::Committed { staged_count: rows as u64, rejected_count: 0 }
+}
+
+/// A database, and a proxy on the way to it.
+struct Way {
+    database: Database,
+    proxy: Proxy,
+    owner: Client,
+}
+
+impl Way {
+    async fn new() -> Way {
+        let database = Database::new().await;
+        let proxy = Proxy::start(database.port()).await;
+        let owner = database.owner().await;
+        Way { database, proxy, owner }
+    }
+
+    fn connection(&self) -> Connection {
+        let settings = Settings::parse(&through(&self.proxy, &self.database)).expect("a connection string");
+        Connection::new(settings.stall_timeout(STALL))
+    }
+
+    async fn stage(&self, batch: &Batch, deadline: Instant) -> Result<Staged> {
+        stage(&mut self.connection(), batch, &entry(), deadline, async |_| Ok(())).await
+    }
+
+    async fn holds(&self, rows: usize) {
+        assert_eq!(number(&self.owner, "select count(*) from raw_events").await, rows as i64);
+        assert_eq!(number(&self.owner, "select count(*) from staging.events").await, rows as i64);
+        let staged = "select coalesce(sum(staged_count), 0)::bigint from staging.batches";
+        assert_eq!(number(&self.owner, staged).await, rows as i64);
+    }
+
+    /// Waits until `sql`, a query for a boolean, is true.
+    async fn until(&self, sql: &str) {
+        for _ in 0..400 {
+            if self.owner.query_one(sql, &[]).await.expect(sql).get(0) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("not within ten seconds: {sql}");
+    }
+
+    /// As the server's keepalives do after a while: ends the sessions whose client has vanished.
+    async fn end_sessions_in(&self, state: &str) {
+        self.owner
+            .execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity
+                 where usename = 'millrace_ingest' and datname = current_database() and wait_event = $1",
+                &[&state],
+            )
+            .await
+            .expect("end sessions");
+    }
+}
+
+fn through(proxy: &Proxy, database: &Database) -> String {
+    let url = proxy.instead_of(database.port(), &database.url_for("millrace_ingest"));
+    format!("{url}?sslmode=disable")
+}
+
+#[tokio::test]
+async fn a_commit_whose_reply_is_lost_is_found_by_the_retry() {
+    let way = Way::new().await;
+    way.proxy.lose_commit_reply(1);
+    let mut letters_sent = 0;
+    let staged = stage(&mut way.connection(), &batch(10), &entry(), within(LONG), async |_| {
+        letters_sent += 1;
+        Ok(())
+    })
+    .await
+    .expect("stage");
+    assert_eq!((staged, letters_sent, way.proxy.faults()), (committed(10), 1, 1));
+    way.holds(10).await;
+    // Offered again later, by somebody else, it is a duplicate.
+    assert_eq!(way.stage(&batch(10), within(LONG)).await.expect("stage"), Staged::Duplicate);
+    way.holds(10).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whichever_commit_of_a_load_loses_its_reply_the_file_is_loaded_once() {
+    let stack = Stack::new().await;
+    let proxy = Proxy::start(stack.database.port()).await;
+    let function = stack
+        .function(&[
+            ("DATABASE_URL", &through(&proxy, &stack.database)),
+            ("MILLRACE_CHUNK_ROWS", "100"),
+            ("MILLRACE_COPY_CONNECTIONS", "1"),
+        ])
+        .await;
+    let mut file = orders(0);
+    let mut lost = 0;
+    for load in 1.. {
+        let part = orders(300).replace("\nname ", &format!("\nname {load} "));
+        let event = stack.aws.put(&format!("incoming/shop/orders/{load}.csv"), part.clone()).await;
+        proxy.lose_commit_reply(load);
+        assert_eq!(function.invoke(&event, LONG).await.response(), accepted());
+        file.push_str(part.split_once('\n').expect("a header").1);
+        stack.holds(&file).await;
+        if proxy.faults() == lost {
+            break;
+        }
+        lost = proxy.faults();
+        assert_eq!(function.invoke(&event, LONG).await.response(), accepted());
+    }
+    // It looks the load up, records it, stages three chunks and finishes it, at the least.
+    assert!(lost >= 6, "{lost} replies lost");
+    stack.holds(&file).await;
+}
+
+#[tokio::test]
+async fn packets_that_vanish_in_the_middle_of_copy_end_in_an_error_and_nothing_is_staged() {
+    let way = Way::new().await;
+    way.proxy.stop_after(Direction::ToServer, 200_000);
+    let deadline = within(Duration::from_secs(4));
+    let staging = way.stage(&batch(ROWS), deadline).await;
+    let error = staging.expect_err("the network is away");
+    assert_eq!(error.kind(), Kind::Transient);
+    assert_eq!(way.proxy.faults(), 1, "it broke before the COPY");
+    way.holds(0).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_forgotten_in_the_middle_of_copy_is_replaced_within_the_deadline() {
+    let way = Way::new().await;
+    way.proxy.stop_after(Direction::ToServer, 200_000);
+    let batch = batch(ROWS);
+    let recovery = async {
+        way.proxy.reached(1).await;
+        way.proxy.strand();
+        way.proxy.pass();
+        // The abandoned session still holds the claim, and the retry waits for it.
+        way.until("select count(*) > 0 from pg_stat_activity where usename = 'millrace_ingest' and datname = current_database() and wait_event_type = 'Lock'")
+            .await;
+        way.end_sessions_in("ClientRead").await;
+    };
+    let (staged, ()) = futures_util::join!(way.stage(&batch, within(LONG)), recovery);
+    assert_eq!(staged.expect("stage"), committed(ROWS));
+    way.holds(ROWS).await;
+}
+
+#[tokio::test]
+async fn a_network_that_comes_back_within_the_deadline_lets_the_same_call_succeed() {
+    let way = Way::new().await;
+    way.proxy.stop_after(Direction::ToServer, 200_000);
+    let batch = batch(ROWS);
+    let recovery = async {
+        way.proxy.reached(1).await;
+        // Long enough for the attempt to be given up; what it had sent then arrives late.
+        tokio::time::sleep(STALL * 2).await;
+        way.proxy.pass();
+    };
+    let (staged, ()) = futures_util::join!(way.stage(&batch, within(LONG)), recovery);
+    assert_eq!(staged.expect("stage"), committed(ROWS));
+    way.holds(ROWS).await;
+}
+
+#[tokio::test]
+async fn a_commit_that_got_through_before_the_network_went_silent_is_not_made_twice() {
+    let way = Way::new().await;
+    let batch = batch(10);
+    let recovery = async {
+        way.until("select count(*) = 10 from raw_events").await;
+        // Its reply never comes; new connections work.
+        way.proxy.strand();
+        way.proxy.pass();
+    };
+    let mut connection = way.connection();
+    let entry = entry();
+    let staging = stage(&mut connection, &batch, &entry, within(LONG), async |_| {
+        way.proxy.stop(&[Direction::ToClient]);
+        Ok(())
+    });
+    let (staged, ()) = futures_util::join!(staging, recovery);
+    assert_eq!(staged.expect("stage"), committed(10));
+    way.holds(10).await;
+}
+
+#[tokio::test]
+async fn a_commit_that_never_arrived_is_made_by_the_retry_once_the_server_ends_the_old_session() {
+    let way = Way::new().await;
+    way.owner
+        .batch_execute(&format!(
+            "alter role millrace_ingest in database {} set idle_in_transaction_session_timeout = '2s'",
+            way.database.name()
+        ))
+        .await
+        .expect("a short timeout");
+    let mut tries = 0;
+    let staged = stage(&mut way.connection(), &batch(10), &entry(), within(LONG), async |_| {
+        tries += 1;
+        if tries == 1 {
+            way.proxy.strand();
+        }
+        Ok(())
+    })
+    .await
+    .expect("stage");
+    assert_eq!((staged, tries), (committed(10), 2));
+    way.holds(10).await;
+}
+
+#[tokio::test]
+async fn letters_may_take_longer_than_the_database_may_be_silent() {
+    let way = Way::new().await;
+    let mut tries = 0;
+    let staged = stage(&mut way.connection(), &batch(10), &entry(), within(LONG), async |_| {
+        tries += 1;
+        tokio::time::sleep(STALL * 2).await;
+        Ok(())
+    })
+    .await
+    .expect("stage");
+    assert_eq!((staged, tries), (committed(10), 1));
+}
+
+#[tokio::test]
+async fn a_refused_or_reset_connection_is_tried_again_until_the_deadline() {
+    let way = Way::new().await;
+    way.proxy.refuse();
+    let error = way.stage(&batch(10), within(Duration::from_secs(1))).await.expect_err("nobody listens");
+    assert_eq!((error.kind(), error.code()), (Kind::Transient, "database_unreachable"));
+    way.holds(0).await;
+    let batch = batch(ROWS);
+    let recovery = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        way.proxy.pass();
+        // And once more in the middle of COPY.
+        way.proxy.reset_after(Direction::ToServer, 500_000);
+    };
+    let (staged, ()) = futures_util::join!(way.stage(&batch, within(LONG)), recovery);
+    assert_eq!((staged.expect("stage"), way.proxy.faults()), (committed(ROWS), 1));
+    way.holds(ROWS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_whose_packets_vanish_answers_before_its_deadline_and_goes_on_later() {
+    let stack = Stack::new().await;
+    let proxy = Proxy::start(stack.database.port()).await;
+    let settings = [
+        ("DATABASE_URL", &*through(&proxy, &stack.database)),
+        ("MILLRACE_CHUNK_ROWS", "500"),
+        ("MILLRACE_DATABASE_STALL_TIMEOUT", "1s"),
+    ];
+    let function = stack.function(&settings).await;
+    let file = orders(20_000);
+    let event = stack.aws.put("incoming/shop/orders/a.csv", file.clone()).await;
+    proxy.stop_after(Direction::ToServer, 400_000);
+    let time = Duration::from_secs(8);
+    let answer = tokio::time::timeout(time, function.invoke(&event, time)).await;
+    let answer = answer.expect("an answer before the deadline").response();
+    assert_eq!(answer, json!({ "batchItemFailures": [{ "itemIdentifier": id(&event) }] }));
+    assert_eq!(proxy.faults(), 1, "it broke after the load");
+    assert!(
+        function
+            .logs()
+            .iter()
+            .any(|line| line.contains("database_stalled") || line.contains("nothing moved"))
+    );
+    proxy.pass();
+    assert_eq!(function.invoke(&event, LONG).await.response(), accepted());
+    stack.holds(&file).await;
+}
