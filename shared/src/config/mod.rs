@@ -4,6 +4,8 @@
 //!
 //! - [`environment`]: the environment read once, with every bad variable reported at once.
 //! - [`csv`]: what can be declared about CSV files; plain types with defaults.
+//! - [`webhook`]: what can be declared about webhooks, with each preset's defaults; [`secret_reference`]: where a secret
+//!   is kept; [`pointer`]: where a value stands in a JSON document.
 //! - [`sources`]: `sources.toml`, and the route from an object's key to a source.
 //!
 //! `docs/configuration.md` lists every variable and every key.
@@ -14,7 +16,13 @@ pub mod environment;
 mod glob;
 pub mod names;
 mod nearest;
+pub mod pointer;
+pub mod secret_reference;
 pub mod sources;
+pub mod webhook;
 
 pub use csv::CsvOptions;
+pub use pointer::Pointer;
+pub use secret_reference::SecretReference;
 pub use sources::{Route, Sources};
+pub use webhook::WebhookSource;

@@ -12,10 +12,15 @@ use super::csv::{ColumnType, CsvOptions, ENCODINGS, Header, InvalidCharacters, M
 use super::document::{Document, Key, Value};
 use super::glob::Glob;
 use super::names::{check_name, quoted};
+use super::nearest::did_you_mean;
+use super::webhook::WebhookSource;
 use crate::{Error, Kind, Result};
 
+mod webhook;
+pub use webhook::KEYS as WEBHOOK_KEYS;
+
 /// The doors that exist.
-const DOORS: &[&str] = &["csv"];
+const DOORS: &[&str] = &["csv", "webhook"];
 /// Keys of `[<source>.csv]` alone.
 const DOOR_KEYS: &[&str] = &["path", "event_type", "event_types"];
 /// Keys of `[<source>.csv]` and of `[<source>.csv.event_types.<event_type>]`.
@@ -39,6 +44,7 @@ pub const OPTION_KEYS: &[&str] = &[
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     csv: BTreeMap<String, CsvSource>,
+    webhooks: BTreeMap<String, WebhookSource>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -91,18 +97,27 @@ impl Sources {
             check_key(&mut document, name, "source");
             let Some(doors) = document.table(doors) else { continue };
             for (door, options) in doors {
-                if door.get_ref() != "csv" {
-                    document.unknown_key(door, DOORS);
-                    continue;
+                match door.get_ref().as_ref() {
+                    "csv" => {
+                        let Some(table) = document.table(options) else { continue };
+                        let source = read_source(&mut document, table);
+                        sources.check_paths(&mut document, name, &source);
+                        if !source.paths.is_empty() && source.event_type.is_none() {
+                            document.problem(
+                                door.span(),
+                                "`path` needs `event_type`, since the key need not hold it",
+                            );
+                        }
+                        sources.csv.insert(name.get_ref().to_string(), source);
+                    }
+                    "webhook" => {
+                        let Some(table) = document.table(options) else { continue };
+                        if let Some(source) = webhook::read(&mut document, name, door, table) {
+                            sources.webhooks.insert(source.name.clone(), source);
+                        }
+                    }
+                    _ => document.unknown_key(door, DOORS),
                 }
-                let Some(table) = document.table(options) else { continue };
-                let source = read_source(&mut document, table);
-                sources.check_paths(&mut document, name, &source);
-                if !source.paths.is_empty() && source.event_type.is_none() {
-                    document
-                        .problem(door.span(), "`path` needs `event_type`, since the key need not hold it");
-                }
-                sources.csv.insert(name.get_ref().to_string(), source);
             }
         }
         let problems = document.into_problems();
@@ -128,6 +143,29 @@ impl Sources {
                 }
             }
         }
+    }
+
+    /// The webhook that a source declares.
+    pub fn webhook(&self, source: &str) -> Option<&WebhookSource> {
+        self.webhooks.get(source)
+    }
+
+    /// [`Self::webhook`] for somebody who typed the name.
+    ///
+    /// # Errors
+    /// [`Kind::Config`], with the nearest right name.
+    pub fn find_webhook(&self, source: &str) -> Result<&WebhookSource> {
+        self.webhook(source).ok_or_else(|| {
+            let known = self.webhooks.keys().map(String::as_str);
+            let hint = match did_you_mean(source, known.clone()) {
+                hint if hint.is_empty() => {
+                    format!("; declared are {}", known.collect::<Vec<_>>().join(", "))
+                }
+                hint => hint,
+            };
+            let message = format!("no source {} has a webhook in sources.toml{hint}", quoted(source));
+            Error::new(Kind::Config, message).with_code("unknown_source")
+        })
     }
 
     /// The source of an object, by its decoded key.

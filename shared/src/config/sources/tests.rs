@@ -1,5 +1,13 @@
-use super::*;
+use std::time::Duration;
+
 use proptest::prelude::*;
+
+use super::*;
+use crate::config::pointer::Pointer;
+use crate::config::secret_reference::SecretReference;
+use crate::config::webhook::{
+    Algorithm, Content, Dedupe, DeliveryIdRule, Encoding, EventTypeRule, Place, Preset, Scheme,
+};
 
 fn problems(text: &str) -> Vec<String> {
     let error = Sources::parse("sources.toml", text).expect_err(text);
@@ -48,7 +56,7 @@ amount = 'numbr'
             "sources.toml:5:14: expected a whole number from 0 to 1000000",
             "sources.toml:6:10: expected at least one column name",
             "sources.toml:8:10: `numbr` is none of string, number, boolean, json; did you mean `number`?",
-            "sources.toml:9:7: unknown key `webhok`; known are csv",
+            "sources.toml:9:7: unknown key `webhok`; did you mean `webhook`?",
             "sources.toml:10:2: the source `a b` holds ' ': only ASCII letters, digits, `_`, `-` and `.` are allowed",
         ]
     );
@@ -101,6 +109,153 @@ fn an_event_type_inherits_what_it_does_not_say() {
     let legacy = route(&sources, "incoming/old/7.csv");
     assert_eq!((legacy.source.as_str(), legacy.event_type.as_str()), ("legacy", "orders"));
     assert_eq!(legacy.options.header, Some(Header::Names(vec!["a".into(), "b".into()])));
+}
+
+fn webhook(text: &str) -> WebhookSource {
+    let sources = Sources::parse("s", &format!("[a.webhook]\n{text}")).expect(text);
+    sources.webhook("a").expect("it is declared").clone()
+}
+
+#[test]
+fn the_sample_has_a_webhook_for_every_preset_named_after_it() {
+    let sample = include_str!("../../../../pipeline/sources.toml");
+    let sources = Sources::parse("sources.toml", sample).expect("the sample is right");
+    let guide = include_str!("../../../../docs/configuration.md");
+    for preset in Preset::ALL {
+        let source = sources.webhook(preset.name()).expect(preset.name());
+        assert_eq!(source.scheme.preset(), preset);
+        let variable = format!("MILLRACE_SECRET_{}", preset.name().to_uppercase());
+        assert_eq!(source.secrets, [SecretReference::Environment(variable)]);
+        assert!(guide.contains(&format!("`{preset}`")), "the guide says nothing of `{preset}`");
+    }
+    let (_, door) = guide.split_once("### `[<source>.webhook]`").expect("a chapter on webhooks");
+    for key in WEBHOOK_KEYS {
+        assert!(sample.contains(key), "the sample says nothing of `{key}`");
+        assert!(door.contains(&format!("`{key}`")), "the guide says nothing of `{key}`");
+    }
+}
+
+#[test]
+fn every_problem_of_a_webhook_is_named_at_its_place() {
+    let text = "\
+[a.webhook]
+preset = 'githb'
+secret = 'canary'
+[b.webhook]
+[c.webhook]
+preset = 'github'
+secret = ['env:A', 'env:B', 'env:C']
+tolerance_seconds = 3
+encoding = 'hex'
+delivry_id = 'body'
+event_type = 'a b'
+[d.webhook]
+preset = 'hmac'
+secret = []
+[e.webhook]
+preset = 'slack'
+secret = 7
+tolerance_seconds = 0
+delivery_id = 'X-Id'
+event_type = ['header:a b', 'pointer:type']
+records = 'events'
+content = 'jsn'
+dedupe = 'body'
+dedupe_days = 0
+invalid_characters = 'drop'
+";
+    let found = problems(text);
+    assert_eq!(
+        found,
+        [
+            "sources.toml:2:10: `githb` is none of standard, github, stripe, shopify, slack, hmac, bearer, basic, api_key; did you mean `github`?",
+            "sources.toml:3:10: expected `env:NAME`, `file:/path` or `secretsmanager:NAME`: a secret itself does not stand in this file, which is committed and shipped",
+            "sources.toml:4:4: `secret` is missing: without one anybody could write here. Say where it is kept: `env:NAME`, `file:/path` or `secretsmanager:NAME`",
+            "sources.toml:4:4: `preset` is missing: one of standard, github, stripe, shopify, slack, hmac, bearer, basic, api_key",
+            "sources.toml:7:10: expected one secret, or two while one replaces the other",
+            "sources.toml:8:1: `tolerance_seconds` says nothing about preset github: it goes with standard, stripe, slack",
+            "sources.toml:9:1: `encoding` says nothing about preset github: it goes with hmac",
+            "sources.toml:10:1: unknown key `delivry_id`; did you mean `delivery_id`?",
+            "sources.toml:11:14: the event type `a b` holds ' ': only ASCII letters, digits, `_`, `-` and `.` are allowed; expected `header:NAME`, `pointer:/PATH` or a name",
+            "sources.toml:12:4: preset hmac needs `header`: the one that carries the signature, such as `X-Signature`",
+            "sources.toml:14:10: expected one secret, or two while one replaces the other",
+            "sources.toml:17:10: expected a string, found integer",
+            "sources.toml:18:21: expected at least one second",
+            "sources.toml:19:15: `X-Id` is neither of `header:NAME`, `pointer:/PATH` or `body`",
+            "sources.toml:20:14: `a b` is not the name of a header",
+            "sources.toml:20:14: the JSON pointer `type` must begin with `/`, as `/event/type` does",
+            "sources.toml:21:11: a JSON pointer must begin with `/`, as `/event/type` does",
+            "sources.toml:22:11: `jsn` is none of auto, json, ndjson, form, cloudevents; did you mean `json`?",
+            "sources.toml:23:10: `body` is none of id, id+body",
+            "sources.toml:24:15: expected at least one day",
+            "sources.toml:25:22: `drop` is none of reject, replace",
+        ]
+    );
+}
+
+#[test]
+fn a_webhook_has_its_presets_defaults_for_what_it_does_not_say() {
+    let header = |name: &str| Place::Header(name.to_owned());
+    let pointer = |text: &str| Place::Pointer(Pointer::parse(text).unwrap());
+
+    let github = webhook("preset = 'github'\nsecret = 'env:A'");
+    assert_eq!(github.scheme, Scheme::Github);
+    assert_eq!(github.delivery_id, [DeliveryIdRule::Places(vec![header("X-GitHub-Delivery")])]);
+    let event_type = EventTypeRule::Places(vec![header("X-GitHub-Event"), pointer("/action")]);
+    assert_eq!(github.event_type, [event_type]);
+    assert_eq!((github.dedupe, github.dedupe_days), (Dedupe::IdAndBody, 4));
+
+    let stripe = webhook("preset = 'stripe'\nsecret = 'env:A'\ntolerance_seconds = 60");
+    assert_eq!(stripe.scheme, Scheme::Stripe { tolerance: Duration::from_secs(60) });
+    assert_eq!((stripe.dedupe, stripe.content), (Dedupe::Id, Content::Auto));
+    let slack = webhook("preset = 'slack'\nsecret = 'env:A'");
+    assert_eq!(slack.scheme.tolerance(), Some(Duration::from_secs(300)));
+
+    let hmac = webhook(
+        "preset = 'hmac'\nsecret = ['file:/a', 'secretsmanager:b#c']\nheader = 'X-Sig'\nprefix = 'v1='\n\
+         encoding = 'base64'\nalgorithm = 'sha512'\ndelivery_id = ['header:X-Id', 'pointer:/id', 'body']\n\
+         event_type = ['header:X-A + pointer:/a~1b', 'order']\nrecords = '/events'\ninvalid_characters = 'replace'",
+    );
+    let scheme = Scheme::Hmac {
+        header: "X-Sig".to_owned(),
+        encoding: Encoding::Base64,
+        prefix: "v1=".to_owned(),
+        algorithm: Algorithm::Sha512,
+    };
+    assert_eq!(hmac.scheme, scheme);
+    assert_eq!(hmac.secrets.len(), 2);
+    assert_eq!(
+        hmac.delivery_id,
+        [
+            DeliveryIdRule::Places(vec![header("X-Id")]),
+            DeliveryIdRule::Places(vec![pointer("/id")]),
+            DeliveryIdRule::Body,
+        ]
+    );
+    assert_eq!(
+        hmac.event_type,
+        [
+            EventTypeRule::Places(vec![header("X-A"), pointer("/a~1b")]),
+            EventTypeRule::Constant("order".to_owned()),
+        ]
+    );
+    assert_eq!(hmac.records, Some(Pointer::parse("/events").unwrap()));
+
+    // Ids of CloudEvents are unique to their source alone.
+    let events = webhook("preset = 'bearer'\nsecret = 'env:A'\ncontent = 'cloudevents'");
+    let binary = DeliveryIdRule::Places(vec![header("ce-source"), header("ce-id")]);
+    assert_eq!(events.delivery_id[0], binary);
+}
+
+#[test]
+fn a_webhook_that_is_not_declared_is_named_with_the_nearest() {
+    let sources =
+        Sources::parse("s", "[github.webhook]\npreset = 'github'\nsecret = 'env:A'\n[nyc.csv]").unwrap();
+    assert!(sources.webhook("nyc").is_none());
+    let error = sources.find_webhook("gihub").unwrap_err();
+    assert_eq!(error.message(), "no source `gihub` has a webhook in sources.toml; did you mean `github`?");
+    let error = sources.find_webhook("nyc").unwrap_err();
+    assert_eq!(error.message(), "no source `nyc` has a webhook in sources.toml; declared are github");
 }
 
 proptest! {

@@ -1,0 +1,233 @@
+//! Secrets made ready once, refreshed now and then, and fetched again when a signature matches none.
+//!
+//! Good secrets are never dropped for want of new ones: while their store does not answer, the last known stay.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use millrace::config::WebhookSource;
+use millrace::config::environment::Secret;
+use millrace::{Error, Kind, Result};
+
+use super::Fetch;
+use crate::verify::Keys;
+
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// After this long secrets are fetched anew: when a secret that was withdrawn dies.
+    pub refresh: Duration,
+    /// A mismatch makes a source's secrets be fetched again at most once in this time: anybody can cause one.
+    pub between_refetches: Duration,
+    /// After a failure the store is left alone for this long.
+    pub after_failure: Duration,
+    /// How long one fetch may take, so that a delivery is answered in time.
+    pub fetch: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing {
+            refresh: Duration::from_secs(300),
+            between_refetches: Duration::from_secs(30),
+            after_failure: Duration::from_secs(5),
+            fetch: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The secrets of every source that was asked for, one entry a source: none can take another down.
+pub struct SecretCache<F> {
+    store: F,
+    timing: Timing,
+    entries: Mutex<HashMap<String, Arc<Entry>>>,
+}
+
+#[derive(Default)]
+struct Entry {
+    held: Mutex<Option<Arc<Held>>>,
+    /// Held by whoever fetches; the others wait, or go on with what there is.
+    fetching: tokio::sync::Mutex<Attempts>,
+}
+
+struct Held {
+    keys: Arc<Keys>,
+    secrets: Vec<Secret>,
+    // Not an `Instant`: that stands still while Lambda keeps the process frozen.
+    fetched_at: SystemTime,
+}
+
+#[derive(Default)]
+struct Attempts {
+    refetched_at: Option<SystemTime>,
+    failed: Option<Failure>,
+}
+
+struct Failure {
+    at: SystemTime,
+    kind: Kind,
+    message: String,
+}
+
+impl<F: Fetch> SecretCache<F> {
+    pub fn new(store: F) -> Self {
+        SecretCache::with_timing(store, Timing::default())
+    }
+
+    pub fn with_timing(store: F, timing: Timing) -> Self {
+        SecretCache { store, timing, entries: Mutex::default() }
+    }
+
+    /// The keys of `source`, from the cache if they are recent.
+    ///
+    /// # Errors
+    /// When there are none and none can be had: names the source, the secret, and what to do.
+    pub async fn get(&self, source: &WebhookSource) -> Result<Arc<Keys>> {
+        let entry = self.entry(source);
+        if let Some(held) = entry.held() {
+            if is_over(held.fetched_at, self.timing.refresh)
+                // One fetches, the others go on with what there is.
+                && let Ok(mut attempts) = entry.fetching.try_lock()
+                && !attempts.failed_within(self.timing.after_failure)
+                && let Some(keys) = self.renew(source, &entry, &mut attempts).await
+            {
+                return Ok(keys);
+            }
+            return Ok(Arc::clone(&held.keys));
+        }
+        let mut attempts = entry.fetching.lock().await;
+        // Whoever was first has fetched them by now, or failed to.
+        if let Some(held) = entry.held() {
+            return Ok(Arc::clone(&held.keys));
+        }
+        if let Some(failure) =
+            attempts.failed.as_ref().filter(|failure| !is_over(failure.at, self.timing.after_failure))
+        {
+            return Err(failure.to_error());
+        }
+        match self.fetch(source).await {
+            Ok(held) => {
+                attempts.failed = None;
+                let keys = Arc::clone(&held.keys);
+                entry.hold(held);
+                Ok(keys)
+            }
+            Err(error) => {
+                attempts.remember(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Other keys than `seen`, which matched nothing; or `None` when there are no others, or it is too soon to ask again.
+    pub async fn refetch(&self, source: &WebhookSource, seen: &Arc<Keys>) -> Option<Arc<Keys>> {
+        let entry = self.entry(source);
+        let mut attempts = entry.fetching.lock().await;
+        // Somebody else's mismatch may have brought new ones while this one waited.
+        if let Some(held) = entry.held()
+            && !Arc::ptr_eq(&held.keys, seen)
+        {
+            return Some(Arc::clone(&held.keys));
+        }
+        if attempts.refetched_at.is_some_and(|at| !is_over(at, self.timing.between_refetches)) {
+            return None;
+        }
+        attempts.refetched_at = Some(SystemTime::now());
+        self.renew(source, &entry, &mut attempts).await.filter(|keys| !Arc::ptr_eq(keys, seen))
+    }
+
+    /// Fetches again. A failure is logged and leaves what there is.
+    async fn renew(
+        &self,
+        source: &WebhookSource,
+        entry: &Entry,
+        attempts: &mut Attempts,
+    ) -> Option<Arc<Keys>> {
+        match self.fetch(source).await {
+            Ok(mut new) => {
+                attempts.failed = None;
+                // The same secrets keep their keys, so that a refetch that brought nothing is known as such.
+                if let Some(held) = entry.held().filter(|held| held.secrets == new.secrets) {
+                    new.keys = Arc::clone(&held.keys);
+                }
+                let keys = Arc::clone(&new.keys);
+                entry.hold(new);
+                Some(keys)
+            }
+            Err(error) => {
+                attempts.remember(&error);
+                tracing::warn!(
+                    source_name = source.name,
+                    code = error.code(),
+                    error = error.chain(),
+                    "secrets not refreshed; the last known ones stay"
+                );
+                None
+            }
+        }
+    }
+
+    async fn fetch(&self, source: &WebhookSource) -> Result<Held> {
+        let mut secrets = Vec::with_capacity(source.secrets.len());
+        for reference in &source.secrets {
+            let named = |kind, why: &str| {
+                let message = format!("source {}: the secret {reference}: {why}", source.name);
+                Error::new(kind, message).with_code("missing_secret")
+            };
+            let fetched = tokio::time::timeout(self.timing.fetch, self.store.fetch(reference)).await;
+            let secret = fetched
+                .map_err(|_| named(Kind::Transient, "its store did not answer in time"))?
+                .map_err(|error| named(error.kind(), &error.chain()))?;
+            secrets.push(secret);
+        }
+        let keys = Keys::new(&source.scheme, &secrets).map_err(|bad| {
+            let reference = source.secrets.get(bad.index).map(ToString::to_string).unwrap_or_default();
+            let message = format!("source {}: the secret {reference} {}", source.name, bad.why);
+            Error::new(Kind::Config, message).with_code("bad_secret")
+        })?;
+        Ok(Held { keys: Arc::new(keys), secrets, fetched_at: SystemTime::now() })
+    }
+
+    fn entry(&self, source: &WebhookSource) -> Arc<Entry> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get(&source.name) {
+            return Arc::clone(entry);
+        }
+        Arc::clone(entries.entry(source.name.clone()).or_default())
+    }
+}
+
+impl Entry {
+    fn held(&self) -> Option<Arc<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn hold(&self, held: Held) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(held));
+    }
+}
+
+impl Attempts {
+    fn failed_within(&self, time: Duration) -> bool {
+        self.failed.as_ref().is_some_and(|failure| !is_over(failure.at, time))
+    }
+
+    fn remember(&mut self, error: &Error) {
+        self.failed =
+            Some(Failure { at: SystemTime::now(), kind: error.kind(), message: error.message().to_owned() });
+    }
+}
+
+impl Failure {
+    fn to_error(&self) -> Error {
+        Error::new(self.kind, self.message.clone()).with_code("missing_secret")
+    }
+}
+
+/// A clock that was set back makes it over, too.
+fn is_over(since: SystemTime, time: Duration) -> bool {
+    since.elapsed().map_or(true, |elapsed| elapsed >= time)
+}
+
+#[cfg(test)]
+mod tests;

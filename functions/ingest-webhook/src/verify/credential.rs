@@ -1,0 +1,45 @@
+//! The secret itself in a header: bearer, basic, API key.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+
+use super::header::{malformed, single};
+use super::{Accepted, Keys, Refusal};
+
+pub(super) const AUTHORIZATION: &str = "Authorization";
+
+pub(super) fn check_bearer(headers: &HeaderMap, keys: &Keys) -> Result<Accepted, Refusal> {
+    let token = authorization(headers, "Bearer")?;
+    compare(token.as_bytes(), AUTHORIZATION, keys)
+}
+
+pub(super) fn check_basic(headers: &HeaderMap, keys: &Keys) -> Result<Accepted, Refusal> {
+    let text = authorization(headers, "Basic")?;
+    let credentials = STANDARD
+        .decode(text)
+        .map_err(|_| malformed(AUTHORIZATION, "`Basic ` and user:password in base64"))?;
+    compare(&credentials, AUTHORIZATION, keys)
+}
+
+pub(super) fn check_api_key(headers: &HeaderMap, header: &str, keys: &Keys) -> Result<Accepted, Refusal> {
+    compare(single(headers, header)?.as_bytes(), header, keys)
+}
+
+/// What follows the scheme's name, which is written in any case.
+fn authorization<'h>(headers: &'h HeaderMap, scheme: &str) -> Result<&'h str, Refusal> {
+    match single(headers, AUTHORIZATION)?.split_once(' ') {
+        Some((name, rest)) if name.eq_ignore_ascii_case(scheme) => Ok(rest.trim_start()),
+        _ => Err(Refusal::UnsupportedScheme {
+            header: AUTHORIZATION.to_owned(),
+            expected: format!("`{scheme} ` and the credentials"),
+        }),
+    }
+}
+
+fn compare(presented: &[u8], header: &str, keys: &Keys) -> Result<Accepted, Refusal> {
+    match keys.credential(presented) {
+        Some(secret) => Ok(Accepted { signed_at: None, secret }),
+        None => Err(Refusal::WrongCredentials { header: header.to_owned() }),
+    }
+}

@@ -1,0 +1,29 @@
+//! When a delivery was signed, and whether that is now.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::Refusal;
+use super::header::malformed;
+
+/// Seconds since 1970, in digits alone.
+pub(super) fn parse(text: &str, header: &str) -> Result<u64, Refusal> {
+    let digits = (1..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|_| digits)
+        .ok_or_else(|| malformed(header, "a timestamp in whole seconds since 1970"))
+}
+
+/// Seconds are whole: what was signed 300.9 s ago is 300 s old.
+pub(super) fn check(signed_at: u64, tolerance: Duration, now: SystemTime) -> Result<(), Refusal> {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let age = Duration::from_secs(now.saturating_sub(signed_at));
+    let ahead = Duration::from_secs(signed_at.saturating_sub(now));
+    if age > tolerance {
+        return Err(Refusal::TimestampTooOld { age, tolerance });
+    }
+    if ahead > tolerance {
+        return Err(Refusal::TimestampInTheFuture { ahead, tolerance });
+    }
+    Ok(())
+}
