@@ -28,6 +28,11 @@ impl Default for Bounds {
     }
 }
 
+/// Space is reserved for a full batch up to this size; what is not written to costs no memory.
+const LARGEST_RESERVE: usize = 16 << 20;
+/// Room for the row that turns out not to fit.
+const SLACK: usize = 64 << 10;
+
 /// Gathers the rows of one batch.
 #[derive(Debug)]
 pub struct BatchBuilder {
@@ -78,6 +83,10 @@ impl BatchBuilder {
     pub fn push_with(&mut self, write_payload: impl FnOnce(&mut Vec<u8>)) -> Push {
         if self.ends.len() >= self.bounds.rows {
             return Push::Full;
+        }
+        if self.ends.is_empty() {
+            // Once, and always the same size: buffers that grow, each to another size, leave holes in the heap.
+            self.body.reserve_exact(self.bounds.bytes.min(LARGEST_RESERVE) + SLACK);
         }
         let start = self.body.len();
         self.body.extend_from_slice(&self.prefix);

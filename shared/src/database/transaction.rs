@@ -1,8 +1,11 @@
 //! Named transactions with retries.
+//!
+//! An attempt whose answer was lost, or is still on its way, may have been committed, or may be yet. So whatever runs here
+//! must be a no-op when it finds its own result: it claims a unique key first.
 
 use std::time::{Duration, Instant};
 
-use tokio_postgres::Transaction;
+use tokio_postgres::{Client, Transaction};
 use tracing::{debug, info};
 
 use super::Connection;
@@ -12,73 +15,64 @@ use crate::{Error, Kind, Policy, Result};
 /// The first pause before another try; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The code of an attempt that the deadline ended.
+const OUT_OF_TIME: &str = "database_timeout";
 
 impl Connection {
-    /// Runs `work` in one transaction and commits it.
+    /// Runs `work` in one transaction and commits it. `name` is for logs.
     ///
     /// - Deadlocks and serialization failures run again at once.
     /// - Whatever else may pass (a lost connection, a fail-over, a full disk) runs again on a new connection, with a
     ///   growing pause.
     /// - So does an attempt whose server has fallen silent for the stall timeout of the connection's settings.
     /// - Nothing runs again past `deadline`, and nothing goes on past it.
-    ///
-    /// A commit whose answer was lost, or is still on its way, may have happened or happen yet, so `work` must be a no-op when it finds its own result: claim a
-    /// unique key first. `name` is for logs.
     pub async fn run_tx<T>(
         &mut self,
         name: &'static str,
         deadline: Instant,
         mut work: impl AsyncFnMut(&Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
+        self.run(name, deadline, async |client| {
+            let transaction =
+                client.transaction().await.map_err(|error| from_postgres("begin a transaction", error))?;
+            // Dropped on an error, the transaction sends its rollback before anything else on this connection.
+            let value = work(&transaction).await?;
+            transaction.commit().await.map_err(|error| from_postgres("commit", error))?;
+            Ok(value)
+        })
+        .await
+    }
+
+    /// Runs `work`, a single statement, which is its own transaction: two round trips less than [`Self::run_tx`], and the
+    /// same retries.
+    pub async fn run_statement<T>(
+        &mut self,
+        name: &'static str,
+        deadline: Instant,
+        mut work: impl AsyncFnMut(&Client) -> Result<T>,
+    ) -> Result<T> {
+        self.run(name, deadline, async |client| work(client).await).await
+    }
+
+    async fn run<T>(
+        &mut self,
+        name: &'static str,
+        deadline: Instant,
+        mut work: impl AsyncFnMut(&mut Client) -> Result<T>,
+    ) -> Result<T> {
         let mut pause = FIRST_PAUSE;
         let mut attempt = 1_u32;
         let mut before: Option<Error> = None;
         loop {
             let started = Instant::now();
-            let (silence, limit) = (self.silence(), self.stall_timeout());
-            silence.broken();
-            if std::mem::replace(&mut self.in_transaction, true) {
-                self.discard();
-            }
-            let stalled = async {
-                match limit {
-                    Some(limit) => silence.lasts(limit).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let mut given_up = true;
-            let outcome = tokio::select! {
-                biased;
-                outcome = self.attempt(&mut work) => {
-                    given_up = false;
-                    outcome
-                }
-                () = tokio::time::sleep_until(deadline.into()) => {
-                    let what = format!("{name}: no answer before the deadline");
-                    // Why it was tried again says more than that time ran out meanwhile.
-                    Err(before.take().unwrap_or_else(|| {
-                        Error::new(Kind::Transient, what).with_code("database_timeout")
-                    }))
-                }
-                () = stalled => {
-                    let what = format!("{name}: nothing moved for {:?}", limit.unwrap_or_default());
-                    Err(Error::new(Kind::Transient, what).with_code("database_stalled"))
-                }
-            };
-            self.in_transaction = false;
-            if given_up {
-                self.discard();
-            }
-            let error = match outcome {
+            let error = match self.attempt(name, deadline, &mut work).await {
                 Ok(value) => {
-                    debug!(
-                        transaction = name,
-                        attempt,
-                        duration_ms = started.elapsed().as_millis() as u64,
-                        "committed"
-                    );
+                    let duration_ms = started.elapsed().as_millis() as u64;
+                    debug!(transaction = name, attempt, duration_ms, "committed");
                     return Ok(value);
                 }
+                // Why it was tried again says more than that time ran out meanwhile.
+                Err(error) if error.code() == OUT_OF_TIME => return Err(before.unwrap_or(error)),
                 Err(error) => error,
             };
             match error.kind().policy() {
@@ -98,13 +92,43 @@ impl Connection {
         }
     }
 
-    async fn attempt<T>(&mut self, work: &mut impl AsyncFnMut(&Transaction<'_>) -> Result<T>) -> Result<T> {
-        let client = self.client().await?;
-        let transaction =
-            client.transaction().await.map_err(|error| from_postgres("begin a transaction", error))?;
-        // Dropped on an error, the transaction sends its rollback before anything else on this connection.
-        let value = work(&transaction).await?;
-        transaction.commit().await.map_err(|error| from_postgres("commit", error))?;
-        Ok(value)
+    /// One attempt, until it ends, the deadline passes, or the server is silent for too long. One that is given up half
+    /// way leaves no connection behind.
+    async fn attempt<T>(
+        &mut self,
+        name: &'static str,
+        deadline: Instant,
+        work: &mut impl AsyncFnMut(&mut Client) -> Result<T>,
+    ) -> Result<T> {
+        let (silence, limit) = (self.silence(), self.stall_timeout());
+        silence.broken();
+        if std::mem::replace(&mut self.in_transaction, true) {
+            self.discard();
+        }
+        let stalled = async {
+            match limit {
+                Some(limit) => silence.lasts(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        let worked = async { work(self.client().await?).await };
+        let given_up = tokio::select! {
+            biased;
+            outcome = worked => {
+                self.in_transaction = false;
+                return outcome;
+            }
+            () = tokio::time::sleep_until(deadline.into()) => {
+                Error::new(Kind::Transient, format!("{name}: no answer before the deadline"))
+                    .with_code(OUT_OF_TIME)
+            }
+            () = stalled => {
+                let what = format!("{name}: nothing moved for {:?}", limit.unwrap_or_default());
+                Error::new(Kind::Transient, what).with_code("database_stalled")
+            }
+        };
+        self.in_transaction = false;
+        self.discard();
+        Err(given_up)
     }
 }

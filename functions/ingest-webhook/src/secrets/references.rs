@@ -12,9 +12,11 @@ use serde_json::Value;
 
 use super::Fetch;
 
+type Variables = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// Fetches from wherever a reference says.
 pub struct References {
-    variables: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    variables: Variables,
     secrets_manager: Option<Client>,
 }
 
