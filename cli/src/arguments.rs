@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use http::{HeaderName, HeaderValue};
 use millrace::config::names::check_name;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  done, and the answer is bad: the load failed or was stopped, or counts do not reconcile
+  1  done, and the answer is bad: the load failed or was stopped, counts do not reconcile, a delivery was refused
   2  could not be done: wrong arguments, something missing, a connection refused
   3  a time limit ran out
 
@@ -20,9 +21,10 @@ Start here:
   make demo                                                     see it work, once
   make dev                                                      the local stack, until Ctrl-C
   millrace put orders.csv --source shop --event-type orders     load a file and follow it
+  millrace send github push.json --event-type push              sign a webhook as GitHub would, and post it
   millrace status                                               what is there, and whether it adds up";
 
-/// CSV files dropped in S3 become rows of raw_events in PostgreSQL, exactly once.
+/// CSV files dropped in S3, and webhooks, become rows of raw_events in PostgreSQL, exactly once.
 #[derive(Debug, Parser)]
 #[command(name = "millrace", version, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub struct Arguments {
@@ -77,6 +79,31 @@ pub enum Command {
     ///     millrace status --json | jq '.event_types[] | select(.unprocessed > 0)'
     #[command(verbatim_doc_comment)]
     Status(Status),
+
+    /// Sign a file as its sender would, and post it to a source's webhook.
+    ///
+    /// SOURCE is a source with a webhook in pipeline/sources.toml; the sample has one for each preset, named after it. Prints
+    /// the status and the answer, and exits with 1 unless the status is 2xx. The address is $MILLRACE_WEBHOOK_URL/<SOURCE>,
+    /// with the Host header $MILLRACE_WEBHOOK_HOST if that is set; the secret is where the source says, `env:` variables being
+    /// looked up in .millrace/env too.
+    ///
+    ///     millrace send github push.json --event-type push
+    ///     millrace send github push.json --event-type push --id 7     # twice: the second is a duplicate
+    ///     millrace send stripe invoice.json                           # id and type are in the body
+    ///     echo '{"type": "user.created"}' | millrace send standard -
+    #[command(verbatim_doc_comment)]
+    Send(SendWebhook),
+
+    /// Whether a webhook delivery would be accepted, and if not, why.
+    ///
+    /// For when a sender's signatures are refused: give what it sent, header by header, and the body byte for byte. Says what
+    /// was expected, how far a timestamp is off, and whether the body was changed on the way; never shows a secret. Exits
+    /// with 0 when the delivery would be accepted, with 1 when it would not, with 2 when that cannot be told.
+    ///
+    ///     millrace verify github --body body.json --header 'X-Hub-Signature-256: sha256=7571…'
+    ///     millrace verify stripe --body body.json --header 'Stripe-Signature: t=1614265330,v1=ab12…' --at 1614265330
+    #[command(verbatim_doc_comment)]
+    Verify(VerifyWebhook),
 }
 
 #[derive(Debug, Args)]
@@ -120,6 +147,40 @@ pub struct Status {
     pub quick: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct SendWebhook {
+    /// The source that receives it
+    #[arg(value_parser = key_part)]
+    pub source: String,
+    /// The body, sent byte for byte; - is standard input
+    pub file: PathBuf,
+    /// The event type, where the sender says it in a header: push, orders/create
+    #[arg(long, value_name = "TYPE")]
+    pub event_type: Option<String>,
+    /// The delivery's id, where the sender says it in a header; a new one unless given
+    #[arg(long)]
+    pub id: Option<String>,
+    /// Post to URL/<SOURCE>, instead of $MILLRACE_WEBHOOK_URL/<SOURCE>
+    #[arg(long)]
+    pub url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyWebhook {
+    /// The source that received it
+    #[arg(value_parser = key_part)]
+    pub source: String,
+    /// A header as it was sent, once for each
+    #[arg(long = "header", short = 'H', value_name = "'NAME: VALUE'", value_parser = header)]
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body, byte for byte as it was sent; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub body: PathBuf,
+    /// When it arrived, in seconds since 1970; now unless given
+    #[arg(long, value_name = "UNIX_SECONDS")]
+    pub at: Option<u32>,
+}
+
 fn key_part(text: &str) -> Result<String, String> {
     check_name(text).map(|()| text.to_owned())
 }
@@ -129,6 +190,13 @@ fn key_suffix(text: &str) -> Result<String, String> {
         return Err("it is the end of a key: 2026/01/orders.csv".to_owned());
     }
     Ok(text.to_owned())
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or_else(|| "write 'NAME: VALUE'".to_owned())?;
+    let name = name.trim().parse().map_err(|_| "that is no name of a header".to_owned())?;
+    let value = value.trim().parse().map_err(|_| "that is no value of a header".to_owned())?;
+    Ok((name, value))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -161,6 +229,15 @@ mod tests {
         }
         for text in ["", "m", "1d", "-1s", "1.5h", "99999999999999999999h"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_header_has_a_name_and_a_value() {
+        let (name, value) = header("X-Signature:  t=1,v1=a:b ").unwrap();
+        assert_eq!((name.as_str(), value.to_str().unwrap()), ("x-signature", "t=1,v1=a:b"));
+        for text in ["", "X-Signature", ": a", "a b: c", "a: b\nc"] {
+            assert!(header(text).is_err(), "{text}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use aws_config::SdkConfig;
 use aws_sdk_s3::config::{Credentials, Region};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use millrace::{Error, Kind, Result, aws};
@@ -56,6 +57,12 @@ impl LocalAws {
     }
 
     pub async fn clients(&self) -> Clients {
+        let config = self.config().await;
+        Clients { s3: aws::s3_client(&config), sqs: aws::sqs_client(&config) }
+    }
+
+    /// For the clients of its services.
+    pub async fn config(&self) -> SdkConfig {
         let credentials = Credentials::new(
             self.access_key_id.as_str(),
             self.secret_access_key.as_str(),
@@ -63,13 +70,12 @@ impl LocalAws {
             None,
             "millrace",
         );
-        let config = aws::loader()
+        aws::loader()
             .endpoint_url(self.endpoint.as_str())
             .region(Region::new(self.region.clone()))
             .credentials_provider(credentials)
             .load()
-            .await;
-        Clients { s3: aws::s3_client(&config), sqs: aws::sqs_client(&config) }
+            .await
     }
 }
 
@@ -194,6 +200,39 @@ where
         other => DisplayErrorContext(other).to_string(),
     };
     Error::new(Kind::Transient, doing.to_owned()).with_source(cause)
+}
+
+/// Single variables, for commands that need no whole stack: the environment's own, else those of the running local stack.
+#[derive(Debug)]
+pub struct Variables {
+    own: BTreeMap<String, String>,
+    stack: BTreeMap<String, String>,
+}
+
+impl Variables {
+    pub fn load(checkout: &Checkout) -> Result<Self> {
+        // What is not Unicode is no setting of ours.
+        let own = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Ok(Variables { own: own.collect(), stack: read(&checkout.environment())?.unwrap_or_default() })
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let set = |variables: &'_ BTreeMap<String, String>| {
+            variables.get(name).is_some_and(|value| !value.is_empty())
+        };
+        let from = if set(&self.own) { &self.own } else { &self.stack };
+        from.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The address of the webhooks, and the Host header that goes with it, if one does. Both from one place: the host of one
+    /// stack is unknown at the address of another.
+    pub fn webhooks(&self) -> Option<(&str, Option<&str>)> {
+        [&self.own, &self.stack].into_iter().find_map(|variables| {
+            let value = |name| variables.get(name).map(String::as_str).filter(|value| !value.is_empty());
+            Some((value("MILLRACE_WEBHOOK_URL")?, value("MILLRACE_WEBHOOK_HOST")))
+        })
+    }
 }
 
 /// The database to work on: `DATABASE_URL`, else that of the running local stack.

@@ -1,4 +1,4 @@
-//! The command line: the local stack, the demo, migrations, uploads and status.
+//! The command line: the local stack, the demo, migrations, uploads, webhooks and status.
 //!
 //! # Layout
 //!
@@ -6,17 +6,23 @@
 //! - [`stack`]: PostgreSQL, a local AWS and the deployed template, started and stopped together. Tests use it too.
 //! - [`checkout`], [`environment`]: where things are in the repository, and the variables of a running stack.
 //! - [`upload`], [`follow`]: a file into the bucket, and from there to the end of its load.
+//! - [`sources`]: what `sources.toml` says of a webhook, with its secrets; [`delivery`]: a body as its sender would send it;
+//!   [`post`]: one HTTP request; [`diagnosis`]: why a delivery is refused, in words.
 //! - [`loads`], [`ledger`], [`letters`]: reading the ledger and the dead-letter queue, without changing either.
 //! - [`terminal`]: everything that is printed goes through it.
 
 pub mod arguments;
 pub mod checkout;
 pub mod commands;
+pub mod delivery;
+pub mod diagnosis;
 pub mod environment;
 pub mod follow;
 pub mod ledger;
 pub mod letters;
 pub mod loads;
+pub mod post;
+pub mod sources;
 pub mod stack;
 pub mod terminal;
 pub mod upload;
@@ -36,5 +42,7 @@ pub async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<Outcom
         Command::Migrate(arguments) => commands::migrate::run(&arguments, &checkout, terminal).await,
         Command::Put(arguments) => commands::put::run(&arguments, &checkout, terminal).await,
         Command::Status(arguments) => commands::status::run(&arguments, &checkout, terminal).await,
+        Command::Send(arguments) => commands::send::run(&arguments, &checkout, terminal).await,
+        Command::Verify(arguments) => commands::verify::run(&arguments, &checkout, terminal).await,
     }
 }

@@ -4,7 +4,9 @@ pub mod demo;
 pub mod dev;
 pub mod migrate;
 pub mod put;
+pub mod send;
 pub mod status;
+pub mod verify;
 
 use std::process::ExitCode;
 

@@ -122,7 +122,7 @@ fn the_sample_has_a_webhook_for_every_preset_named_after_it() {
     let sources = Sources::parse("sources.toml", sample).expect("the sample is right");
     let guide = include_str!("../../../../docs/configuration.md");
     for preset in Preset::ALL {
-        let source = sources.webhook(preset.name()).unwrap();
+        let source = sources.find_webhook(preset.name()).expect("a sample of each");
         assert_eq!(source.scheme.preset(), preset);
         let variable = format!("MILLRACE_SECRET_{}", preset.name().to_uppercase());
         assert_eq!(source.secrets, [SecretReference::Environment(variable)]);

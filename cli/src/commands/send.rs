@@ -1,0 +1,70 @@
+//! `millrace send`: sign as the sender would, then post.
+
+use std::time::{Instant, SystemTime};
+
+use http::header::RETRY_AFTER;
+use ingest_webhook::secrets::Fetch;
+use millrace::config::webhook::UNNAMED_EVENT_TYPE;
+use millrace::{Error, Kind, Result};
+use uuid::Uuid;
+
+use super::Outcome;
+use crate::arguments::SendWebhook;
+use crate::checkout::Checkout;
+use crate::delivery::{self, Choice};
+use crate::environment::Variables;
+use crate::post::post;
+use crate::sources;
+use crate::terminal::{Terminal, bytes, one_line, seconds};
+
+pub async fn run(arguments: &SendWebhook, checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
+    let variables = Variables::load(checkout)?;
+    let source = sources::find_webhook(&arguments.source, checkout, &variables)?;
+    let (url, host) = match (&arguments.url, variables.webhooks()) {
+        (Some(url), _) => (url.clone(), None),
+        (None, Some((url, host))) => (url.to_owned(), host.map(str::to_owned)),
+        (None, None) => {
+            let advice =
+                "MILLRACE_WEBHOOK_URL: missing; start the local stack with `make dev`, or give --url";
+            return Err(Error::new(Kind::Config, advice));
+        }
+    };
+    let url = format!("{}/{}", url.trim_end_matches('/'), source.name);
+    let body = sources::read_body(&arguments.file)?;
+
+    let store = sources::secrets(&source, checkout, variables).await?;
+    // The first of two is the newer one.
+    let reference =
+        source.secrets.first().ok_or_else(|| Error::new(Kind::Bug, "a source without secrets"))?;
+    let unknown = |error: Error| {
+        Error::new(error.kind(), format!("source {}: the secret {reference}", source.name)).with_source(error)
+    };
+    let secret = store.fetch(reference).await.map_err(unknown)?;
+    let new_id = Uuid::now_v7().to_string();
+    let choice =
+        Choice { id: arguments.id.as_deref(), event_type: arguments.event_type.as_deref(), new_id: &new_id };
+    let headers = delivery::headers(&source, &secret, &arguments.file, &body, choice, SystemTime::now())
+        .map_err(unknown)?;
+    if let (Some(header), None) = (delivery::event_type_header(&source), &arguments.event_type) {
+        terminal.line(&format!(
+            "note      without --event-type there is no {header}, and the event is of type `{UNNAMED_EVENT_TYPE}`"
+        ));
+    }
+
+    let began = Instant::now();
+    terminal.line(&format!("post      {} to {url}", bytes(body.len() as u64)));
+    let Some(answer) = post(&url, host.as_deref(), headers, body).await? else {
+        terminal.bad(&format!("no answer after {}", seconds(began.elapsed())));
+        return Ok(Outcome::TimedOut);
+    };
+    let is_good = answer.status.is_success();
+    terminal.verdict(is_good, &format!("answer    {} in {}", answer.status, seconds(began.elapsed())));
+    if let Some(after) = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()) {
+        terminal.line(&format!("          Retry-After: {}", one_line(after, 40)));
+    }
+    let text = String::from_utf8_lossy(&answer.body);
+    if !text.trim().is_empty() {
+        terminal.line(&format!("          {}", one_line(text.trim(), 2_000)));
+    }
+    Ok(if is_good { Outcome::Done } else { Outcome::Bad })
+}

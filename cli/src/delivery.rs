@@ -1,0 +1,186 @@
+//! A body as its sender would send it: signed, with id and event type where they belong.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use ingest_webhook::verify::sign;
+use millrace::config::WebhookSource;
+use millrace::config::environment::Secret;
+use millrace::config::webhook::{Content, DeliveryIdRule, EventTypeRule, Place, Scheme};
+use millrace::{Error, Kind, Result};
+
+/// What a sender would choose.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice<'a> {
+    pub id: Option<&'a str>,
+    pub event_type: Option<&'a str>,
+    /// The id to use unless one is given.
+    pub new_id: &'a str,
+}
+
+/// The headers that go with `body`.
+///
+/// # Errors
+/// When an id or event type is given that this sender does not say in a header: it is part of the body then.
+pub fn headers(
+    source: &WebhookSource,
+    secret: &Secret,
+    file: &Path,
+    body: &[u8],
+    choice: Choice<'_>,
+    now: SystemTime,
+) -> Result<HeaderMap> {
+    let id = choice.id.unwrap_or(choice.new_id);
+    let mut headers = sign(&source.scheme, secret, id, body, now)?;
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(source.content, file, body)));
+    headers.insert(USER_AGENT, HeaderValue::from_static("millrace-send"));
+
+    let id_header = source.delivery_id.iter().find_map(|rule| match rule {
+        DeliveryIdRule::Places(places) => only_header(places),
+        DeliveryIdRule::Body => None,
+    });
+    match (id_header, choice.id, &source.scheme) {
+        (Some(name), _, _) => insert(&mut headers, name, id)?,
+        // It has been signed with the id in its header.
+        (None, None, _) | (None, _, Scheme::Standard { .. }) => {}
+        (None, Some(_), _) => return Err(in_the_body(source, "--id", "delivery_id")),
+    }
+    let type_header = source.event_type.iter().find_map(|rule| match rule {
+        EventTypeRule::Places(places) => places.first().and_then(header_name),
+        EventTypeRule::Constant(_) => None,
+    });
+    match (type_header, choice.event_type) {
+        (Some(name), Some(event_type)) => insert(&mut headers, name, event_type)?,
+        (_, None) => {}
+        (None, Some(_)) => return Err(in_the_body(source, "--event-type", "event_type")),
+    }
+    Ok(headers)
+}
+
+/// The header in which the sender says the event type, if it does.
+pub fn event_type_header(source: &WebhookSource) -> Option<&str> {
+    source.event_type.iter().find_map(|rule| match rule {
+        EventTypeRule::Places(places) => places.first().and_then(header_name),
+        EventTypeRule::Constant(_) => None,
+    })
+}
+
+fn only_header(places: &[Place]) -> Option<&str> {
+    match places {
+        [place] => header_name(place),
+        _ => None,
+    }
+}
+
+fn header_name(place: &Place) -> Option<&str> {
+    match place {
+        Place::Header(name) => Some(name),
+        Place::Pointer(_) => None,
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Result<()> {
+    let wrong = |what: &str| Error::new(Kind::Config, format!("{what} cannot be sent in a header"));
+    let header = HeaderName::try_from(name).map_err(|_| wrong(&format!("`{name}`")))?;
+    let value = HeaderValue::try_from(value).map_err(|_| wrong(&format!("the value for `{name}`")))?;
+    headers.insert(header, value);
+    Ok(())
+}
+
+fn in_the_body(source: &WebhookSource, argument: &str, key: &str) -> Error {
+    Error::new(
+        Kind::Config,
+        format!("source {} has no header for {argument}: its `{key}` comes from the body", source.name),
+    )
+}
+
+/// As the source declares it, else as the file's name or its first character tells.
+fn content_type(content: Content, file: &Path, body: &[u8]) -> &'static str {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    match content {
+        Content::Json => "application/json",
+        Content::Ndjson => "application/x-ndjson",
+        Content::Form => FORM,
+        Content::Cloudevents => "application/cloudevents+json",
+        Content::Auto => match file.extension().and_then(|extension| extension.to_str()) {
+            Some("ndjson" | "jsonl") => "application/x-ndjson",
+            Some("json") => "application/json",
+            _ if matches!(body.trim_ascii_start().first(), Some(b'a'..=b'z' | b'A'..=b'Z'))
+                && body.contains(&b'=') =>
+            {
+                FORM
+            }
+            _ => "application/json",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ingest_webhook::identity::{event_type, identify};
+    use ingest_webhook::verify::{Keys, Verdict, verify};
+    use millrace::config::Sources;
+    use millrace::config::webhook::Preset;
+
+    use super::*;
+
+    #[test]
+    fn a_sample_of_every_preset_is_accepted_as_what_it_is() {
+        let sources =
+            Sources::parse("s", include_str!("../../pipeline/sources.toml")).expect("the sample is right");
+        let now = SystemTime::now();
+        for preset in Preset::ALL {
+            let source = sources.find_webhook(preset.name()).unwrap();
+            let secret = Secret::new(match preset {
+                Preset::Standard => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+                Preset::Basic => "user:password",
+                _ => "a secret",
+            });
+            let body = br#"{"id": "evt_1", "type": "a.b", "event_id": "Ev1", "event": {"type": "c"}}"#;
+            let in_header = event_type_header(source).is_some();
+            let choice =
+                Choice { id: None, event_type: in_header.then_some("orders/create"), new_id: "new-1" };
+            let headers = headers(source, &secret, Path::new("a.json"), body, choice, now).unwrap();
+            let keys = Keys::new(&source.scheme, &[secret]).unwrap();
+            let verdict = verify(&source.scheme, &headers, body, &keys, now);
+            assert!(matches!(verdict, Verdict::Accepted(_)), "{preset}: {verdict:?}");
+
+            let id = identify(source, &headers, body, body).delivery_id;
+            let event_type = event_type(source, &headers, &[body]);
+            let (expected_id, expected_type) = match preset {
+                Preset::Standard => ("new-1", "a.b"),
+                Preset::Github | Preset::Shopify => ("new-1", "orders.create"),
+                Preset::Stripe => ("evt_1", "a.b"),
+                Preset::Slack => ("Ev1", "c"),
+                _ => ("sha256:", "event"),
+            };
+            assert!(id.starts_with(expected_id), "{preset}: {id}");
+            assert_eq!(event_type, expected_type, "{preset}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_in_the_body_cannot_be_said_in_a_header() {
+        let sources = Sources::parse("s", "[a.webhook]\npreset = 'stripe'\nsecret = 'env:A'").unwrap();
+        let source = sources.find_webhook("a").unwrap();
+        for choice in [
+            Choice { id: Some("1"), event_type: None, new_id: "2" },
+            Choice { id: None, event_type: Some("a"), new_id: "2" },
+        ] {
+            let now = SystemTime::now();
+            let error = headers(source, &Secret::new("x"), Path::new("-"), b"{}", choice, now).unwrap_err();
+            assert!(error.message().contains("comes from the body"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_content_type_is_what_the_body_is() {
+        let auto = |file: &str, body: &[u8]| content_type(Content::Auto, Path::new(file), body);
+        assert_eq!(auto("a.json", b"a=b"), "application/json");
+        assert_eq!(auto("a.ndjson", b"{}"), "application/x-ndjson");
+        assert_eq!(auto("-", b"{\"a\": \"=\"}"), "application/json");
+        assert_eq!(auto("-", b"command=%2Fweather&text=a"), "application/x-www-form-urlencoded");
+        assert_eq!(content_type(Content::Cloudevents, Path::new("a"), b""), "application/cloudevents+json");
+    }
+}
