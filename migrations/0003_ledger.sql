@@ -179,7 +179,16 @@ comment on function staging.finish_load(uuid, text, bigint, text) is
 
 revoke execute on function staging.finish_load(uuid, text, bigint, text) from public;
 grant execute on function staging.finish_load(uuid, text, bigint, text) to millrace_ingest;
-grant select, insert on staging.loads, staging.batches to millrace_ingest;
+grant select on staging.loads, staging.batches to millrace_ingest;
+-- What a door knows of a batch as it stages it. When it was processed or replaced, and what became of its events, is for
+-- others to say.
+grant insert (load_id, origin, object, source, event_type, sequencer, modified_at, on_new_version, plan)
+    on staging.loads to millrace_ingest;
+grant insert (
+    batch_id, origin, load_id, source, event_type, received_at,
+    read_count, staged_count, rejected_count, repaired_count,
+    first_record, next_record, byte_start, byte_end, first_line, next_line
+) on staging.batches to millrace_ingest;
 grant select on staging.load_results to millrace_ingest;
 grant insert on staging.repairs to millrace_ingest;
 grant select on all tables in schema staging to millrace_transform, millrace_maintain;

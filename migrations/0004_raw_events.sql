@@ -136,13 +136,20 @@ do $$
 declare
     present text;
 begin
-    -- What is set for this database now, or the server's default.
+    -- What a new session of somebody else would get: this database's setting, every role's, or the server's own. The
+    -- value of this session counts only where it comes from the server's configuration.
     select coalesce(
         (
             select substring(setting from '^search_path=(.*)$')
             from pg_db_role_setting, unnest(setconfig) as setting
-            where setdatabase = (select oid from pg_database where datname = current_database())
-                and setrole = 0 and setting like 'search_path=%'
+            where setrole = 0 and setting like 'search_path=%'
+                and setdatabase in (0, (select oid from pg_database where datname = current_database()))
+            order by setdatabase desc
+            limit 1
+        ),
+        (
+            select reset_val from pg_settings
+            where name = 'search_path' and source in ('configuration file', 'command line', 'environment variable')
         ),
         '"$user", public'
     ) into present;

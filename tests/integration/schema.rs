@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use millrace::Kind;
 use millrace::migrate::{MIGRATIONS, migrate, pending};
-use millrace_tests::postgres::{Database, client, number};
+use millrace_tests::postgres::{Database, client, number, start_server};
 use serde_json::Value;
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -32,6 +32,10 @@ async fn the_ingest_role_can_add_and_nothing_else() {
         "truncate staging.batches",
         "delete from staging.load_results",
         "insert into staging.load_results (load_id, outcome, record_count) values (gen_random_uuid(), 'loaded', 0)",
+        "insert into staging.batches (batch_id, origin, source, event_type, received_at, read_count, staged_count, processed_at)
+         values (gen_random_uuid(), 'o', 'a', 'b', now(), 0, 0, now())",
+        "insert into staging.loads (load_id, origin, object, source, event_type, on_new_version, plan, started_at)
+         values (gen_random_uuid(), 'o', 'o', 'a', 'b', 'append', '{}', now())",
         "create table staging.mine (id int)",
         "create table public.mine (id int)",
         "select * from pipeline.migrations",
@@ -369,9 +373,24 @@ async fn migrating_while_events_come_in_loses_none() {
 #[tokio::test]
 async fn an_ordinary_session_finds_raw_events_without_its_schema() {
     let database = Database::empty().await;
+    let mut owner = database.owner().await;
+    // Asking what there is to do writes nothing.
+    assert_eq!(pending(&mut owner).await.unwrap().len(), MIGRATIONS.len());
+    assert_eq!(number(&owner, "select count(*) from pg_namespace where nspname = 'pipeline'").await, 0);
     migrate(&mut database.owner().await, |_, _| {}).await.unwrap();
     let session = client(&database.url()).await;
     let path: String = session.query_one("show search_path", &[]).await.unwrap().get(0);
     assert_eq!(path, "\"$user\", public, staging, facts");
     assert_eq!(number(&session, "select count(*) from raw_events").await, 0);
+}
+
+#[tokio::test]
+async fn a_search_path_that_is_set_for_everybody_is_added_to() {
+    let (server, _directory) = start_server(|options| {
+        options.settings.push("search_path=app,public".to_owned());
+    });
+    let url = server.url("postgres");
+    migrate(&mut client(&url).await, |_, _| {}).await.unwrap();
+    let path: String = client(&url).await.query_one("show search_path", &[]).await.unwrap().get(0);
+    assert_eq!(path, "app, public, staging, facts");
 }

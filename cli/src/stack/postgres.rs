@@ -5,16 +5,15 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use millrace::{Error, Kind, Result};
-use uuid::Uuid;
 
-use super::{child, ports};
+use super::{child, ports, secret};
 
 /// How to run a server.
 #[derive(Debug, Clone)]
@@ -227,10 +226,7 @@ fn initialise(options: &Options, data: &Path, user: Option<User>) -> Result<Stri
     }
     std::fs::create_dir_all(&options.directory)
         .map_err(|error| failed(&format!("create {}", options.directory.display()), error))?;
-    let password = Uuid::now_v7().simple().to_string();
-    std::fs::write(&password_file, &password)
-        .and_then(|()| std::fs::set_permissions(&password_file, PermissionsExt::from_mode(0o600)))
-        .map_err(|error| failed("keep the owner's password", error))?;
+    let password = secret::kept_in(&password_file)?;
     if let Some(user) = user {
         chown(&options.directory, Some(user.uid), Some(user.gid))
             .and_then(|()| chown(&password_file, Some(user.uid), Some(user.gid)))

@@ -12,6 +12,7 @@ use crate::database::failure::from_postgres;
 use crate::{Error, Kind, Result};
 
 const PREPARE: &str = include_str!("prepare.sql");
+const PREPARED: &str = include_str!("prepared.sql");
 const LOCK: &str = include_str!("lock.sql");
 const APPLIED: &str = include_str!("applied.sql");
 const CHECKSUM: &str = include_str!("checksum.sql");
@@ -107,11 +108,15 @@ pub async fn migrate(client: &mut Client, mut progress: impl FnMut(&Migration, D
     })
 }
 
-/// The migrations that `migrate` would apply; the same checks, nothing written but the table of migrations.
+/// The migrations that `migrate` would apply; the same checks, and nothing written.
 pub async fn pending(client: &mut Client) -> Result<Vec<&'static str>> {
-    prepare(client).await?;
     let transaction = begin(client).await?;
-    let next = check(&transaction, MIGRATIONS).await?;
+    let prepared: bool = transaction
+        .query_typed_one(PREPARED, &[])
+        .await
+        .map_err(|error| from_postgres("look for the table pipeline.migrations", error))?
+        .get(0);
+    let next = if prepared { check(&transaction, MIGRATIONS).await? } else { MIGRATIONS.first() };
     Ok(MIGRATIONS
         .iter()
         .filter(|migration| next.is_some_and(|next| migration.version >= next.version))

@@ -1,0 +1,1 @@
+select to_regclass('pipeline.migrations') is not null

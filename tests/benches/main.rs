@@ -1,0 +1,57 @@
+//! `make bench`: what Millrace does beside what a user would otherwise do, in one run, on this machine.
+//!
+//! Machines are noisy and differ, so the contenders take turns and what counts is the ratio of their medians. Nothing
+//! here asserts a time.
+
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a bench that cannot go on stops, and its tables are for people"
+)]
+
+mod copy;
+mod flights;
+mod memory;
+mod stack;
+mod table;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Usage: make bench [BENCH='NAME …'] [ROUNDS=N]
+
+  csv      CSV object to raw_events against psql's \\copy of the same rows already encoded
+  memory   peak memory of ingest-csv, from a small file to a large one
+
+Without a name, all of them. Each round runs every contender once; 5 rounds unless ROUNDS says otherwise.";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Cargo passes `--bench` to whatever it benches.
+    let names: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if names.iter().any(|name| matches!(name.as_str(), "-h" | "--help")) {
+        println!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
+    if let Some(unknown) = names.iter().find(|name| !["csv", "memory"].contains(&name.as_str())) {
+        eprintln!("there is no bench `{unknown}`\n\n{HELP}");
+        return ExitCode::FAILURE;
+    }
+    let rounds = match std::env::var("ROUNDS").map(|text| text.parse::<usize>()) {
+        Err(_) => 5,
+        Ok(Ok(rounds)) if rounds > 0 => rounds,
+        Ok(_) => {
+            eprintln!("ROUNDS must be a number from 1 up");
+            return ExitCode::FAILURE;
+        }
+    };
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
+    if wanted("csv") {
+        copy::run(rounds).await;
+    }
+    if wanted("memory") {
+        memory::run().await;
+    }
+    ExitCode::SUCCESS
+}

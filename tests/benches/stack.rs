@@ -1,0 +1,83 @@
+//! What a bench stands on: a durable PostgreSQL of its own, a local S3 and SQS, and the function as it is released.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use millrace_cli::stack::postgres::Server;
+use millrace_cli::upload::{Target, upload};
+use millrace_tests::aws::{Aws, sqs_event};
+use millrace_tests::postgres::{ROLE_PASSWORD, binaries, client, number, prepare, start_server};
+use millrace_tests::runtime_api::{Function, binary};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_postgres::Client;
+
+/// Far more than any load here takes.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+pub struct Stack {
+    pub aws: Aws,
+    pub owner: Client,
+    pub server: Server,
+    pub directory: TempDir,
+}
+
+impl Stack {
+    /// Every setting that durability has is on; memory is what a small instance would have.
+    pub async fn start() -> Stack {
+        let (server, directory) = start_server(|options| {
+            options.fast = false;
+            options.settings.push("shared_buffers=1GB".to_owned());
+        });
+        prepare(&server.url("postgres")).await;
+        let owner = client(&server.url("postgres")).await;
+        Stack { aws: Aws::new().await, owner, server, directory }
+    }
+
+    pub async fn describe(&self) -> String {
+        let version: String =
+            self.owner.query_one("show server_version", &[]).await.expect("the version").get(0);
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        format!("{cores} cores, PostgreSQL {version} ({})", binaries().display())
+    }
+
+    pub async fn function(&self, settings: &[(&str, &str)]) -> Function {
+        let url = self.server.url_for("millrace_ingest", ROLE_PASSWORD, "postgres");
+        let mut environment = self.aws.variables(&url);
+        environment.extend(settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        Function::spawn(&binary("ingest-csv"), &environment).await
+    }
+
+    /// Uploads `file`; the event of its notification. Never part of what is timed.
+    pub async fn put(&self, file: &Path, key: &str) -> Value {
+        let target = Target { bucket: self.aws.bucket.clone(), key: key.to_owned() };
+        upload(&self.aws.clients.s3, file, &target, |_| {}).await.expect("upload");
+        sqs_event(&self.aws.next_upload().await)
+    }
+
+    /// From the notification to the answer, everything committed. Checks that `rows` rows are there.
+    pub async fn load(&self, function: &Function, event: &Value, rows: u64) -> Duration {
+        let started = Instant::now();
+        let answer = function.invoke(event, PATIENCE).await.response();
+        let took = started.elapsed();
+        assert_eq!(answer, json!({ "batchItemFailures": [] }), "{:?}", function.logs());
+        self.holds(rows).await;
+        took
+    }
+
+    pub async fn holds(&self, rows: u64) {
+        let found = number(&self.owner, "select count(*) from staging.events").await;
+        assert_eq!(found, rows as i64, "rows in staging.events");
+    }
+
+    /// Empty tables, and no checkpoint due: the same ground for every contender.
+    pub async fn reset(&self) {
+        self.owner
+            .batch_execute(
+                "truncate staging.events, staging.loads, staging.load_results, staging.batches, staging.repairs",
+            )
+            .await
+            .expect("empty the tables");
+        self.owner.batch_execute("checkpoint").await.expect("a checkpoint");
+    }
+}
