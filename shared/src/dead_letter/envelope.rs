@@ -64,7 +64,10 @@ pub struct Origin {
     pub key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// 0-based number of the record in its file, blank lines and header not counted.
+    /// By what its sender knows a webhook delivery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery_id: Option<String>,
+    /// 0-based number of the record in its file, blank lines and header not counted, or in its delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<u64>,
     /// 1-based physical line on which the record starts.

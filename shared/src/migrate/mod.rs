@@ -46,6 +46,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     2 "0002_events",
     3 "0003_ledger",
     4 "0004_raw_events",
+    5 "0005_deliveries",
 ];
 
 /// What a run did.

@@ -1,0 +1,68 @@
+//! What the environment says, read once. `docs/configuration.md` lists every variable.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use millrace::Result;
+use millrace::config::environment::{Reader, Secret, read_environment};
+
+use crate::store::group::Bounds;
+
+/// The largest body: below the 6 MiB that Lambda takes as an invocation, the request around it included.
+const BODY_BYTES: u64 = (6 << 20) - 1;
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub database_url: Secret,
+    /// Holds letters that are over the queue's limit.
+    pub bucket: String,
+    pub dead_letter_queue_url: String,
+    /// The folder of `sources.toml`.
+    pub pipeline: PathBuf,
+    pub log: String,
+    /// A larger body is refused with 413.
+    pub max_body_bytes: usize,
+    pub flush: Bounds,
+    /// How long the database is tried before a delivery goes to the dead-letter queue instead.
+    pub database_patience: Duration,
+    /// What one SQS message may weigh, in bytes.
+    pub message_bytes: usize,
+}
+
+impl Settings {
+    /// Reads this process's environment.
+    ///
+    /// # Errors
+    /// Names every variable that is missing or wrong, at once.
+    pub fn from_environment() -> Result<Self> {
+        read_environment(Self::read)
+    }
+
+    /// Reads the variables through `env`.
+    pub fn read(env: &mut Reader<'_>) -> Self {
+        let bounds = Bounds::default();
+        Settings {
+            database_url: env.secret("DATABASE_URL"),
+            bucket: env.required("MILLRACE_BUCKET"),
+            dead_letter_queue_url: env.required("MILLRACE_DEAD_LETTER_QUEUE_URL"),
+            pipeline: PathBuf::from(env.text("MILLRACE_PIPELINE", "/opt/pipeline")),
+            log: env.text("MILLRACE_LOG", "info"),
+            max_body_bytes: size(env.bytes("MILLRACE_MAX_BODY_BYTES", BODY_BYTES, 1..=BODY_BYTES)),
+            flush: Bounds {
+                events: env.number("MILLRACE_FLUSH_EVENTS", bounds.events, 1..=100_000),
+                bytes: size(env.bytes("MILLRACE_FLUSH_BYTES", bounds.bytes as u64, 1_024..=64 << 20)),
+            },
+            database_patience: env.duration(
+                "MILLRACE_DATABASE_PATIENCE",
+                Duration::from_millis(2_500),
+                Duration::from_millis(100)..=Duration::from_secs(25),
+            ),
+            message_bytes: size(env.bytes("MILLRACE_MESSAGE_BYTES", 1 << 20, 1_024..=1 << 20)),
+        }
+    }
+}
+
+/// Bounds above keep every size within 64 MiB.
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

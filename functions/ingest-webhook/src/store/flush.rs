@@ -1,0 +1,157 @@
+//! A group of deliveries as the parameters of one statement.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use bytes::{BufMut, BytesMut};
+use millrace::Result;
+use millrace::database::failure::from_postgres;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Client, Row};
+use uuid::Uuid;
+
+use super::delivery::received_now;
+use super::{Delivery, Stored};
+
+const STORE: &str = include_str!("store.sql");
+const TAKE_JSONB: &str = include_str!("take_jsonb.sql");
+
+/// JSON text for a jsonb parameter, unparsed.
+#[derive(Debug)]
+struct Json<'a>(&'a str);
+
+impl ToSql for Json<'_> {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> std::result::Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        // jsonb's binary format: a version byte, then the text.
+        out.put_u8(1);
+        out.put_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::JSONB
+    }
+
+    to_sql_checked!();
+}
+
+/// One flush, its arrays side by side.
+#[derive(Debug)]
+pub struct Flush<'a> {
+    pub received_at: SystemTime,
+    keys: Keys<'a>,
+    events: Events<'a>,
+    batches: Batches<'a>,
+    deliveries: usize,
+}
+
+#[derive(Debug, Default)]
+struct Keys<'a> {
+    delivery: Vec<i32>,
+    source: Vec<&'a str>,
+    key: Vec<&'a str>,
+    days: Vec<i32>,
+}
+
+#[derive(Debug, Default)]
+struct Events<'a> {
+    delivery: Vec<i32>,
+    batch: Vec<i32>,
+    payload: Vec<Option<Json<'a>>>,
+    rule: Vec<Option<&'static str>>,
+    raw: Vec<Option<&'a [u8]>>,
+}
+
+#[derive(Debug, Default)]
+struct Batches<'a> {
+    id: Vec<Uuid>,
+    source: Vec<&'a str>,
+    event_type: Vec<&'a str>,
+}
+
+impl<'a> Flush<'a> {
+    /// Deliveries of one flush share no key.
+    pub fn new(deliveries: &[&'a Delivery]) -> Self {
+        let (mut keys, mut events, mut batches) = (Keys::default(), Events::default(), Batches::default());
+        // A batch has one source and one event type.
+        let mut known: HashMap<(&str, &str), i32> = HashMap::new();
+        for (number, delivery) in (0_i32..).zip(deliveries) {
+            for key in &delivery.dedupe_keys {
+                keys.delivery.push(number);
+                keys.source.push(&delivery.source);
+                keys.key.push(key);
+                keys.days.push(i32::from(delivery.remembered_days));
+            }
+            for event in &delivery.events {
+                let batch = *known.entry((&delivery.source, &event.event_type)).or_insert_with(|| {
+                    batches.id.push(Uuid::now_v7());
+                    batches.source.push(&delivery.source);
+                    batches.event_type.push(&event.event_type);
+                    // PostgreSQL counts from 1.
+                    batches.id.len() as i32
+                });
+                events.delivery.push(number);
+                events.batch.push(batch);
+                events.payload.push(event.payload.as_deref().map(Json));
+                events.rule.push(event.repair.as_ref().map(|(rule, _)| *rule));
+                events.raw.push(event.repair.as_ref().map(|(_, raw)| raw.as_slice()));
+            }
+        }
+        Flush { received_at: received_now(), keys, events, batches, deliveries: deliveries.len() }
+    }
+
+    pub fn event_count(&self) -> usize {
+        self.events.delivery.len()
+    }
+
+    /// Writes it; what became of each delivery, in their order. All of it is committed when this returns, or nothing.
+    pub async fn write(&self, client: &Client) -> Result<Vec<Stored>> {
+        let rows = client
+            .query_typed(
+                STORE,
+                &[
+                    (&self.received_at, Type::TIMESTAMPTZ),
+                    (&self.keys.delivery, Type::INT4_ARRAY),
+                    (&self.keys.source, Type::TEXT_ARRAY),
+                    (&self.keys.key, Type::TEXT_ARRAY),
+                    (&self.keys.days, Type::INT4_ARRAY),
+                    (&self.events.delivery, Type::INT4_ARRAY),
+                    (&self.events.batch, Type::INT4_ARRAY),
+                    (&self.events.payload, Type::JSONB_ARRAY),
+                    (&self.events.rule, Type::TEXT_ARRAY),
+                    (&self.events.raw, Type::BYTEA_ARRAY),
+                    (&self.batches.id, Type::UUID_ARRAY),
+                    (&self.batches.source, Type::TEXT_ARRAY),
+                    (&self.batches.event_type, Type::TEXT_ARRAY),
+                ],
+            )
+            .await
+            .map_err(|error| from_postgres("store webhook deliveries", error))?;
+        Ok(self.outcomes(&rows))
+    }
+
+    fn outcomes(&self, rows: &[Row]) -> Vec<Stored> {
+        let mut outcomes = vec![Stored::Duplicate; self.deliveries];
+        for row in rows {
+            let number: i32 = row.get(0);
+            if let Some(outcome) = usize::try_from(number).ok().and_then(|number| outcomes.get_mut(number)) {
+                *outcome = Stored::New { event_ids: row.get(1) };
+            }
+        }
+        outcomes
+    }
+}
+
+/// Whether PostgreSQL takes these as jsonb; nothing is written.
+pub async fn takes_jsonb(client: &Client, payloads: &[&str]) -> Result<()> {
+    let payloads: Vec<Json<'_>> = payloads.iter().map(|text| Json(text)).collect();
+    client
+        .query_typed(TAKE_JSONB, &[(&payloads, Type::JSONB_ARRAY)])
+        .await
+        .map_err(|error| from_postgres("try payloads as jsonb", error))?;
+    Ok(())
+}

@@ -1,0 +1,1 @@
+select staging.forget_deliveries($1)

@@ -1,0 +1,67 @@
+-- One flush in one statement, so in one round trip and one transaction: keys, ledger, repairs and events.
+-- $1 when; $2–$5 the keys; $6–$10 the events, a rejected one without payload; $11–$13 the batches.
+with key as (
+    select * from unnest($2::int4[], $3::text[], $4::text[], $5::int4[])
+        as key (delivery, source, delivery_key, remembered_days)
+),
+-- A key that is there already is taken over only once it has expired. Another flush that holds it is waited for here.
+claimed as (
+    insert into staging.deliveries as known (source, delivery_key, received_at, expires_at)
+    select source, delivery_key, $1, $1 + make_interval(days => remembered_days)
+    from key
+    -- Everybody takes keys in this order: two flushes with the same ones can never wait for each other.
+    order by source, delivery_key
+    on conflict (source, delivery_key) do update
+        set received_at = excluded.received_at, expires_at = excluded.expires_at
+        where known.expires_at <= excluded.received_at
+    returning source, delivery_key
+),
+-- A delivery is new when all of its keys are.
+fresh as (
+    select key.delivery
+    from key
+    left join claimed on claimed.source = key.source and claimed.delivery_key = key.delivery_key
+    group by key.delivery
+    having count(claimed.delivery_key) = count(*)
+),
+event as materialized (
+    select
+        case when offered.payload is not null then nextval('staging.events_id_seq') end as id,
+        offered.*
+    from unnest($6::int4[], $7::int4[], $8::jsonb[], $9::text[], $10::bytea[])
+        with ordinality as offered (delivery, batch, payload, rule, raw, position)
+    where offered.delivery in (select delivery from fresh)
+),
+batch as (
+    select * from unnest($11::uuid[], $12::text[], $13::text[])
+        with ordinality as batch (batch_id, source, event_type, number)
+),
+ledger as (
+    insert into staging.batches (
+        batch_id, origin, source, event_type, received_at, read_count, staged_count, rejected_count, repaired_count
+    )
+    select
+        batch.batch_id, 'webhook:' || batch.batch_id, batch.source, batch.event_type, $1,
+        count(*), count(event.payload), count(*) - count(event.payload), count(event.rule)
+    from event
+    join batch on batch.number = event.batch
+    group by batch.batch_id, batch.source, batch.event_type
+),
+repairs as (
+    insert into staging.repairs (batch_id, line, byte_offset, rule, raw)
+    select batch.batch_id, 1, 0, event.rule, event.raw
+    from event
+    join batch on batch.number = event.batch
+    where event.rule is not null
+),
+stored as (
+    insert into staging.events (id, received_at, batch_id, source, event_type, payload)
+    select event.id, $1, batch.batch_id, batch.source, batch.event_type, event.payload
+    from event
+    join batch on batch.number = event.batch
+    where event.payload is not null
+)
+select fresh.delivery, array_remove(array_agg(event.id order by event.position), null) as event_ids
+from fresh
+left join event on event.delivery = fresh.delivery
+group by fresh.delivery

@@ -1,0 +1,1 @@
+select 1 from unnest($1::jsonb[])

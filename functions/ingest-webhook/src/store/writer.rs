@@ -1,0 +1,212 @@
+//! The task that writes: one connection, one flush at a time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millrace::database::Connection;
+use millrace::database::failure::{Refusal, refusal};
+use millrace::{Error, Kind, Result, ledger};
+use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::types::Type;
+use tracing::{debug, warn};
+
+use super::flush::{Flush, takes_jsonb};
+use super::group::{self, Bounds};
+use super::{Delivery, NotStored, Stored};
+
+const FORGET: &str = include_str!("forget_deliveries.sql");
+/// Expired keys are deleted once in so many flushes, after the answers and at most so many.
+const FORGET_EVERY: u64 = 1_000;
+const FORGET_AT_MOST: i32 = 10_000;
+/// Requests that wait without being looked at; an environment serves fewer at once.
+const WAITING: usize = 1_024;
+
+/// Where requests leave their deliveries. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    sender: mpsc::Sender<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    delivery: Arc<Delivery>,
+    answer: oneshot::Sender<Answer>,
+}
+
+type Answer = std::result::Result<Stored, NotStored>;
+
+impl Store {
+    /// Waits until the delivery is committed, or known not to be.
+    pub async fn put(&self, delivery: Arc<Delivery>) -> Answer {
+        let (answer, receiver) = oneshot::channel();
+        let ended = || Arc::new(Error::new(Kind::Bug, "the task that stores deliveries ended"));
+        self.sender.send(Waiting { delivery, answer }).await.map_err(|_| NotStored::Failed(ended()))?;
+        receiver.await.unwrap_or_else(|_| Err(NotStored::Failed(ended())))
+    }
+}
+
+/// Writes what the [`Store`] was given.
+pub struct Writer {
+    connection: Connection,
+    receiver: mpsc::Receiver<Waiting>,
+    bounds: Bounds,
+    /// How long one flush may take, retries and reconnecting included.
+    patience: Duration,
+    flushes: u64,
+}
+
+/// A store and the writer behind it.
+pub fn open(connection: Connection, bounds: Bounds, patience: Duration) -> (Store, Writer) {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    (Store { sender }, Writer { connection, receiver, bounds, patience, flushes: 0 })
+}
+
+impl Writer {
+    /// Runs until every [`Store`] is gone.
+    pub async fn run(mut self) {
+        let mut waiting = VecDeque::new();
+        loop {
+            if waiting.is_empty() {
+                match self.receiver.recv().await {
+                    Some(first) => waiting.push_back(first),
+                    None => return,
+                }
+            }
+            while let Ok(more) = self.receiver.try_recv() {
+                waiting.push_back(more);
+            }
+            let group = group::next(&mut waiting, self.bounds, |waiting| &waiting.delivery);
+            self.write(group).await;
+            self.flushes += 1;
+            if self.flushes.is_multiple_of(FORGET_EVERY) {
+                self.forget().await;
+            }
+        }
+    }
+
+    /// Writes a group and answers every request in it.
+    async fn write(&mut self, group: Vec<Waiting>) {
+        let deadline = Instant::now() + self.patience;
+        let mut open = Vec::from([group]);
+        while let Some(mut group) = open.pop() {
+            let error = match self.flush(&group, deadline).await {
+                Ok(outcomes) => {
+                    for (waiting, stored) in group.into_iter().zip(outcomes) {
+                        answer(waiting.answer, Ok(stored));
+                    }
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let is_data = error.kind() == Kind::Contract && refusal(&error).is_some();
+            if is_data && group.len() > 1 {
+                // Somewhere in it is an event that PostgreSQL refuses: its delivery must fail alone.
+                let second = group.split_off(group.len() / 2);
+                open.push(second);
+                open.push(group);
+                continue;
+            }
+            let refused = if is_data {
+                match group.first() {
+                    Some(waiting) => self.refused_events(&waiting.delivery, deadline).await,
+                    None => Ok(Vec::new()),
+                }
+            } else {
+                Ok(Vec::new())
+            };
+            let why = match refused {
+                Ok(refused) if !refused.is_empty() => NotStored::Refused(refused),
+                _ => NotStored::Failed(Arc::new(error)),
+            };
+            for waiting in group {
+                answer(waiting.answer, Err(why.clone()));
+            }
+        }
+    }
+
+    async fn flush(&mut self, group: &[Waiting], deadline: Instant) -> Result<Vec<Stored>> {
+        let deliveries: Vec<&Delivery> = group.iter().map(|waiting| &*waiting.delivery).collect();
+        let started = Instant::now();
+        // Built once: a second try has the same batches, and so never makes others of what the first has committed.
+        let flush = Flush::new(&deliveries);
+        let mut written = self.try_flush(&flush, deadline).await;
+        if let Err(error) = &written
+            && error.code() == "check_violation"
+        {
+            ledger::ensure_partition(&mut self.connection, flush.received_at, deadline).await?;
+            written = self.try_flush(&flush, deadline).await;
+        }
+        if written.is_ok() {
+            debug!(
+                delivery_count = deliveries.len(),
+                event_count = flush.event_count(),
+                duration_ms = started.elapsed().as_millis() as u64,
+                "flushed"
+            );
+        }
+        written
+    }
+
+    async fn try_flush(&mut self, flush: &Flush<'_>, deadline: Instant) -> Result<Vec<Stored>> {
+        self.connection.run_statement("store deliveries", deadline, async |client| flush.write(client).await).await
+    }
+
+    /// The events of one delivery that PostgreSQL does not take as jsonb, by halving.
+    async fn refused_events(&mut self, delivery: &Delivery, deadline: Instant) -> Result<Vec<(usize, Refusal)>> {
+        let payloads: Vec<(usize, &str)> = delivery
+            .events
+            .iter()
+            .enumerate()
+            .filter_map(|(index, event)| Some((index, event.payload.as_deref()?)))
+            .collect();
+        let mut refused = Vec::new();
+        let mut open = Vec::from([payloads.as_slice()]);
+        while let Some(part) = open.pop() {
+            let texts: Vec<&str> = part.iter().map(|&(_, text)| text).collect();
+            let taken = self
+                .connection
+                .run_statement("try payloads", deadline, async |client| takes_jsonb(client, &texts).await)
+                .await;
+            let Err(error) = taken else { continue };
+            match (refusal(&error), part) {
+                (Some(reason), [(index, _)]) if error.kind() == Kind::Contract => {
+                    refused.push((*index, reason.clone()));
+                }
+                (Some(_), _) if error.kind() == Kind::Contract => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    open.push(second);
+                    open.push(first);
+                }
+                _ => return Err(error),
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Deletes expired keys. Their time is over, so it does not matter when it fails.
+    async fn forget(&mut self) {
+        let deadline = Instant::now() + self.patience;
+        let forgotten = self
+            .connection
+            .run_statement("forget deliveries", deadline, async |client| {
+                client
+                    .query_typed_one(FORGET, &[(&FORGET_AT_MOST, Type::INT4)])
+                    .await
+                    .map(|row| row.get::<_, i64>(0))
+                    .map_err(|error| {
+                        millrace::database::failure::from_postgres("delete expired delivery keys", error)
+                    })
+            })
+            .await;
+        match forgotten {
+            Ok(count) => debug!(count, "forgot expired deliveries"),
+            Err(error) => warn!(error = error.chain(), "expired delivery keys stay for now"),
+        }
+    }
+}
+
+fn answer(to: oneshot::Sender<Answer>, with: Answer) {
+    // A request that was given up does not wait any more; what is committed stays committed.
+    drop(to.send(with));
+}
