@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use millrace::Error;
 use millrace::database::failure::Refusal;
+use millrace::ledger::Repair;
 
 /// A delivery that was verified, cut into events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +24,8 @@ pub struct Event {
     pub event_type: String,
     /// JSON text; `None` for a record that was rejected: its letter has been sent, and the ledger counts it.
     pub payload: Option<String>,
-    /// The rule that mended it, and the record as it came.
-    pub repair: Option<(&'static str, Vec<u8>)>,
+    /// The record as it came, when it had to be mended.
+    pub repair: Option<Repair>,
 }
 
 impl Delivery {

@@ -63,6 +63,8 @@ struct Events<'a> {
     batch: Vec<i32>,
     payload: Vec<Option<Json<'a>>>,
     rule: Vec<Option<&'static str>>,
+    line: Vec<Option<i64>>,
+    offset: Vec<Option<i64>>,
     raw: Vec<Option<&'a [u8]>>,
 }
 
@@ -97,8 +99,11 @@ impl<'a> Flush<'a> {
                 events.delivery.push(number);
                 events.batch.push(batch);
                 events.payload.push(event.payload.as_deref().map(Json));
-                events.rule.push(event.repair.as_ref().map(|(rule, _)| *rule));
-                events.raw.push(event.repair.as_ref().map(|(_, raw)| raw.as_slice()));
+                let repair = event.repair.as_ref();
+                events.rule.push(repair.map(|repair| repair.rule));
+                events.line.push(repair.map(|repair| repair.line as i64));
+                events.offset.push(repair.map(|repair| repair.byte_offset as i64));
+                events.raw.push(repair.map(|repair| repair.raw.as_slice()));
             }
         }
         Flush { received_at: received_now(), keys, events, batches, deliveries: deliveries.len() }
@@ -123,6 +128,8 @@ impl<'a> Flush<'a> {
                     (&self.events.batch, Type::INT4_ARRAY),
                     (&self.events.payload, Type::JSONB_ARRAY),
                     (&self.events.rule, Type::TEXT_ARRAY),
+                    (&self.events.line, Type::INT8_ARRAY),
+                    (&self.events.offset, Type::INT8_ARRAY),
                     (&self.events.raw, Type::BYTEA_ARRAY),
                     (&self.batches.id, Type::UUID_ARRAY),
                     (&self.batches.source, Type::TEXT_ARRAY),

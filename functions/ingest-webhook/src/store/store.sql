@@ -1,5 +1,5 @@
 -- One flush in one statement, so in one round trip and one transaction: keys, ledger, repairs and events.
--- $1 when; $2–$5 the keys; $6–$10 the events, a rejected one without payload; $11–$13 the batches.
+-- $1 when; $2–$5 the keys; $6–$12 the events, a rejected one without payload; $13–$15 the batches.
 with key as (
     select * from unnest($2::int4[], $3::text[], $4::text[], $5::int4[])
         as key (delivery, source, delivery_key, remembered_days)
@@ -28,12 +28,12 @@ event as materialized (
     select
         case when offered.payload is not null then nextval('staging.events_id_seq') end as id,
         offered.*
-    from unnest($6::int4[], $7::int4[], $8::jsonb[], $9::text[], $10::bytea[])
-        with ordinality as offered (delivery, batch, payload, rule, raw, position)
+    from unnest($6::int4[], $7::int4[], $8::jsonb[], $9::text[], $10::int8[], $11::int8[], $12::bytea[])
+        with ordinality as offered (delivery, batch, payload, rule, line, byte_offset, raw, position)
     where offered.delivery in (select delivery from fresh)
 ),
 batch as (
-    select * from unnest($11::uuid[], $12::text[], $13::text[])
+    select * from unnest($13::uuid[], $14::text[], $15::text[])
         with ordinality as batch (batch_id, source, event_type, number)
 ),
 ledger as (
@@ -49,7 +49,7 @@ ledger as (
 ),
 repairs as (
     insert into staging.repairs (batch_id, line, byte_offset, rule, raw)
-    select batch.batch_id, 1, 0, event.rule, event.raw
+    select batch.batch_id, event.line, event.byte_offset, event.rule, event.raw
     from event
     join batch on batch.number = event.batch
     where event.rule is not null

@@ -1,0 +1,267 @@
+//! From a request to its answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use millrace::aws::{load_config, s3_client, secretsmanager_client, sqs_client};
+use millrace::config::webhook::Preset;
+use millrace::config::{Sources, WebhookSource};
+use millrace::database::{self, Connection};
+use millrace::dead_letter::{DeadLetterQueue, Letter, Reason};
+use millrace::ledger::Repair;
+use millrace::{Error, Kind, Result};
+use tokio::time::timeout_at;
+use tracing::{Instrument, error, info, info_span, warn};
+
+use crate::answer::Answer;
+use crate::authenticate::authenticate;
+use crate::content::{self, Options, Parsed};
+use crate::identity::{event_type, identify};
+use crate::letters::Sender;
+use crate::problem::{Challenge, Problem, ProblemKind};
+use crate::request::{Event as HttpEvent, Refusal, Request};
+use crate::secrets::{References, SecretCache};
+use crate::settings::Settings;
+use crate::store::{self, Delivery, Event, NotStored, Store, Stored, Writer};
+use crate::verify::Verdict;
+
+/// Kept for the dead-letter queue before the invocation's deadline, or a third of the time when that is less.
+const QUEUE_MARGIN: Duration = Duration::from_secs(8);
+/// The answer goes out at least this long before the deadline, or a tenth of the time when that is less.
+const ANSWER_MARGIN: Duration = Duration::from_millis(500);
+
+/// The function: clients and configuration, built once.
+pub struct IngestWebhook {
+    settings: Settings,
+    sources: Sources,
+    secrets: SecretCache<References>,
+    store: Store,
+    dead_letters: DeadLetterQueue,
+}
+
+impl IngestWebhook {
+    /// Builds the clients; connects to nothing yet. The [`Writer`] must run beside every request.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] when `DATABASE_URL` or `sources.toml` is wrong.
+    pub async fn new(settings: Settings) -> Result<(Self, Writer)> {
+        let sources = Sources::load(&settings.pipeline)?;
+        let database = database::Settings::parse(settings.database_url.expose())?
+            .application_name("ingest-webhook")
+            .stall_timeout(settings.database_patience);
+        let config = load_config().await;
+        let dead_letters = DeadLetterQueue::new(
+            sqs_client(&config),
+            s3_client(&config),
+            settings.dead_letter_queue_url.clone(),
+            settings.bucket.clone(),
+            settings.message_bytes,
+        );
+        let secrets = SecretCache::new(References::from_environment(Some(secretsmanager_client(&config))));
+        let (store, writer) =
+            store::writer::open(Connection::new(database), settings.flush, settings.database_patience);
+        Ok((IngestWebhook { settings, sources, secrets, store, dead_letters }, writer))
+    }
+
+    /// Handles one request.
+    ///
+    /// # Errors
+    /// When the event is no HTTP request at all. Whatever else happens, the sender gets an answer.
+    pub async fn handle(&self, event: HttpEvent, request_id: &str, deadline: Instant) -> Result<Answer> {
+        self.answer(event, request_id, deadline).instrument(info_span!("invocation", request_id)).await
+    }
+
+    async fn answer(&self, event: HttpEvent, request_id: &str, deadline: Instant) -> Result<Answer> {
+        let started = Instant::now();
+        let refuse = |problem: &Problem, id: Option<&str>| {
+            info!(status = problem.kind.status(), problem = problem.kind.type_uri(), "delivery refused");
+            Answer::problem(problem, Some(id.unwrap_or(request_id)))
+        };
+        let request = match Request::from_event(event, self.settings.max_body_bytes) {
+            Ok(request) => request,
+            Err(Refusal::NotARequest(error)) => return Err(error),
+            Err(Refusal::Problem { problem, request_id }) => {
+                return Ok(refuse(&problem, request_id.as_deref()));
+            }
+        };
+        let Some(source) = self.sources.find_webhook(&request.source) else {
+            let problem = Problem::new(ProblemKind::UnknownSource, "No source of this name takes webhooks.");
+            return Ok(refuse(&problem, request.request_id.as_deref()));
+        };
+        // Nothing of the delivery is logged: header, query and body may all hold what is nobody's business.
+        let span = info_span!("delivery", source = source.name);
+        let answer = match self.receive(source, &request, deadline).instrument(span.clone()).await {
+            Ok(answer) => answer,
+            Err(problem) => span.in_scope(|| refuse(&problem, request.request_id.as_deref())),
+        };
+        let duration_ms = started.elapsed().as_millis() as u64;
+        span.in_scope(|| {
+            info!(status = answer.status(), byte_count = request.body.len(), duration_ms, "answered");
+        });
+        Ok(answer)
+    }
+
+    async fn receive(
+        &self,
+        source: &WebhookSource,
+        request: &Request,
+        deadline: Instant,
+    ) -> std::result::Result<Answer, Problem> {
+        let (headers, body) = (&request.headers, &request.body[..]);
+        match authenticate(&self.secrets, source, headers, body, SystemTime::now()).await {
+            Ok(Verdict::Accepted(_)) => {}
+            Ok(Verdict::Refused(refusal)) => {
+                warn!(code = refusal.code(), "delivery not verified");
+                let challenge = match source.scheme.preset() {
+                    Preset::Bearer => Some(Challenge::Bearer),
+                    Preset::Basic => Some(Challenge::Basic),
+                    _ => None,
+                };
+                return Err(Problem::unauthorized(refusal.to_string(), challenge));
+            }
+            Err(error) => {
+                // Somebody must act, and the sender must come again: nothing is known of the delivery.
+                error!(code = error.code(), error = error.chain(), "no secret to verify with");
+                return Err(unavailable("The source cannot be verified at the moment."));
+            }
+        }
+        if source.scheme.preset() == Preset::Slack
+            && let Some(challenge) = content::slack::challenge(body)
+        {
+            return Ok(Answer::challenge(challenge));
+        }
+        let parsed = content::parse(headers, body, Options::from(source))?;
+        let identity = identify(source, headers, body, &parsed.document);
+        let sender = Sender {
+            source: &source.name,
+            delivery_id: &identity.delivery_id,
+            dedupe_keys: &identity.dedupe_keys,
+            content_type: headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+        };
+        let delivery_type = event_type(source, headers, &[&parsed.document]);
+        let rejects = reject_letters(&sender, &delivery_type, &parsed);
+        let delivery = Delivery {
+            source: source.name.clone(),
+            dedupe_keys: identity.dedupe_keys.clone(),
+            remembered_days: source.dedupe_days,
+            events: events(source, request, &delivery_type, parsed),
+        };
+        let attempt = Attempt { sender, event_type: &delivery_type, body, deadline };
+        // A letter goes before the commit that leaves its record behind: a crash repeats it, and never loses it.
+        self.send(&rejects, deadline).await?;
+        self.store(delivery, &attempt).await
+    }
+
+    /// Stores a delivery, or puts it in the dead-letter queue.
+    async fn store(
+        &self,
+        mut delivery: Delivery,
+        attempt: &Attempt<'_>,
+    ) -> std::result::Result<Answer, Problem> {
+        let delivery_id = attempt.sender.delivery_id;
+        loop {
+            let offered = Arc::new(delivery);
+            let left = attempt.deadline.saturating_duration_since(Instant::now());
+            let until = attempt.deadline - QUEUE_MARGIN.min(left / 3);
+            let outcome = timeout_at(until.into(), self.store.put(Arc::clone(&offered))).await;
+            let failure = match outcome {
+                Ok(Ok(Stored::New { event_ids })) if event_ids.is_empty() && !offered.events.is_empty() => {
+                    // Every record was rejected: what there is of it is in the queue.
+                    return Ok(Answer::queued(delivery_id));
+                }
+                Ok(Ok(Stored::New { event_ids })) => return Ok(Answer::stored(&event_ids)),
+                Ok(Ok(Stored::Duplicate)) => return Ok(Answer::duplicate(delivery_id)),
+                Ok(Err(NotStored::Refused(refused))) => {
+                    delivery = Delivery::clone(&offered);
+                    let mut letters = Vec::new();
+                    for (index, refusal) in refused {
+                        let Some(event) = delivery.events.get_mut(index) else { continue };
+                        let Some(payload) = event.payload.take() else { continue };
+                        let mut reason = Reason::new("refused_by_database", refusal.message);
+                        reason.sqlstate = Some(refusal.sqlstate);
+                        letters.push(attempt.sender.record_letter(
+                            &event.event_type,
+                            index as u64,
+                            payload.as_bytes(),
+                            reason,
+                        ));
+                    }
+                    warn!(refused = letters.len(), "events refused by the database");
+                    self.send(&letters, attempt.deadline).await?;
+                    continue;
+                }
+                Ok(Err(NotStored::Failed(error))) => error,
+                Err(_) => Arc::new(
+                    Error::new(Kind::Transient, "store the delivery: no answer in time")
+                        .with_code("database_timeout"),
+                ),
+            };
+            error!(code = failure.code(), error = failure.chain(), "not stored; to the dead-letter queue");
+            let reason = Reason::new(failure.code(), failure.chain());
+            let letter = attempt.sender.delivery_letter(attempt.event_type, attempt.body, reason);
+            self.send(&[letter], attempt.deadline).await?;
+            return Ok(Answer::queued(delivery_id));
+        }
+    }
+
+    async fn send(&self, letters: &[Letter], deadline: Instant) -> std::result::Result<(), Problem> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let until = deadline - ANSWER_MARGIN.min(left / 10);
+        let failure = match timeout_at(until.into(), self.dead_letters.send(letters)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => Error::new(Kind::Transient, "send dead letters: no answer in time"),
+        };
+        error!(code = failure.code(), error = failure.chain(), "no place for the delivery");
+        Err(unavailable("The delivery could not be stored. Send it again."))
+    }
+}
+
+/// What an attempt to store a delivery needs beside it.
+struct Attempt<'a> {
+    sender: Sender<'a>,
+    event_type: &'a str,
+    body: &'a [u8],
+    deadline: Instant,
+}
+
+fn unavailable(detail: &'static str) -> Problem {
+    Problem::new(ProblemKind::Unavailable, detail)
+}
+
+fn reject_letters(sender: &Sender<'_>, event_type: &str, parsed: &Parsed<'_>) -> Vec<Letter> {
+    let letter = |reject: &content::Reject<'_>| {
+        let reason = Reason::new(reject.code, reject.reason.clone());
+        sender.record_letter(event_type, reject.position.record, &reject.raw, reason)
+    };
+    parsed.rejects.iter().map(letter).collect()
+}
+
+/// The events of a delivery; rejected records are counted with it, so that what was read can be told from what was staged.
+fn events(
+    source: &WebhookSource,
+    request: &Request,
+    delivery_type: &str,
+    parsed: Parsed<'_>,
+) -> Vec<Event> {
+    let document = &parsed.document;
+    let rejected = parsed.rejects.iter().map(|_| Event {
+        event_type: delivery_type.to_owned(),
+        payload: None,
+        repair: None,
+    });
+    let taken = parsed.records.iter().map(|record| Event {
+        event_type: event_type(source, &request.headers, &[record.json.as_bytes(), document]),
+        payload: Some(record.json.clone().into_owned()),
+        repair: record.repair.as_ref().map(|repair| Repair {
+            line: repair.position.line,
+            byte_offset: repair.position.offset,
+            rule: repair.rule,
+            raw: repair.raw.to_vec(),
+        }),
+    });
+    taken.chain(rejected).collect()
+}
