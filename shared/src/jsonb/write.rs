@@ -1,6 +1,7 @@
 //! Strings as JSON.
 
-/// Appends `value` as a JSON string, byte for byte where nothing needs an escape. Runs without anything to escape are copied whole.
+/// Appends `value` as a JSON string: every byte as it is, but for quotes, backslashes and control characters. Runs without
+/// anything to escape are copied whole.
 pub fn write_string(out: &mut Vec<u8>, value: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
