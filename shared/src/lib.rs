@@ -4,6 +4,7 @@
 //!
 //! - [`batch`]: rows gathered into batches, the unit of everything; no I/O.
 //! - [`copy`]: a batch's rows into `staging.events`, and finding the rows PostgreSQL refuses.
+//! - [`jsonb`]: what jsonb takes, decided before PostgreSQL sees it; no I/O.
 //! - [`ledger`]: one transaction a batch, claimed by its origin: exactly-once.
 //! - [`dead_letter`]: whatever could not become an event, with its reason.
 //! - [`database`]: connecting to PostgreSQL, TLS, named transactions with retries.
@@ -21,6 +22,7 @@ pub mod copy;
 pub mod database;
 pub mod dead_letter;
 pub mod error;
+pub mod jsonb;
 pub mod ledger;
 pub mod migrate;
 pub mod telemetry;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use millrace::config::csv::ColumnType;
+use millrace::jsonb::{is_json, is_number, write_string};
 
 /// Writes records of one header as JSON objects.
 #[derive(Debug)]
@@ -31,11 +32,6 @@ pub struct Mismatch {
     pub index: usize,
     pub expected: ColumnType,
 }
-
-/// jsonb takes numbers of up to 131,072 digits before the point and expands exponents: `1e131071` becomes 131,072
-/// characters. A number declared as such may have this many characters and this exponent; past it, it is refused.
-const NUMBER_CHARACTERS: usize = 1_000;
-const NUMBER_EXPONENT: i32 = 400;
 
 impl PayloadEncoder {
     /// `names` are the record's columns in file order, unique.
@@ -149,64 +145,11 @@ fn jsonb_order(a: &str, b: &str) -> std::cmp::Ordering {
     a.len().cmp(&b.len()).then_with(|| a.as_bytes().cmp(b.as_bytes()))
 }
 
-/// Appends `value` as a JSON string. Runs without anything to escape are copied whole.
-fn write_string(out: &mut Vec<u8>, value: &[u8]) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.push(b'"');
-    let mut copied = 0;
-    for (index, &byte) in value.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(&value[copied..index]);
-        copied = index + 1;
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            control => {
-                out.extend_from_slice(b"\\u00");
-                out.push(HEX[usize::from(control >> 4)]);
-                out.push(HEX[usize::from(control & 15)]);
-            }
-        }
-    }
-    out.extend_from_slice(&value[copied..]);
-    out.push(b'"');
-}
-
-fn is_number(value: &[u8]) -> bool {
-    if value.len() > NUMBER_CHARACTERS || !matches!(value.first(), Some(b'-' | b'0'..=b'9')) {
-        return false;
-    }
-    if serde_json::from_slice::<serde::de::IgnoredAny>(value).is_err() || value.trim_ascii() != value {
-        return false;
-    }
-    let exponent = value.iter().position(|byte| matches!(byte, b'e' | b'E')).map(|at| &value[at + 1..]);
-    exponent.is_none_or(|digits| {
-        std::str::from_utf8(digits).is_ok_and(|text| {
-            text.trim_start_matches('+').parse::<i32>().is_ok_and(|power| power.abs() <= NUMBER_EXPONENT)
-        })
-    })
-}
-
 fn boolean(value: &[u8]) -> Option<bool> {
     match value.to_ascii_lowercase().as_slice() {
         b"true" | b"t" | b"yes" | b"y" | b"1" => Some(true),
         b"false" | b"f" | b"no" | b"n" | b"0" => Some(false),
         _ => None,
-    }
-}
-
-/// JSON that jsonb takes too: `serde_json` bounds the depth at 128 and refuses lone surrogates; NUL and numbers past the
-/// bound are looked for here.
-fn is_json(value: &[u8]) -> bool {
-    match serde_json::from_slice::<serde_json::Value>(value) {
-        // Numbers past `f64` are refused by `serde_json`, and so are all that jsonb would refuse or blow up.
-        Ok(_) => !value.windows(6).any(|six| six.eq_ignore_ascii_case(b"\\u0000")),
-        Err(_) => false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a request to its answer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -181,7 +182,7 @@ impl IngestWebhook {
                         reason.sqlstate = Some(refusal.sqlstate);
                         letters.push(attempt.sender.record_letter(
                             &event.event_type,
-                            index as u64,
+                            event.number,
                             payload.as_bytes(),
                             reason,
                         ));
@@ -248,12 +249,10 @@ fn events(
     parsed: Parsed<'_>,
 ) -> Vec<Event> {
     let document = &parsed.document;
-    let rejected = parsed.rejects.iter().map(|_| Event {
-        event_type: delivery_type.to_owned(),
-        payload: None,
-        repair: None,
-    });
-    let taken = parsed.records.iter().map(|record| Event {
+    let rejected: BTreeSet<u64> = parsed.rejects.iter().map(|reject| reject.position.record).collect();
+    let numbers = (0..).filter(|number| !rejected.contains(number));
+    let taken = numbers.zip(&parsed.records).map(|(number, record)| Event {
+        number,
         event_type: event_type(source, &request.headers, &[record.json.as_bytes(), document]),
         payload: Some(record.json.clone().into_owned()),
         repair: record.repair.as_ref().map(|repair| Repair {
@@ -262,6 +261,12 @@ fn events(
             rule: repair.rule,
             raw: repair.raw.to_vec(),
         }),
+    });
+    let rejected = rejected.iter().map(|&number| Event {
+        number,
+        event_type: delivery_type.to_owned(),
+        payload: None,
+        repair: None,
     });
     taken.chain(rejected).collect()
 }

@@ -21,6 +21,8 @@ pub struct Delivery {
 /// One record of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
+    /// 0-based number of the record in its delivery.
+    pub number: u64,
     pub event_type: String,
     /// JSON text; `None` for a record that was rejected: its letter has been sent, and the ledger counts it.
     pub payload: Option<String>,

@@ -66,7 +66,8 @@ mod tests {
     use super::*;
 
     fn delivery(keys: &[u8], events: usize, bytes: usize) -> Delivery {
-        let event = Event { event_type: "e".to_owned(), payload: Some("x".repeat(bytes)), repair: None };
+        let event =
+            Event { number: 0, event_type: "e".to_owned(), payload: Some("x".repeat(bytes)), repair: None };
         Delivery {
             source: "s".to_owned(),
             dedupe_keys: keys.iter().map(u8::to_string).collect(),

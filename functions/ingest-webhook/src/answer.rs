@@ -1,0 +1,198 @@
+//! What the sender is told, in the form that API Gateway and function URLs take from a function.
+
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use crate::problem::{Problem, ProblemKind};
+
+const JSON: &str = "application/json";
+const PROBLEM_JSON: &str = "application/problem+json";
+const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+
+/// One answer. Serialises as `{statusCode, headers, body, isBase64Encoded}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    status_code: u16,
+    #[serde(serialize_with = "as_map")]
+    headers: Vec<(&'static str, String)>,
+    body: String,
+    is_base64_encoded: bool,
+}
+
+/// What became of a delivery. Each is 202: it is durable.
+#[derive(Serialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+enum Outcome<'a> {
+    Stored { event_ids: &'a [i64] },
+    Queued { delivery_id: &'a str },
+    Duplicate { delivery_id: &'a str },
+}
+
+#[derive(Serialize)]
+struct Details<'a> {
+    #[serde(rename = "type")]
+    type_uri: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'a str>,
+}
+
+impl Answer {
+    /// The delivery's events are committed.
+    pub fn stored(event_ids: &[i64]) -> Self {
+        Self::outcome(&Outcome::Stored { event_ids })
+    }
+
+    /// The delivery is in the dead-letter queue, whole.
+    pub fn queued(delivery_id: &str) -> Self {
+        Self::outcome(&Outcome::Queued { delivery_id })
+    }
+
+    /// The delivery came before.
+    pub fn duplicate(delivery_id: &str) -> Self {
+        Self::outcome(&Outcome::Duplicate { delivery_id })
+    }
+
+    /// What Slack wants to read when an address is entered: its own challenge.
+    pub fn challenge(challenge: String) -> Self {
+        Self::new(200, PLAIN_TEXT, challenge)
+    }
+
+    /// `request_id` lets a sender's report be found in the logs.
+    pub fn problem(problem: &Problem, request_id: Option<&str>) -> Self {
+        let kind = problem.kind;
+        let details = Details {
+            type_uri: kind.type_uri(),
+            title: kind.title(),
+            status: kind.status(),
+            detail: &problem.detail,
+            instance: request_id,
+        };
+        let mut answer = Self::new(kind.status(), PROBLEM_JSON, to_json(&details));
+        if kind == ProblemKind::MethodNotAllowed {
+            answer.headers.push((ALLOW.as_str(), "POST".to_owned()));
+        }
+        if let Some(seconds) = problem.retry_after {
+            answer.headers.push((RETRY_AFTER.as_str(), seconds.to_string()));
+        }
+        if let Some(challenge) = problem.challenge {
+            answer.headers.push((WWW_AUTHENTICATE.as_str(), challenge.header().to_owned()));
+        }
+        answer
+    }
+
+    pub fn status(&self) -> u16 {
+        self.status_code
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn body(&self) -> &str {
+        &self.body
+    }
+
+    fn outcome(outcome: &Outcome<'_>) -> Self {
+        Self::new(202, JSON, to_json(outcome))
+    }
+
+    fn new(status_code: u16, content_type: &str, body: String) -> Self {
+        let headers = vec![(CONTENT_TYPE.as_str(), content_type.to_owned())];
+        Answer { status_code, headers, body, is_base64_encoded: false }
+    }
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    // Structs of strings and numbers always have a JSON form.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn as_map<S: Serializer>(headers: &[(&'static str, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(headers.len()))?;
+    for (name, value) in headers {
+        map.serialize_entry(name, value)?;
+    }
+    map.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::problem::Challenge;
+
+    fn parts(answer: &Answer) -> (Value, Value) {
+        let whole = serde_json::to_value(answer).unwrap();
+        assert_eq!(whole["isBase64Encoded"], false);
+        let body = whole["body"].as_str().unwrap();
+        let body = serde_json::from_str(body).unwrap_or_else(|_| body.into());
+        (json!({ "status": whole["statusCode"], "headers": whole["headers"] }), body)
+    }
+
+    #[test]
+    fn a_durable_delivery_is_accepted_with_what_became_of_it() {
+        for (answer, expected) in [
+            (Answer::stored(&[7]), json!({ "status": "stored", "event_ids": [7] })),
+            (Answer::stored(&[]), json!({ "status": "stored", "event_ids": [] })),
+            (Answer::queued("a\"b"), json!({ "status": "queued", "delivery_id": "a\"b" })),
+            (Answer::duplicate("d"), json!({ "status": "duplicate", "delivery_id": "d" })),
+        ] {
+            let head = json!({ "status": 202, "headers": { "content-type": "application/json" } });
+            assert_eq!(parts(&answer), (head, expected));
+        }
+    }
+
+    #[test]
+    fn a_challenge_comes_back_as_plain_text() {
+        let answer = Answer::challenge("3eZbrw1a".to_owned());
+        assert_eq!((answer.status(), answer.body()), (200, "3eZbrw1a"));
+        assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+    }
+
+    #[test]
+    fn a_problem_has_every_member_of_rfc_9457() {
+        let problem = Problem::new(ProblemKind::UnknownSource, "No source `x` has a webhook.");
+        let (head, body) = parts(&Answer::problem(&problem, Some("r-1")));
+        assert_eq!(head, json!({ "status": 404, "headers": { "content-type": "application/problem+json" } }));
+        assert_eq!(
+            body,
+            json!({
+                "type": "urn:millrace:problem:unknown-source",
+                "title": "There is no such source",
+                "status": 404,
+                "detail": "No source `x` has a webhook.",
+                "instance": "r-1",
+            })
+        );
+    }
+
+    #[test]
+    fn problems_carry_the_headers_that_help_the_sender() {
+        let header = |problem: &Problem, name: &str| {
+            Answer::problem(problem, None).header(name).map(str::to_owned)
+        };
+        for kind in ProblemKind::ALL {
+            let problem = Problem::new(kind, "d");
+            let status = kind.status();
+            assert_eq!(header(&problem, "retry-after").is_some(), matches!(status, 429 | 503), "{kind:?}");
+            assert_eq!(header(&problem, "allow").is_some(), status == 405, "{kind:?}");
+            assert_eq!(header(&problem, "www-authenticate"), None, "{kind:?}");
+        }
+        let busy = Problem::new(ProblemKind::Unavailable, "d").retry_after(7);
+        assert_eq!(header(&busy, "retry-after").as_deref(), Some("7"));
+        let bearer = Problem::unauthorized("d", Some(Challenge::Bearer));
+        assert_eq!(header(&bearer, "www-authenticate").as_deref(), Some(r#"Bearer realm="webhooks""#));
+    }
+
+    #[test]
+    fn every_kind_of_problem_has_a_type_of_its_own() {
+        let types: std::collections::BTreeSet<_> = ProblemKind::ALL.map(ProblemKind::type_uri).into();
+        assert_eq!(types.len(), ProblemKind::ALL.len());
+    }
+}

@@ -1,0 +1,256 @@
+//! What API Gateway or a function URL hands over, as one request.
+//!
+//! Three shapes, told apart by what is in them: HTTP APIs and function URLs send payload format 2.0, REST APIs (and HTTP
+//! APIs, when told so) format 1.0.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use millrace::{Error, Kind};
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+
+use crate::problem::{Problem, ProblemKind};
+
+/// Lambda hands over no more than 6 MiB.
+pub const MAX_BODY_BYTES: usize = (6 << 20) - 1;
+
+/// The event as it comes: the fields of both formats that are needed, each of which may be null.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Event {
+    /// 2.0
+    raw_path: Option<String>,
+    /// 2.0
+    raw_query_string: Option<String>,
+    /// 1.0
+    path: Option<String>,
+    /// 1.0
+    http_method: Option<String>,
+    headers: Option<BTreeMap<String, Option<String>>>,
+    /// 1.0
+    multi_value_headers: Option<BTreeMap<String, Option<Vec<String>>>>,
+    /// 1.0
+    multi_value_query_string_parameters: Option<BTreeMap<String, Option<Vec<String>>>>,
+    query_string_parameters: Option<BTreeMap<String, Option<String>>>,
+    request_context: Option<Context>,
+    body: Option<String>,
+    is_base64_encoded: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Context {
+    request_id: Option<String>,
+    /// 2.0
+    http: Option<HttpContext>,
+    /// 1.0
+    identity: Option<Caller>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct HttpContext {
+    method: Option<String>,
+    source_ip: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Caller {
+    source_ip: Option<String>,
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Everything else may hold secrets.
+        f.debug_struct("Event").finish_non_exhaustive()
+    }
+}
+
+/// A delivery, not yet verified.
+pub struct Request {
+    /// The last part of the path: `/webhooks/{source}`.
+    pub source: String,
+    pub headers: HeaderMap,
+    /// Decoded, in the order it came where the gateway kept it.
+    pub query: Vec<(String, String)>,
+    /// As it was sent: the bytes that are signed.
+    pub body: Bytes,
+    /// The gateway's.
+    pub request_id: Option<String>,
+    pub source_ip: Option<String>,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Body, headers and query hold secrets and personal data.
+        f.debug_struct("Request")
+            .field("source", &self.source)
+            .field("body_bytes", &self.body.len())
+            .field("request_id", &self.request_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no request.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The event is not of a gateway: whoever invoked the function must change, and nobody waits for an HTTP answer.
+    NotARequest(Error),
+    /// The sender gets this for an answer.
+    Problem { problem: Problem, request_id: Option<String> },
+}
+
+impl Event {
+    /// # Errors
+    /// [`Kind::Contract`] when `json` is no JSON object, or one of its fields is of another type.
+    pub fn parse(json: &[u8]) -> millrace::Result<Event> {
+        // serde's own message would repeat values.
+        serde_json::from_slice(json).map_err(|error| {
+            not_a_request(format!("cannot be read at line {}, column {}", error.line(), error.column()))
+        })
+    }
+}
+
+impl Request {
+    /// `max_body_bytes` counts the body itself, decoded.
+    pub fn from_event(event: Event, max_body_bytes: usize) -> Result<Request, Refusal> {
+        let Event { headers, multi_value_headers, body, is_base64_encoded, .. } = event;
+        let context = event.request_context.unwrap_or_default();
+        let (http, identity) = (context.http.unwrap_or_default(), context.identity.unwrap_or_default());
+        let (method, path, query) = match (http.method, event.raw_path, event.http_method, event.path) {
+            (Some(method), Some(path), ..) => {
+                (method, path, parse_query(event.raw_query_string.as_deref().unwrap_or_default()))
+            }
+            (_, _, Some(method), Some(path)) => {
+                let query = flatten(event.multi_value_query_string_parameters, event.query_string_parameters);
+                (method, path, query)
+            }
+            _ => {
+                let reason =
+                    "has neither `requestContext.http.method` and `rawPath` nor `httpMethod` and `path`";
+                return Err(Refusal::NotARequest(not_a_request(reason)));
+            }
+        };
+        let request_id = context.request_id;
+        let read = || -> Result<(String, Bytes), Problem> {
+            let source = source_of(&path)
+                .ok_or_else(|| Problem::new(ProblemKind::UnknownPath, "Post to /webhooks/{source}."))?;
+            if method != "POST" {
+                let detail = "This address takes POST and nothing else.";
+                return Err(Problem::new(ProblemKind::MethodNotAllowed, detail));
+            }
+            Ok((source, decode_body(body, is_base64_encoded.unwrap_or(false), max_body_bytes)?))
+        };
+        match read() {
+            Ok((source, body)) => Ok(Request {
+                source,
+                headers: header_map(flatten(multi_value_headers, headers)),
+                query,
+                body,
+                request_id,
+                source_ip: http.source_ip.or(identity.source_ip),
+            }),
+            Err(problem) => Err(Refusal::Problem { problem, request_id }),
+        }
+    }
+}
+
+fn not_a_request(reason: impl fmt::Display) -> Error {
+    let message = format!("the event is not an HTTP request of API Gateway or a function URL: it {reason}");
+    Error::new(Kind::Contract, message).with_code("not_an_http_request")
+}
+
+/// `/webhooks/{source}`, with at most one part before it (a stage, or the base path of a custom domain) and at most one
+/// slash after it.
+fn source_of(path: &str) -> Option<String> {
+    let path = path.strip_prefix('/')?;
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let parts: Vec<&str> = path.split('/').collect();
+    let source = match parts[..] {
+        ["webhooks", source] => source,
+        [prefix, "webhooks", source] if !prefix.is_empty() => source,
+        _ => return None,
+    };
+    let source = percent_decode_str(source).decode_utf8().ok()?;
+    (!source.is_empty()).then(|| source.into_owned())
+}
+
+fn decode_body(body: Option<String>, base64: bool, max_bytes: usize) -> Result<Bytes, Problem> {
+    let body = body.unwrap_or_default();
+    let too_large = |bytes: usize| {
+        (bytes > max_bytes).then(|| {
+            let detail = format!("A body may have {max_bytes} bytes.");
+            Problem::new(ProblemKind::BodyTooLarge, detail)
+        })
+    };
+    if !base64 {
+        return too_large(body.len()).map_or_else(|| Ok(Bytes::from(body)), Err);
+    }
+    // Too large is known before room is made for it: four characters are three bytes, but for the padding.
+    if let Some(problem) = too_large((body.len() / 4 * 3).saturating_sub(2)) {
+        return Err(problem);
+    }
+    let bytes = STANDARD.decode(&body).map_err(|_| {
+        let detail = "The gateway marked the body as base64, and it is not.";
+        Problem::new(ProblemKind::InvalidBase64, detail)
+    })?;
+    too_large(bytes.len()).map_or_else(|| Ok(Bytes::from(bytes)), Err)
+}
+
+/// Names with each of their values; `many` knows more than `single`, which has one value a name.
+fn flatten(
+    many: Option<BTreeMap<String, Option<Vec<String>>>>,
+    single: Option<BTreeMap<String, Option<String>>>,
+) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    let mut many = many.unwrap_or_default();
+    many.retain(|_, values| values.as_ref().is_some_and(|values| !values.is_empty()));
+    for (name, value) in single.unwrap_or_default() {
+        if let (Some(value), false) = (value, many.contains_key(&name)) {
+            pairs.push((name, value));
+        }
+    }
+    for (name, values) in many {
+        pairs.extend(values.into_iter().flatten().map(|value| (name.clone(), value)));
+    }
+    pairs
+}
+
+/// What no HTTP message can have is left out, and so is what comes after more headers than any gateway lets through.
+fn header_map(pairs: Vec<(String, String)>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_maybe_shared(Bytes::from(value)))
+            && headers.try_append(name, value).is_err()
+        {
+            break;
+        }
+    }
+    headers
+}
+
+fn parse_query(query: &str) -> Vec<(String, String)> {
+    let decode = |text: &str| {
+        let text = if text.contains('+') { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
+        percent_decode_str(&text).decode_utf8_lossy().into_owned()
+    };
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
