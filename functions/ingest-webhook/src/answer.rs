@@ -174,9 +174,8 @@ mod tests {
 
     #[test]
     fn problems_carry_the_headers_that_help_the_sender() {
-        let header = |problem: &Problem, name: &str| {
-            Answer::problem(problem, None).header(name).map(str::to_owned)
-        };
+        let header =
+            |problem: &Problem, name: &str| Answer::problem(problem, None).header(name).map(str::to_owned);
         for kind in ProblemKind::ALL {
             let problem = Problem::new(kind, "d");
             let status = kind.status();

@@ -85,7 +85,7 @@ impl IngestWebhook {
                 return Ok(refuse(&problem, request_id.as_deref()));
             }
         };
-        let Some(source) = self.sources.find_webhook(&request.source) else {
+        let Some(source) = self.sources.webhook(&request.source) else {
             let problem = Problem::new(ProblemKind::UnknownSource, "No source of this name takes webhooks.");
             return Ok(refuse(&problem, request.request_id.as_deref()));
         };
@@ -242,12 +242,7 @@ fn reject_letters(sender: &Sender<'_>, event_type: &str, parsed: &Parsed<'_>) ->
 }
 
 /// The events of a delivery; rejected records are counted with it, so that what was read can be told from what was staged.
-fn events(
-    source: &WebhookSource,
-    request: &Request,
-    delivery_type: &str,
-    parsed: Parsed<'_>,
-) -> Vec<Event> {
+fn events(source: &WebhookSource, request: &Request, delivery_type: &str, parsed: Parsed<'_>) -> Vec<Event> {
     let document = &parsed.document;
     let rejected: BTreeSet<u64> = parsed.rejects.iter().map(|reject| reject.position.record).collect();
     let numbers = (0..).filter(|number| !rejected.contains(number));

@@ -38,7 +38,14 @@ impl Sender<'_> {
         Origin { delivery_id: Some(self.delivery_id.to_owned()), record, ..Origin::default() }
     }
 
-    fn letter(&self, event_type: &str, part: &str, origin: Origin, reason: Reason, payload: Payload) -> Letter {
+    fn letter(
+        &self,
+        event_type: &str,
+        part: &str,
+        origin: Origin,
+        reason: Reason,
+        payload: Payload,
+    ) -> Letter {
         Letter::new(
             LetterKind::Delivery,
             &format!("webhook:{}:{}{part}", self.source, self.delivery_id),

@@ -1,8 +1,10 @@
 //! Wires settings and clients, once, and hands every request to [`IngestWebhook::handle`].
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ingest_webhook::answer::Answer;
 use ingest_webhook::{IngestWebhook, Settings};
 use lambda_runtime::{Error, LambdaEvent, run_concurrent, service_fn};
 
@@ -17,17 +19,19 @@ async fn main() -> Result<(), Error> {
         .await
         .inspect_err(|error| tracing::error!(code = error.code(), error = error.chain(), "not started"))?;
     let function = Arc::new(function);
-    let invoke = move |event: LambdaEvent<_>| {
+    // Boxed: the runtime's futures around those of a delivery are deeper than the compiler lays out in one go.
+    let invoke = move |event: LambdaEvent<_>| -> Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>> {
         let function = Arc::clone(&function);
-        async move {
+        Box::pin(async move {
             let deadline = Instant::now() + time_left(event.context.deadline);
-            Ok::<_, Error>(function.handle(event.payload, &event.context.request_id, deadline).await)
-        }
+            function.handle(event.payload, &event.context.request_id, deadline).await.map_err(Error::from)
+        })
     };
+    let writer: Pin<Box<dyn Future<Output = ()>>> = Box::pin(writer.run());
     // The writer has nothing to do, and does nothing, while no request waits: so nothing runs on after the last answer.
     tokio::select! {
         ended = run_concurrent(service_fn(invoke)) => ended,
-        () = writer.run() => Err("the task that stores deliveries ended".into()),
+        () = writer => Err("the task that stores deliveries ended".into()),
     }
 }
 

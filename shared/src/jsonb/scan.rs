@@ -388,11 +388,7 @@ fn plain_length(text: &[u8]) -> usize {
         length += 8;
     }
     let rest = &text[length..];
-    length
-        + rest
-            .iter()
-            .position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')
-            .unwrap_or(rest.len())
+    length + rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\').unwrap_or(rest.len())
 }
 
 #[cfg(test)]
@@ -552,8 +548,30 @@ mod tests {
     /// Text that is JSON or nearly so.
     fn nearly_json() -> impl Strategy<Value = String> {
         let piece = prop::sample::select(vec![
-            "{", "}", "[", "]", ",", ":", " ", "\n", "\"", "\"a\"", "\"a\":", "1", "-", "0", ".", "e", "true",
-            "null", "\\", "\\u0041", "\\n", "ü", "x", "longer than eight bytes",
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            " ",
+            "\n",
+            "\"",
+            "\"a\"",
+            "\"a\":",
+            "1",
+            "-",
+            "0",
+            ".",
+            "e",
+            "true",
+            "null",
+            "\\",
+            "\\u0041",
+            "\\n",
+            "ü",
+            "x",
+            "longer than eight bytes",
         ]);
         prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
     }

@@ -35,7 +35,7 @@ pub struct Entry {
 }
 
 /// A record that was read after a repair, as it stood in the file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repair {
     /// 1-based physical line.
     pub line: u64,

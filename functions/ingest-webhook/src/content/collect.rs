@@ -122,7 +122,9 @@ impl<'b> Collector<'b> {
 fn describe(kind: FlawKind) -> (&'static str, Cow<'static, str>) {
     match kind {
         FlawKind::Nul => ("nul_character", "a NUL character, which PostgreSQL cannot store".into()),
-        FlawKind::LoneSurrogate => ("lone_surrogate", "half of a surrogate pair, which is no character".into()),
+        FlawKind::LoneSurrogate => {
+            ("lone_surrogate", "half of a surrogate pair, which is no character".into())
+        }
         FlawKind::Number => (
             "number_out_of_range",
             "a number with more digits, or a larger exponent, than can be stored".into(),

@@ -58,8 +58,12 @@ fn by_type(headers: &HeaderMap, body: &[u8]) -> Result<BodyKind, Problem> {
     match media_type.as_str() {
         // The last two are what programs say that do not know what they send.
         "application/json" | "text/json" | "text/plain" | "application/octet-stream" => Ok(BodyKind::Json),
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines"
-        | "application/jsonlines" | "text/x-ndjson" => Ok(BodyKind::Ndjson),
+        "application/x-ndjson"
+        | "application/ndjson"
+        | "application/jsonl"
+        | "application/x-jsonlines"
+        | "application/jsonlines"
+        | "text/x-ndjson" => Ok(BodyKind::Ndjson),
         // curl says so of whatever it is given, and a form does not begin with a bracket.
         "application/x-www-form-urlencoded" if is_json_document(body) => Ok(BodyKind::Json),
         "application/x-www-form-urlencoded" => Ok(BodyKind::Form),

@@ -21,7 +21,10 @@ pub(super) fn read<'b>(collector: &mut Collector<'b>, start: usize) -> Result<Co
             let mut scanner = Scanner::starting_at(&body[..line_end], line_start);
             let value = scanner.value().and_then(|value| scanner.end().map(|()| value)).map_err(|error| {
                 let (line, column) = (index + 1, error.offset - line_start + 1);
-                Problem::malformed(format!("Line {line} is not JSON: {}, at byte {column} of it.", error.reason))
+                Problem::malformed(format!(
+                    "Line {line} is not JSON: {}, at byte {column} of it.",
+                    error.reason
+                ))
             })?;
             collector.add(&value);
             document.get_or_insert(&body[value.range]);

@@ -234,8 +234,21 @@ fn any_event() -> impl Strategy<Value = Value> {
         Just(Value::from("/webhooks/a")),
     ];
     let key = prop::sample::select(vec![
-        "rawPath", "rawQueryString", "path", "httpMethod", "headers", "multiValueHeaders", "requestContext", "http",
-        "method", "sourceIp", "identity", "requestId", "body", "isBase64Encoded", "queryStringParameters",
+        "rawPath",
+        "rawQueryString",
+        "path",
+        "httpMethod",
+        "headers",
+        "multiValueHeaders",
+        "requestContext",
+        "http",
+        "method",
+        "sourceIp",
+        "identity",
+        "requestId",
+        "body",
+        "isBase64Encoded",
+        "queryStringParameters",
     ]);
     leaf.prop_recursive(4, 40, 8, move |inner| {
         prop_oneof![

@@ -24,11 +24,7 @@ impl Default for Bounds {
 ///
 /// Of deliveries that share a key only the first is taken: a second one waits for the next flush, in which the database
 /// knows what became of the first.
-pub fn next<T>(
-    waiting: &mut VecDeque<T>,
-    bounds: Bounds,
-    delivery: impl Fn(&T) -> &Delivery,
-) -> Vec<T> {
+pub fn next<T>(waiting: &mut VecDeque<T>, bounds: Bounds, delivery: impl Fn(&T) -> &Delivery) -> Vec<T> {
     let mut taken: Vec<T> = Vec::new();
     let mut left = VecDeque::new();
     let mut keys: HashSet<(String, String)> = HashSet::new();
@@ -78,7 +74,8 @@ mod tests {
 
     #[test]
     fn a_second_delivery_with_a_key_of_the_first_waits() {
-        let mut waiting = VecDeque::from([delivery(&[1], 1, 1), delivery(&[2, 1], 1, 1), delivery(&[3], 1, 1)]);
+        let mut waiting =
+            VecDeque::from([delivery(&[1], 1, 1), delivery(&[2, 1], 1, 1), delivery(&[3], 1, 1)]);
         let first = next(&mut waiting, Bounds::default(), |delivery| delivery);
         assert_eq!(first.iter().map(|taken| taken.dedupe_keys[0].as_str()).collect::<Vec<_>>(), ["1", "3"]);
         let second = next(&mut waiting, Bounds::default(), |delivery| delivery);

@@ -149,11 +149,17 @@ impl Writer {
     }
 
     async fn try_flush(&mut self, flush: &Flush<'_>, deadline: Instant) -> Result<Vec<Stored>> {
-        self.connection.run_statement("store deliveries", deadline, async |client| flush.write(client).await).await
+        self.connection
+            .run_statement("store deliveries", deadline, async |client| flush.write(client).await)
+            .await
     }
 
     /// The events of one delivery that PostgreSQL does not take as jsonb, by halving.
-    async fn refused_events(&mut self, delivery: &Delivery, deadline: Instant) -> Result<Vec<(usize, Refusal)>> {
+    async fn refused_events(
+        &mut self,
+        delivery: &Delivery,
+        deadline: Instant,
+    ) -> Result<Vec<(usize, Refusal)>> {
         let payloads: Vec<(usize, &str)> = delivery
             .events
             .iter()
