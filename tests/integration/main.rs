@@ -10,3 +10,4 @@ mod cli;
 mod ingest_csv;
 mod schema;
 mod staging;
+mod webhook_content;
