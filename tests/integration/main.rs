@@ -13,3 +13,4 @@ mod schema;
 mod stack;
 mod staging;
 mod tls;
+mod webhook_content;

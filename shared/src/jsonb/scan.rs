@@ -151,25 +151,27 @@ impl<'t> Scanner<'t> {
 
     /// Goes past a scalar or an empty container, or into a container up to its first value; `true` for the former.
     fn begin_value(&mut self) -> Result<bool> {
-        match self.peek() {
+        let next = self.peek();
+        let start = self.at;
+        match next {
             Some(b'"') => self.string()?,
             Some(b'-' | b'0'..=b'9') => self.number()?,
             Some(b'{') => {
                 self.at += 1;
+                self.check_depth(start);
                 if !self.take(b'}') {
-                    self.open(Container::Object);
+                    self.nesting.push(Container::Object);
                     self.member_name()?;
                     return Ok(false);
                 }
-                self.check_depth(self.nesting.len() + 1);
             }
             Some(b'[') => {
                 self.at += 1;
+                self.check_depth(start);
                 if !self.take(b']') {
-                    self.open(Container::Array);
+                    self.nesting.push(Container::Array);
                     return Ok(false);
                 }
-                self.check_depth(self.nesting.len() + 1);
             }
             Some(b't') => self.word(b"true")?,
             Some(b'f') => self.word(b"false")?,
@@ -204,14 +206,10 @@ impl<'t> Scanner<'t> {
         Ok(false)
     }
 
-    fn open(&mut self, container: Container) {
-        self.nesting.push(container);
-        self.check_depth(self.nesting.len());
-    }
-
-    fn check_depth(&mut self, depth: usize) {
-        if depth > MAX_DEPTH {
-            self.note(FlawKind::Depth, self.at - 1);
+    /// A container opens at `offset`, inside those that are open already.
+    fn check_depth(&mut self, offset: usize) {
+        if self.nesting.len() >= MAX_DEPTH {
+            self.note(FlawKind::Depth, offset);
         }
     }
 
