@@ -139,21 +139,39 @@ async fn what_is_stored_and_what_is_rejected_is_what_postgres_takes_and_refuses(
 fn texts() -> impl Strategy<Value = String> {
     let string = prop::collection::vec(
         prop::sample::select(vec![
-            "a", "\u{e9}", "\u{1f600}", "\u{ffff}", "\\n", "\\\\", "\\\"", "\\/", "\\u0000", "\\u0041", "\\uD83D",
-            "\\ude00", "\\ud800", "\\udfff", "\\x", "\\u12", "\u{1}", "\u{7f}",
+            "a",
+            "\u{e9}",
+            "\u{1f600}",
+            "\u{ffff}",
+            "\\n",
+            "\\\\",
+            "\\\"",
+            "\\/",
+            "\\u0000",
+            "\\u0041",
+            "\\uD83D",
+            "\\ude00",
+            "\\ud800",
+            "\\udfff",
+            "\\x",
+            "\\u12",
+            "\u{1}",
+            "\u{7f}",
         ]),
         0..5,
     )
     .prop_map(|pieces| format!("\"{}\"", pieces.concat()));
     let number = ("-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,30})?", prop::option::of("[eE][+-]?[0-9]{1,3}"))
         .prop_map(|(digits, exponent)| digits + &exponent.unwrap_or_default());
-    let odd = prop::sample::select(vec!["true", "false", "null", "nul", "01", "1.", "-", "+1", ".5", "{", "]", ""]);
+    let odd =
+        prop::sample::select(vec!["true", "false", "null", "nul", "01", "1.", "-", "+1", ".5", "{", "]", ""]);
     let leaf = prop_oneof![6 => string.clone(), 4 => number, 1 => odd.prop_map(str::to_owned)];
     leaf.prop_recursive(4, 20, 5, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(|values| format!("[{}]", values.join(" , "))),
             prop::collection::vec((string.clone(), inner), 0..4).prop_map(|members| {
-                let members: Vec<String> = members.into_iter().map(|(key, value)| format!("{key}:{value}")).collect();
+                let members: Vec<String> =
+                    members.into_iter().map(|(key, value)| format!("{key}:{value}")).collect();
                 format!("{{{}}}", members.join(","))
             }),
         ]
@@ -203,6 +221,9 @@ async fn generated_values_are_stored_exactly_when_postgres_takes_them() {
     }
     // Generated values that are all alike would prove nothing.
     for count in [stored, rejected, malformed, repaired] {
-        assert!(count > 50, "{stored} stored, {rejected} rejected, {malformed} malformed, {repaired} repaired");
+        assert!(
+            count > 50,
+            "{stored} stored, {rejected} rejected, {malformed} malformed, {repaired} repaired"
+        );
     }
 }

@@ -39,9 +39,10 @@ fn records_keep_the_text_they_came_with() {
     for (body, expected) in [
         (r#"{"b":1,"a":2,"b":3}"#, &[r#"{"b":1,"a":2,"b":3}"#][..]),
         (" {\"a\" :\t1.10} \r\n", &["{\"a\" :\t1.10}"]),
-        ("[12345678901234567890.123456789012345678901234567890]", &[
-            "12345678901234567890.123456789012345678901234567890",
-        ]),
+        (
+            "[12345678901234567890.123456789012345678901234567890]",
+            &["12345678901234567890.123456789012345678901234567890"],
+        ),
         (r#" [ {"a":1} , [2] ,"x", null ] "#, &[r#"{"a":1}"#, "[2]", r#""x""#, "null"]),
         ("[]", &[]),
         ("{}", &["{}"]),
@@ -59,9 +60,12 @@ fn records_keep_the_text_they_came_with() {
 #[test]
 fn content_type_says_what_a_body_is() {
     let lines = b"{\"a\":1}\n[2]\n";
-    for content_type in
-        ["application/x-ndjson", "application/ndjson", "application/jsonl", "APPLICATION/X-NDJSON; charset=utf-8"]
-    {
+    for content_type in [
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/jsonl",
+        "APPLICATION/X-NDJSON; charset=utf-8",
+    ] {
         assert_eq!(texts(&read(content_type, lines).unwrap()), [r#"{"a":1}"#, "[2]"], "{content_type}");
     }
     for content_type in [
@@ -78,9 +82,14 @@ fn content_type_says_what_a_body_is() {
         assert_eq!(texts(&read(content_type, b"{\"a\":1}").unwrap()), [r#"{"a":1}"#], "{content_type}");
     }
     assert_eq!(texts(&parse(&HeaderMap::new(), b"[1]", OPTIONS).unwrap()), ["1"]);
-    for content_type in
-        ["text/xml", "multipart/form-data; boundary=x", "image/png", "application/cloudevents+avro", "nonsense", "\u{e9}"]
-    {
+    for content_type in [
+        "text/xml",
+        "multipart/form-data; boundary=x",
+        "image/png",
+        "application/cloudevents+avro",
+        "nonsense",
+        "\u{e9}",
+    ] {
         assert_eq!(status(read(content_type, b"{\"a\":1}")), 415, "{content_type}");
     }
     let compressed = headers(&[("content-type", JSON), ("content-encoding", "gzip")]);
@@ -305,7 +314,8 @@ fn what_jsonb_refuses_is_a_reject_and_the_rest_is_kept() {
 fn characters_are_replaced_where_the_source_says_so_and_the_original_is_kept() {
     let body = b"[\"a\\u0000\",\"\\ud800\",{\"k\xff\":\"\\u0000\"},1e999,[\"\\u0000\",1e999],\"fine\"]";
     let parsed = parse(&HeaderMap::new(), body, REPLACE).unwrap();
-    let records: Vec<(&str, Option<(&str, &[u8])>)> = parsed
+    type Taken<'a> = (&'a str, Option<(&'a str, &'a [u8])>);
+    let records: Vec<Taken<'_>> = parsed
         .records
         .iter()
         .map(|record| {
@@ -318,10 +328,7 @@ fn characters_are_replaced_where_the_source_says_so_and_the_original_is_kept() {
         [
             (r#""a\ufffd""#, Some(("nul_replaced", &b"\"a\\u0000\""[..]))),
             (r#""\ufffd""#, Some(("lone_surrogate_replaced", b"\"\\ud800\""))),
-            (
-                "{\"k\u{fffd}\":\"\\ufffd\"}",
-                Some(("invalid_utf8_replaced", b"{\"k\xff\":\"\\u0000\"}"))
-            ),
+            ("{\"k\u{fffd}\":\"\\ufffd\"}", Some(("invalid_utf8_replaced", b"{\"k\xff\":\"\\u0000\"}"))),
             (r#""fine""#, None),
         ]
     );
@@ -332,7 +339,8 @@ fn characters_are_replaced_where_the_source_says_so_and_the_original_is_kept() {
 
 #[test]
 fn bytes_that_are_not_utf_8_cost_their_record_alone() {
-    let parsed = read("application/x-ndjson", b"{\"a\":1}\n{\"a\":\"caf\xe9\"}\n{\"a\":\"\xc3\xa9\"}").unwrap();
+    let parsed =
+        read("application/x-ndjson", b"{\"a\":1}\n{\"a\":\"caf\xe9\"}\n{\"a\":\"\xc3\xa9\"}").unwrap();
     assert_eq!(parsed.records.len(), 2);
     let reject = &parsed.rejects[0];
     assert_eq!((reject.code, reject.position), ("invalid_utf8", Position { record: 1, line: 2, offset: 8 }));
@@ -358,14 +366,23 @@ fn any_json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(5, 40, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::vec((text, inner), 0..5).prop_map(|members| Value::Object(members.into_iter().collect())),
+            prop::collection::vec((text, inner), 0..5)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
         ]
     })
 }
 
 fn any_headers() -> impl Strategy<Value = HeaderMap> {
     let name = prop::sample::select(vec![
-        "content-type", "content-encoding", "ce-specversion", "ce-id", "ce-source", "ce-type", "ce-", "ce-x", "ce-data",
+        "content-type",
+        "content-encoding",
+        "ce-specversion",
+        "ce-id",
+        "ce-source",
+        "ce-type",
+        "ce-",
+        "ce-x",
+        "ce-data",
     ]);
     let value = prop_oneof![
         prop::sample::select(vec![
@@ -394,8 +411,26 @@ fn any_headers() -> impl Strategy<Value = HeaderMap> {
 fn nearly_a_body() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         prop::sample::select(vec![
-            "{", "}", "[", "]", ",", ":", "\n", "\"a\":", "\"\\u0000\"", "\"\\ud800\"", "1", "1e999", "payload=",
-            "a=1", "&", "%", "%00", "%7B%7D", "{\"a\":1}", "\u{feff}",
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\n",
+            "\"a\":",
+            "\"\\u0000\"",
+            "\"\\ud800\"",
+            "1",
+            "1e999",
+            "payload=",
+            "a=1",
+            "&",
+            "%",
+            "%00",
+            "%7B%7D",
+            "{\"a\":1}",
+            "\u{feff}",
         ])
         .prop_map(|text| text.as_bytes().to_vec()),
         prop::collection::vec(any::<u8>(), 0..4),
