@@ -11,6 +11,7 @@ bin    := $(CURDIR)/$(venv)/bin
 # The SAM CLI keeps a folder in the home directory and asks for its news; neither is wanted.
 sam    := HOME=$(CURDIR)/.tools/home SAM_CLI_TELEMETRY=0 $(bin)/sam
 arch   := $(or $(ARCH),arm64)
+functions := ingest-csv ingest-webhook
 
 .PHONY: help demo dev test lint bench audit build deploy function cli compiled layer
 
@@ -52,17 +53,19 @@ audit: .tools/check.stamp ## known vulnerabilities in what we link (needs the ne
 	$(bin)/cargo-deny --locked check advisories
 
 build: .tools/build.stamp layer ## release functions for AWS: make build ARCH=arm64|x86_64
-	PATH=$(bin):$$PATH cargo lambda build --release --locked --package ingest-csv --lambda-dir target/lambda $(if $(filter arm64,$(arch)),--arm64,--x86-64)
+	PATH=$(bin):$$PATH cargo lambda build --release --locked $(functions:%=--package %) --lambda-dir target/lambda $(if $(filter arm64,$(arch)),--arm64,--x86-64)
 
 deploy: .tools/run.stamp build ## build and deploy to AWS: make deploy DEPLOY_ENV=prod
 	cd infra && $(bin)/sam deploy --template template.yaml --config-env $(or $(DEPLOY_ENV),default)
 
-# The function as the local stack runs it: the profile that the tests use, without its symbols.
+# The functions as the local stack runs them: the profile that the tests use, without symbols.
 function: layer compiled
-	@mkdir -p target/lambda/ingest-csv
-	@cmp --silent $(target)/debug/ingest-csv target/lambda/ingest-csv.built || { \
-	  cp $(target)/debug/ingest-csv target/lambda/ingest-csv.built; \
-	  strip -o target/lambda/ingest-csv/bootstrap target/lambda/ingest-csv.built; }
+	@for name in $(functions); do \
+	  mkdir -p target/lambda/$$name; \
+	  cmp --silent $(target)/debug/$$name target/lambda/$$name.built || { \
+	    cp $(target)/debug/$$name target/lambda/$$name.built; \
+	    strip -o target/lambda/$$name/bootstrap target/lambda/$$name.built; }; \
+	done
 
 cli: compiled
 

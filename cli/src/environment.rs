@@ -28,6 +28,17 @@ pub struct Environment {
     pub dead_letter_queue_url: String,
     /// None for AWS itself: the SDK then finds region and credentials as it always does.
     pub local_aws: Option<LocalAws>,
+    pub webhooks: Option<WebhookAddress>,
+    /// The secrets of the local stack's sources, by variable: `MILLRACE_SECRET_GITHUB`.
+    pub secrets: Vec<(String, String)>,
+}
+
+/// Where webhooks are posted, a slash and the source's name after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookAddress {
+    pub url: String,
+    /// The Host header that the local AWS knows the API by.
+    pub host: Option<String>,
 }
 
 /// An emulator of AWS on this machine. Its credentials are no secret.
@@ -114,6 +125,15 @@ impl Environment {
             bucket: required("MILLRACE_BUCKET"),
             upload_queue_url: required("MILLRACE_UPLOAD_QUEUE_URL"),
             dead_letter_queue_url: required("MILLRACE_DEAD_LETTER_QUEUE_URL"),
+            webhooks: variables.get("MILLRACE_WEBHOOK_URL").map(|url| WebhookAddress {
+                url: url.clone(),
+                host: variables.get("MILLRACE_WEBHOOK_HOST").cloned(),
+            }),
+            secrets: variables
+                .iter()
+                .filter(|(name, _)| name.starts_with("MILLRACE_SECRET_"))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
             local_aws: variables.get("AWS_ENDPOINT_URL").map(|endpoint| LocalAws {
                 endpoint: endpoint.clone(),
                 region: required("AWS_REGION"),
@@ -181,6 +201,11 @@ impl Environment {
             ("MILLRACE_UPLOAD_QUEUE_URL", &self.upload_queue_url),
             ("MILLRACE_DEAD_LETTER_QUEUE_URL", &self.dead_letter_queue_url),
         ]);
+        if let Some(webhooks) = &self.webhooks {
+            variables.push(("MILLRACE_WEBHOOK_URL", &webhooks.url));
+            variables.extend(webhooks.host.as_deref().map(|host| ("MILLRACE_WEBHOOK_HOST", host)));
+        }
+        variables.extend(self.secrets.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let lines = variables.iter().map(|(name, value)| format!("{name}={}\n", quote(value)));
         HEADER.to_owned() + &lines.collect::<String>()
     }
@@ -295,6 +320,11 @@ mod tests {
             upload_queue_url: "http://127.0.0.1:4566/000000000000/millrace-uploads".to_owned(),
             dead_letter_queue_url: "http://127.0.0.1:4566/000000000000/millrace-dead-letters".to_owned(),
             local_aws: Some(LocalAws::at("http://127.0.0.1:4566".to_owned())),
+            webhooks: Some(WebhookAddress {
+                url: "http://127.0.0.1:4566/webhooks".to_owned(),
+                host: Some("a1b2c3.execute-api.localhost:4566".to_owned()),
+            }),
+            secrets: vec![("MILLRACE_SECRET_BASIC".to_owned(), "user:it's".to_owned())],
         }
     }
 
@@ -305,6 +335,7 @@ mod tests {
         assert_eq!(read.database_url, environment.database_url);
         assert_eq!(read.dead_letter_queue_url, environment.dead_letter_queue_url);
         assert_eq!(read.local_aws, environment.local_aws);
+        assert_eq!((read.webhooks, read.secrets), (environment.webhooks, environment.secrets));
     }
 
     #[test]

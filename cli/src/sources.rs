@@ -10,10 +10,22 @@ use millrace::{Error, Kind, Result, aws};
 use crate::checkout::Checkout;
 use crate::environment::{Environment, Variables};
 
-/// The webhook of `name`, in the checkout's `pipeline/` or where `MILLRACE_PIPELINE` says.
+/// The webhook of `name`, in the checkout's `pipeline/` or where `MILLRACE_PIPELINE` says. A secret in the environment, as
+/// `.millrace/env` has one for each source, goes before what `sources.toml` refers to.
 pub fn find_webhook(name: &str, checkout: &Checkout, variables: &Variables) -> Result<WebhookSource> {
     let folder = variables.get("MILLRACE_PIPELINE").map_or_else(|| checkout.pipeline(), PathBuf::from);
-    Sources::load(&folder)?.find_webhook(name).cloned()
+    let mut source = Sources::load(&folder)?.find_webhook(name)?.clone();
+    let variable = secret_variable(name);
+    if variables.get(&variable).is_some_and(|secret| !secret.is_empty()) {
+        source.secrets = vec![SecretReference::Environment(variable)];
+    }
+    Ok(source)
+}
+
+/// The variable of `.millrace/env` that holds the secret of a source: `MILLRACE_SECRET_GITHUB`.
+pub fn secret_variable(source: &str) -> String {
+    let name = source.to_ascii_uppercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
+    format!("MILLRACE_SECRET_{name}")
 }
 
 /// Fetches what `source` refers to. AWS is only looked for when a secret is kept there.

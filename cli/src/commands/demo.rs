@@ -1,4 +1,6 @@
-//! `millrace demo`: a real file all the way, and a look at what landed.
+//! `millrace demo`: real files and signed webhooks all the way, and a look at what landed.
+
+mod webhooks;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -81,6 +83,9 @@ async fn show(checkout: &Checkout, environment: &Environment, terminal: &mut Ter
         files.push(load(&path, name, event_type, environment, &clients, &database, terminal).await?);
     }
 
+    terminal.heading("Webhooks: API Gateway → ingest-webhook → PostgreSQL");
+    let webhooks_good = webhooks::show(checkout, environment, terminal).await?;
+
     let sampled = &files[0];
     terminal.heading(&format!("What landed: raw_events, three rows of {SOURCE}/{}", sampled.event_type));
     print_sample(&database, sampled.event_type, terminal).await?;
@@ -93,7 +98,7 @@ async fn show(checkout: &Checkout, environment: &Environment, terminal: &mut Ter
     status::print_event_types(&report.event_types, terminal);
     terminal.line("");
     status::print_reconciliation(&report, terminal);
-    let good = files.iter().all(|file| file.good) && report.reconciles();
+    let good = files.iter().all(|file| file.good) && webhooks_good && report.reconciles();
     Ok(if good { Outcome::Done } else { Outcome::Bad })
 }
 

@@ -50,6 +50,13 @@ fn greet(stack: &Stack, terminal: &mut Terminal) {
         "  or any AWS client: put CSV files in s3://{}/incoming/<source>/<event_type>/",
         stack.environment.bucket
     ));
+    if let Some(webhooks) = &stack.environment.webhooks {
+        terminal.line(&format!("  webhooks: {}/<source>, with the header", webhooks.url));
+        terminal.line(&format!("    Host: {}", webhooks.host.as_deref().unwrap_or_default()));
+        terminal.line(
+            "    target/debug/millrace send github tests/data/webhooks/github-push.json --event-type push",
+        );
+    }
     terminal.heading("Loads");
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use millrace::{Error, Kind, Result};
+use serde_json::Value;
 
 use super::ministack::{self, Emulator};
 use super::process::Process;
@@ -16,6 +17,8 @@ use crate::environment::{Clients, aws_failure};
 /// As in infra/samconfig.toml, section `local`.
 const STACK: &str = "millrace";
 const ARTIFACTS: &str = "millrace-deploy";
+/// As `make` builds them and the template names them.
+pub const FUNCTIONS: [&str; 2] = ["ingest-csv", "ingest-webhook"];
 
 /// What the template made.
 #[derive(Debug, Clone)]
@@ -23,8 +26,17 @@ pub struct Deployed {
     pub bucket: String,
     pub upload_queue_url: String,
     pub dead_letter_queue_url: String,
+    pub webhooks: Webhooks,
     /// False when nothing had changed since the last run.
     pub changed: bool,
+}
+
+/// Where the webhook API listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhooks {
+    pub url: String,
+    /// The emulator knows an API by the host it is asked for.
+    pub host: String,
 }
 
 /// The template's parameters: where the function finds the database.
@@ -89,11 +101,11 @@ pub async fn deploy(
     clients: &Clients,
     parameters: &Parameters,
 ) -> Result<Deployed> {
-    let function = checkout.function("ingest-csv");
-    if !function.is_file() {
+    if let Some(function) = FUNCTIONS.map(|name| checkout.function(name)).iter().find(|file| !file.is_file())
+    {
         return Err(Error::new(
             Kind::Config,
-            format!("{} is missing: `make dev` and `make demo` build it", checkout.display(&function)),
+            format!("{} is missing: `make dev` and `make demo` build it", checkout.display(function)),
         ));
     }
     let overrides = overrides(checkout, parameters);
@@ -105,7 +117,10 @@ pub async fn deploy(
     }
     run_sam(checkout, state, emulator, clients, &overrides).await?;
     let deployed = find(emulator, clients).await.ok_or_else(|| {
-        Error::new(Kind::Bug, "the template was deployed, and its bucket, queues or function are not there")
+        Error::new(
+            Kind::Bug,
+            "the template was deployed, and its bucket, queues, functions or API are not there",
+        )
     })?;
     fs::write(&memory, &fingerprint)
         .map_err(|error| Error::new(Kind::Config, "remember what was deployed").with_source(error))?;
@@ -137,11 +152,8 @@ fn fingerprint(checkout: &Checkout, emulator: &Emulator, overrides: &[String]) -
     let mut hasher = DefaultHasher::new();
     overrides.hash(&mut hasher);
     emulator.port().hash(&mut hasher);
-    let mut files = vec![
-        checkout.infra().join("template.yaml"),
-        checkout.infra().join("samconfig.toml"),
-        checkout.function("ingest-csv"),
-    ];
+    let mut files = vec![checkout.infra().join("template.yaml"), checkout.infra().join("samconfig.toml")];
+    files.extend(FUNCTIONS.map(|name| checkout.function(name)));
     let layer = checkout.layer().join("pipeline");
     files.extend(files_below(&layer)?);
     for file in files {
@@ -176,13 +188,27 @@ async fn find(emulator: &Emulator, clients: &Clients) -> Option<Deployed> {
     clients.s3.head_bucket().bucket(&bucket).send().await.ok()?;
     let queue =
         async |name: String| clients.sqs.get_queue_url().queue_name(name).send().await.ok()?.queue_url;
-    let function = format!("/2015-03-31/functions/{STACK}-ingest-csv");
-    ministack::get(emulator.port(), &function).filter(|(status, _)| *status == 200)?;
+    for name in FUNCTIONS {
+        let function = format!("/2015-03-31/functions/{STACK}-{name}");
+        ministack::get(emulator.port(), &function).filter(|(status, _)| *status == 200)?;
+    }
     Some(Deployed {
         bucket,
         upload_queue_url: queue(format!("{STACK}-uploads")).await?,
         dead_letter_queue_url: queue(format!("{STACK}-dead-letters")).await?,
+        webhooks: find_api(emulator)?,
         changed: false,
+    })
+}
+
+fn find_api(emulator: &Emulator) -> Option<Webhooks> {
+    let (_, body) = ministack::get(emulator.port(), "/v2/apis").filter(|(status, _)| *status == 200)?;
+    let answer: Value = serde_json::from_str(&body).ok()?;
+    let name = format!("{STACK}-webhooks");
+    let api = answer["items"].as_array()?.iter().find(|api| api["name"] == name.as_str())?;
+    Some(Webhooks {
+        url: format!("{}/webhooks", emulator.address().endpoint),
+        host: format!("{}.execute-api.localhost:{}", api["apiId"].as_str()?, emulator.port()),
     })
 }
 

@@ -9,17 +9,19 @@ pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod secret;
+pub mod webhook_secrets;
 
 use std::fs;
 use std::path::PathBuf;
 
+use millrace::config::Sources;
 use millrace::{Error, Kind, Result};
 
 use self::database::Database;
 use self::lock::{Attempt, Lock};
 use self::ministack::Emulator;
 use crate::checkout::Checkout;
-use crate::environment::Environment;
+use crate::environment::{Environment, WebhookAddress};
 use crate::terminal::Terminal;
 
 /// A running stack. Dropping it stops everything that it started.
@@ -65,7 +67,17 @@ impl Stack {
         let clients = address.clients().await;
         let deployed = deploy::deploy(checkout, &aws_state, &emulator, &clients, &parameters).await?;
         let how = if deployed.changed { "deployed (sam deploy)" } else { "as deployed before" };
-        terminal.done(step, &format!("ingest-csv, {how}"));
+        terminal.done(step, &format!("{}, {how}", deploy::FUNCTIONS.join(", ")));
+
+        let step = terminal.step("secrets");
+        let sources = Sources::load(&checkout.pipeline())?;
+        let client = millrace::aws::secretsmanager_client(&address.config().await);
+        let own = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let secrets = webhook_secrets::provide(&sources, &state.join("secrets"), &client, own).await?;
+        terminal.done(step, &format!("of {} webhook sources, in Secrets Manager", secrets.len()));
+        if let Err(error) = webhook_secrets::unseen(&sources) {
+            terminal.bad(&error.chain());
+        }
 
         let environment = Environment {
             database_url: database.url.clone(),
@@ -73,6 +85,8 @@ impl Stack {
             upload_queue_url: deployed.upload_queue_url,
             dead_letter_queue_url: deployed.dead_letter_queue_url,
             local_aws: Some(address),
+            webhooks: Some(WebhookAddress { url: deployed.webhooks.url, host: Some(deployed.webhooks.host) }),
+            secrets,
         };
         let env_file = checkout.environment();
         environment.write(&env_file)?;

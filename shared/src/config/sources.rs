@@ -150,6 +150,11 @@ impl Sources {
         self.webhooks.get(source)
     }
 
+    /// Every declared webhook, by name.
+    pub fn webhooks(&self) -> impl Iterator<Item = &WebhookSource> {
+        self.webhooks.values()
+    }
+
     /// [`Self::webhook`] for somebody who typed the name.
     ///
     /// # Errors

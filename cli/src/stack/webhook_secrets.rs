@@ -1,0 +1,115 @@
+//! The secrets of the sample sources: made once, put where `sources.toml` looks for them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use aws_sdk_secretsmanager::Client;
+use millrace::config::webhook::Preset;
+use millrace::config::{SecretReference, Sources, WebhookSource};
+use millrace::{Error, Kind, Result};
+use serde_json::Value;
+
+use super::secret;
+use crate::environment::aws_failure;
+use crate::sources::secret_variable;
+
+/// Makes every secret that a source refers to in Secrets Manager. The variables for `.millrace/env`, one for each source
+/// whose secret is known here.
+///
+/// `own` is what the user's environment says of a variable: it goes before a secret that is made.
+pub async fn provide(
+    sources: &Sources,
+    kept: &Path,
+    client: &Client,
+    own: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<(String, String)>> {
+    std::fs::create_dir_all(kept)
+        .map_err(|error| Error::new(Kind::Config, format!("create {}", kept.display())).with_source(error))?;
+    let mut variables = Vec::new();
+    // Several keys of one secret, or one secret of several sources, are put together.
+    let mut values: BTreeMap<&str, Kept> = BTreeMap::new();
+    for source in sources.webhooks() {
+        let variable = secret_variable(&source.name);
+        for (index, reference) in source.secrets.iter().enumerate() {
+            let SecretReference::SecretsManager { id, key } = reference else { continue };
+            let value = match own(&variable).filter(|_| index == 0) {
+                Some(value) => value,
+                None => suited(source, &secret::kept_in(&kept.join(file_name(id, key.as_deref())))?),
+            };
+            if index == 0 {
+                variables.push((variable.clone(), value.clone()));
+            }
+            match key {
+                None => values.entry(id).or_default().whole = Some(value),
+                Some(key) => {
+                    values.entry(id).or_default().members.insert(key.clone(), Value::from(value));
+                }
+            }
+        }
+    }
+    for (id, kept) in values {
+        let text = kept.whole.unwrap_or_else(|| Value::Object(kept.members).to_string());
+        put(client, id, &text).await?;
+    }
+    Ok(variables)
+}
+
+#[derive(Default)]
+struct Kept {
+    whole: Option<String>,
+    members: serde_json::Map<String, Value>,
+}
+
+fn file_name(id: &str, key: Option<&str>) -> String {
+    let plain = |text: &str| text.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+    match key {
+        None => plain(id),
+        Some(key) => format!("{}.{}", plain(id), plain(key)),
+    }
+}
+
+/// In the form that a sender of this kind has its secrets. `digits` are hexadecimal, and so valid base64 as well.
+fn suited(source: &WebhookSource, digits: &str) -> String {
+    match source.scheme.preset() {
+        Preset::Standard | Preset::Stripe => format!("whsec_{digits}"),
+        Preset::Basic => format!("millrace:{digits}"),
+        _ => digits.to_owned(),
+    }
+}
+
+async fn put(client: &Client, id: &str, text: &str) -> Result<()> {
+    let made = client.create_secret().name(id).secret_string(text).send().await;
+    let Err(error) = made else { return Ok(()) };
+    if !error.as_service_error().is_some_and(|error| error.is_resource_exists_exception()) {
+        return Err(aws_failure("make a secret in the local AWS", &error));
+    }
+    client
+        .put_secret_value()
+        .secret_id(id)
+        .secret_string(text)
+        .send()
+        .await
+        .map_err(|error| aws_failure("put a secret in the local AWS", &error))?;
+    Ok(())
+}
+
+/// Sources whose secrets the deployed function cannot see: their variables are not in the template.
+pub fn unseen(sources: &Sources) -> Result<()> {
+    let unseen: Vec<&str> = sources
+        .webhooks()
+        .filter(|source| {
+            source.secrets.iter().any(|reference| matches!(reference, SecretReference::Environment(_)))
+        })
+        .map(|source| source.name.as_str())
+        .collect();
+    if unseen.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Config,
+        format!(
+            "no delivery of {} can be verified: a deployed function sees only the variables of infra/template.yaml; refer to the secret as secretsmanager:millrace/<name>, which the local stack makes",
+            unseen.join(", ")
+        ),
+    ))
+}
