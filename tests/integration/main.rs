@@ -13,4 +13,6 @@ mod schema;
 mod stack;
 mod staging;
 mod tls;
+mod webhook_commands;
 mod webhook_content;
+mod webhook_secrets;
