@@ -210,17 +210,17 @@ async fn what_is_missing_is_said_with_what_to_do() {
     let folder = TempDir::new().unwrap();
     let body = write(&folder, "body.json", "{}");
     let nobody = "http://127.0.0.1:1/webhooks";
-    let unset = [("MILLRACE_WEBHOOK_URL".to_owned(), nobody.to_owned())];
+    write(&folder, "sources.toml", "[github.webhook]\npreset = 'github'\nsecret = 'env:UNSET'\n[nyc.csv]\n");
+    let unset = [
+        ("MILLRACE_WEBHOOK_URL".to_owned(), nobody.to_owned()),
+        ("MILLRACE_PIPELINE".to_owned(), folder.path().display().to_string()),
+    ];
     let all = variables(&[]);
     for (arguments, variables, words) in [
         (vec!["send", "gihub", &body], &unset[..], "did you mean `github`?"),
         (vec!["send", "nyc", &body], &unset, "no source `nyc` has a webhook"),
-        (vec!["send", "github", &body], &unset, "env:MILLRACE_SECRET_GITHUB: the variable is not set"),
-        (
-            vec!["verify", "github", "--body", &body],
-            &unset,
-            "env:MILLRACE_SECRET_GITHUB: the variable is not set",
-        ),
+        (vec!["send", "github", &body], &unset, "env:UNSET: the variable is not set"),
+        (vec!["verify", "github", "--body", &body], &unset, "env:UNSET: the variable is not set"),
         (vec!["send", "github", "/none", "--url", nobody], &all, "read /none"),
         (vec!["send", "github", &body, "--url", nobody], &all, "is `make dev` running?"),
         (vec!["send", "github", &body, "--url", "ftp://a"], &all, "must begin with http://"),
