@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(listed, ProblemKind::ALL.len());
         for kind in ProblemKind::ALL {
             let example = format!("type: {}\n", kind.type_uri());
-            let (_, rest) = description.split_once(&example).expect(kind.type_uri());
+            let Some((_, rest)) = description.split_once(&example) else { panic!("no example of {kind:?}") };
             let mut lines = rest.lines().map(str::trim);
             assert_eq!(lines.next(), Some(&*format!("title: {}", kind.title())));
             assert_eq!(lines.next(), Some(&*format!("status: {}", kind.status())));
