@@ -138,3 +138,23 @@ impl Problem {
         Problem { retry_after: Some(seconds), ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_described_as_it_is_answered() {
+        let description = include_str!("../../../docs/openapi.yaml");
+        let listed = description.matches("- urn:millrace:problem:").count();
+        assert_eq!(listed, ProblemKind::ALL.len());
+        for kind in ProblemKind::ALL {
+            let example = format!("type: {}\n", kind.type_uri());
+            let Some((_, rest)) = description.split_once(&example) else { panic!("no example of {kind:?}") };
+            let mut lines = rest.lines().map(str::trim);
+            assert_eq!(lines.next(), Some(&*format!("title: {}", kind.title())));
+            assert_eq!(lines.next(), Some(&*format!("status: {}", kind.status())));
+            assert!(description.contains(&format!("        \"{}\":\n", kind.status())), "{kind:?}");
+        }
+    }
+}
