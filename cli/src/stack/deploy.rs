@@ -208,7 +208,7 @@ fn find_api(emulator: &Emulator) -> Option<Webhooks> {
     let api = answer["items"].as_array()?.iter().find(|api| api["name"] == name.as_str())?;
     Some(Webhooks {
         url: format!("{}/webhooks", emulator.address().endpoint),
-        host: format!("{}.execute-api.localhost:{}", api["apiId"].as_str()?, emulator.port()),
+        host: api["apiEndpoint"].as_str()?.split_once("://")?.1.to_owned(),
     })
 }
 
