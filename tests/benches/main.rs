@@ -15,13 +15,17 @@ mod flights;
 mod memory;
 mod stack;
 mod table;
+mod webhooks;
 
 use std::process::ExitCode;
+
+const NAMES: [&str; 3] = ["csv", "memory", "webhooks"];
 
 const HELP: &str = "\
 Usage: make bench [BENCH='NAME …'] [ROUNDS=N]
 
   csv      CSV object to raw_events against psql's \\copy of the same rows already encoded
+  webhooks a durable row for each webhook, against pgbench's one-row transactions
   memory   peak memory of ingest-csv, from a small file to a large one
 
 Without a name, all of them. Each round runs every contender once; 5 rounds unless ROUNDS says otherwise.";
@@ -34,7 +38,7 @@ async fn main() -> ExitCode {
         println!("{HELP}");
         return ExitCode::SUCCESS;
     }
-    if let Some(unknown) = names.iter().find(|name| !["csv", "memory"].contains(&name.as_str())) {
+    if let Some(unknown) = names.iter().find(|name| !NAMES.contains(&name.as_str())) {
         eprintln!("there is no bench `{unknown}`\n\n{HELP}");
         return ExitCode::FAILURE;
     }
@@ -49,6 +53,9 @@ async fn main() -> ExitCode {
     let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
     if wanted("csv") {
         copy::run(rounds).await;
+    }
+    if wanted("webhooks") {
+        webhooks::run(rounds).await;
     }
     if wanted("memory") {
         memory::run().await;

@@ -74,7 +74,7 @@ impl Stack {
     pub async fn reset(&self) {
         self.owner
             .batch_execute(
-                "truncate staging.events, staging.loads, staging.load_results, staging.batches, staging.repairs",
+                "truncate staging.events, staging.loads, staging.load_results, staging.batches, staging.repairs, staging.deliveries",
             )
             .await
             .expect("empty the tables");

@@ -174,7 +174,7 @@ mod tests {
             assert_eq!(identity.delivery_id, id, "{preset}");
             assert_eq!(event_type(&source, &headers, &[body]), name, "{preset}");
             let mut keys = vec![format!("id:{id}")];
-            if matches!(preset, "github" | "shopify") {
+            if preset == "shopify" {
                 keys.push(body_key(std::str::from_utf8(body).unwrap()));
             }
             assert_eq!(identity.dedupe_keys, keys, "{preset}");

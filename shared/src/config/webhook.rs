@@ -235,7 +235,9 @@ impl WebhookSource {
             records: None,
             content,
             dedupe: match preset {
-                Preset::Github | Preset::Shopify => Dedupe::IdAndBody,
+                // Every topic of Shopify carries an id and the time it was changed: an equal body is no second event. GitHub
+                // sends equal bodies for different events: blocked, unblocked and blocked again.
+                Preset::Shopify => Dedupe::IdAndBody,
                 _ => Dedupe::Id,
             },
             // Stripe and GitHub deliver again for three days.
