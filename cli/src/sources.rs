@@ -39,13 +39,35 @@ pub async fn secrets(
     let client = if source.secrets.iter().any(kept_in_aws) {
         let config = match Environment::load(checkout).ok().and_then(|environment| environment.local_aws) {
             Some(local) => local.config().await,
-            None => aws::load_config().await,
+            None if has_credentials(&variables) => aws::load_config().await,
+            // The SDK would look for a machine's role for many seconds, and then say little.
+            None => {
+                return Err(Error::new(
+                    Kind::Config,
+                    format!(
+                        "the secret of {} is kept in AWS Secrets Manager: start the local stack with `make dev`, set {}, or give AWS credentials",
+                        source.name,
+                        secret_variable(&source.name)
+                    ),
+                ));
+            }
         };
         Some(aws::secretsmanager_client(&config))
     } else {
         None
     };
     Ok(References::new(move |name| variables.get(name).map(str::to_owned), client))
+}
+
+fn has_credentials(variables: &Variables) -> bool {
+    const PLACES: [&str; 4] = [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_PROFILE",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    ];
+    PLACES.iter().any(|name| variables.get(name).is_some())
+        || variables.get("HOME").is_some_and(|home| Path::new(home).join(".aws").is_dir())
 }
 
 /// A body, from a file or, for `-`, from standard input.
