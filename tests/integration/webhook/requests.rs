@@ -1,6 +1,7 @@
 //! The shapes in which gateways hand over a request.
 
 use http::HeaderMap;
+use millrace_tests::runtime_api::Outcome;
 use serde_json::{Map, Value, json};
 
 use super::door::{Form, TIME, encode, request, to_map};
@@ -70,10 +71,17 @@ async fn rest_apis_and_function_urls_hand_over_the_same_delivery() {
 async fn an_event_that_is_no_request_is_an_error_of_the_invocation_and_the_function_goes_on() {
     let site = Site::new().await;
     let door = site.open(&[]).await;
-    for event in [json!({ "Records": [] }), json!({}), json!("canary")] {
+    for event in [
+        json!({ "Records": [] }),
+        json!({}),
+        json!("canary"),
+        json!({ "isBase64Encoded": "canary" }),
+        json!({ "rawPath": 7, "body": "canary" }),
+    ] {
         let outcome = door.function.invoke(&event, TIME).await;
-        let millrace_tests::runtime_api::Outcome::Error(error) = outcome else { panic!("{outcome:?}") };
+        let Outcome::Error(error) = outcome else { panic!("{outcome:?}") };
         assert!(!error.to_string().contains("canary"), "{error}");
     }
+    assert!(door.function.logs().iter().all(|line| !line.contains("canary")), "{:?}", door.function.logs());
     door.deliver("bearer", "1", "{}").await.was(202, "stored");
 }
