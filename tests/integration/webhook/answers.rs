@@ -144,8 +144,8 @@ async fn a_missing_partition_of_the_day_is_created_and_the_delivery_is_stored() 
 async fn a_delivery_is_remembered_until_its_time_is_over() {
     let site = Site::new().await;
     let door = site.open(&[]).await;
-    door.deliver("github", "1", "{}").await.was(202, "stored");
-    door.deliver("github", "1", "{}").await.was(202, "duplicate");
+    door.deliver("shopify", "1", "{}").await.was(202, "stored");
+    door.deliver("shopify", "1", "{}").await.was(202, "duplicate");
     let days = "select count(*) from staging.deliveries where expires_at = received_at + interval '4 days'";
     assert_eq!(site.number(days).await, 2);
     let expire = async |which: &str| {
@@ -156,9 +156,9 @@ async fn a_delivery_is_remembered_until_its_time_is_over() {
     };
     // One of its keys is still remembered.
     expire("body:%").await;
-    door.deliver("github", "1", "{}").await.was(202, "duplicate");
+    door.deliver("shopify", "1", "{}").await.was(202, "duplicate");
     expire("%").await;
-    door.deliver("github", "1", "{}").await.was(202, "stored");
-    door.deliver("github", "1", "{}").await.was(202, "duplicate");
+    door.deliver("shopify", "1", "{}").await.was(202, "stored");
+    door.deliver("shopify", "1", "{}").await.was(202, "duplicate");
     assert_eq!((site.row_count().await, site.number(days).await), (2, 2));
 }

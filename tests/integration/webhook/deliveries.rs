@@ -26,7 +26,7 @@ fn body(template: &str, n: usize) -> String {
     template.replace('N', &n.to_string())
 }
 
-/// The number of a secret's headers with which nothing is stored; sent 32 at a time.
+/// Posts these, 32 at a time, each of which must be refused; how many there were.
 async fn all_are_refused(door: &Door, requests: Vec<Value>) -> usize {
     let count = requests.len();
     stream::iter(requests)
@@ -68,7 +68,7 @@ async fn what_every_preset_signs_is_stored_once_however_the_gateway_hands_it_ove
         }
     }
     assert_eq!(site.rows().await, expected);
-    assert_eq!(site.number("select count(*) from staging.deliveries").await, 2 * 9 + 2 * 2);
+    assert_eq!(site.number("select count(*) from staging.deliveries").await, 2 * 9 + 2);
     site.reconciles().await;
     assert!(site.aws.letters().await.is_empty());
 }
@@ -149,7 +149,10 @@ async fn any_flipped_bit_of_a_proof_is_refused_and_so_is_one_cut_short_doubled_o
             for changed in ["", &value[..start], &value[..value.len() - 1], &value[..start + 1], "v1,"] {
                 add(&name, Some(changed.to_owned()));
             }
-            add(&name, Some(format!("{value}, {value}")));
+            // Where several signatures may stand in one header, one of two is enough.
+            if name != "webhook-signature" {
+                add(&name, Some(format!("{value}, {value}")));
+            }
             add(&name, Some(format!("{value}{}", "0".repeat(5_000))));
             add(&name, None);
         }

@@ -1,50 +1,51 @@
 //! Nothing of a delivery, a secret or a password is logged, however much is.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use http::HeaderMap;
+use futures_util::future::join_all;
 use millrace_tests::proxy::Proxy;
 use serde_json::json;
 
 use super::door::{Door, Form, request};
 use super::site::{Site, signed};
 
-const SHORT: Duration = Duration::from_secs(6);
+const SHORT: Duration = Duration::from_secs(5);
 /// Each is put where its name says.
 const CANARIES: [&str; 6] =
     ["canary-body", "canary-header", "canary-query", "canary-delivery", "canary-kind", "canary-path"];
 
 /// Posts one of each kind; the statuses.
-async fn provoke(door: &Door, signed: impl Fn(&str, &[u8]) -> HeaderMap) -> Vec<u16> {
-    let mut statuses = Vec::new();
-    for (id, body) in [
-        ("canary-delivery-1", &br#"{"a":"canary-body"}"#[..]),
-        ("canary-delivery-2", br#"[{"a":"canary-body\u0000"},{"a":"canary-body"},{"canary-body":1e999999}]"#),
-        ("canary-delivery-3", br#"{"a":"canary-body""#),
-        ("canary-delivery-4", b"{\"canary-body\":\"\xff\"}"),
-        ("canary-delivery-5", br#"{"poison":"canary-body"}"#),
-    ] {
-        let mut headers = signed(id, body);
-        for (name, value) in [
-            ("x-more", "canary-header"),
-            ("x-kind", "canary-kind"),
-            ("cookie", "canary-header"),
-            ("user-agent", "canary-header"),
-        ] {
+async fn provoke(door: &Door) -> BTreeSet<u16> {
+    let bodies = [
+        &br#"{"a":"canary-body"}"#[..],
+        br#"[{"a":"canary-body\u0000"},{"a":"canary-body"},{"canary-body":1e999999}]"#,
+        br#"{"a":"canary-body""#,
+        b"{\"canary-body\":\"\xff\"}",
+        br#"{"poison":"canary-body"}"#,
+    ];
+    let mut events = Vec::new();
+    for (number, body) in bodies.into_iter().enumerate() {
+        let mut headers = signed("orders", &format!("canary-delivery-{number}"), body);
+        for (name, value) in
+            [("x-more", "canary-header"), ("x-kind", "canary-kind"), ("cookie", "canary-header")]
+        {
             headers.insert(name, value.parse().expect("a value"));
         }
         let mut event = request("POST", "/webhooks/orders", &headers, body, Form::Base64);
         event["rawQueryString"] = json!("token=canary-query");
         event["queryStringParameters"] = json!({ "token": "canary-query" });
-        statuses.push(door.send(&event, SHORT).await.status);
+        events.push(event.clone());
         event["headers"]["x-signature"] = json!("sha256=canary-header");
-        statuses.push(door.send(&event, SHORT).await.status);
+        events.push(event.clone());
         event["rawPath"] = json!("/webhooks/canary-path");
-        statuses.push(door.send(&event, SHORT).await.status);
+        events.push(event);
     }
-    statuses.sort_unstable();
-    statuses.dedup();
-    statuses
+    join_all(events.iter().map(|event| door.send(event, SHORT)))
+        .await
+        .iter()
+        .map(|reply| reply.status)
+        .collect()
 }
 
 async fn nothing_is_told_at(level: &str) {
@@ -61,12 +62,11 @@ async fn nothing_is_told_at(level: &str) {
             ("MILLRACE_LOG", level),
         ])
         .await;
-    let sign = |id: &str, body: &[u8]| signed("orders", id, body);
-    assert_eq!(provoke(&door, sign).await, [202, 400, 401, 404], "{level}");
+    assert_eq!(provoke(&door).await, [202, 400, 401, 404].into(), "{level}");
     database.refuse();
-    assert_eq!(provoke(&door, sign).await, [202, 400, 401, 404], "{level}");
+    assert_eq!(provoke(&door).await, [202, 400, 401, 404].into(), "{level}");
     queue.refuse();
-    assert_eq!(provoke(&door, sign).await, [400, 401, 404, 503], "{level}");
+    assert_eq!(provoke(&door).await, [400, 401, 404, 503].into(), "{level}");
     let logs = door.function.logs();
     for expected in ["answered", "not verified", "refused", "no place for the delivery"] {
         assert!(logs.iter().any(|line| line.contains(expected)), "{level}: {expected} is not logged");

@@ -1,5 +1,6 @@
 //! PostgreSQL away, read-only, silent or cut off, alone or with the queue: no 2xx without a place for the delivery.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use base64::Engine;
@@ -14,7 +15,7 @@ use super::site::{Site, signed};
 
 const BOTH: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
 /// Time for an answer while something is away; the function divides it among database and queue.
-const SHORT: Duration = Duration::from_secs(6);
+const SHORT: Duration = Duration::from_secs(5);
 
 /// A function with proxies before its database and its queue.
 struct Ways {
@@ -104,14 +105,16 @@ async fn with_postgres_and_the_queue_away_nothing_is_acknowledged() {
     let reply = ways.door.send(&event, SHORT).await;
     reply.is_problem(503, "unavailable");
     assert!(reply.headers["retry-after"].parse::<u32>().expect("seconds") > 0);
-    // A queue that says nothing is no other case.
+    // A queue that says nothing is no other case. Where a record is bad there is no place for its letter, and so none for
+    // the delivery.
     ways.queue.pass();
     ways.queue.stop(&BOTH);
-    ways.door.send(&event, SHORT).await.is_problem(503, "unavailable");
-    ways.database.pass();
-    // With a bad record there is no place for its letter, and so none for the delivery.
     let body = br#"[{"n":1},{"n":2,"a":"\u0000"}]"#;
     let bad = request("POST", "/webhooks/orders", &signed("orders", "2", body), body, Form::Plain);
+    let (reply, of_bad) = futures_util::join!(ways.door.send(&event, SHORT), ways.door.send(&bad, SHORT));
+    reply.is_problem(503, "unavailable");
+    of_bad.is_problem(503, "unavailable");
+    ways.database.pass();
     ways.door.send(&bad, SHORT).await.is_problem(503, "unavailable");
     assert_eq!(ways.site.row_count().await, 0);
     assert_eq!(ways.site.number("select count(*) from staging.deliveries").await, 0);
@@ -120,7 +123,12 @@ async fn with_postgres_and_the_queue_away_nothing_is_acknowledged() {
     ways.queue.reset();
     ways.queue.pass();
     ways.door.send(&bad, SHORT).await.was(202, "stored");
-    assert_eq!((ways.site.row_count().await, ways.letter_count().await), (2, 1));
+    assert_eq!(ways.site.row_count().await, 2);
+    // What was sent into the silence may have come through all the same: a repeated letter has the same id.
+    let letters = ways.site.aws.letters().await;
+    let bad: BTreeSet<_> =
+        letters.iter().filter(|letter| letter.origin.record == Some(1)).map(|letter| letter.id).collect();
+    assert_eq!(bad.len(), 1, "{letters:?}");
     ways.site.reconciles().await;
 }
 
@@ -190,9 +198,14 @@ async fn a_commit_whose_reply_is_lost_is_found_by_the_retry() {
         block.batch_execute("commit").await.expect("release");
         ways.site.until("select count(*) = 1 from raw_events").await;
         ways.database.reset();
+        ways.site
+            .until("select count(*) = 0 from pg_stat_activity where usename = 'millrace_ingest' and datname = current_database()")
+            .await;
         ways.database.pass();
     };
     let (reply, ()) = futures_util::join!(ways.door.deliver("orders", "1", r#"{"n":0}"#), faults);
+    // Who asks again cannot tell whose commit it was; that it is there is what matters.
+    reply.was(202, "duplicate");
     all_are_stored_once(&ways, &[reply]).await;
     ways.door.deliver("orders", "1", "{}").await.was(202, "duplicate");
 }
