@@ -24,6 +24,13 @@ async fn the_ingest_role_can_add_and_nothing_else() {
         .batch_execute("insert into raw_events (source, event_type, payload) values ('a', 'b', '{}')")
         .await
         .expect("insert");
+    ingest
+        .batch_execute(
+            "insert into deliveries (source, delivery_key, received_at, expires_at) values ('a', 'id:1', now(), now());
+             update deliveries set received_at = now(), expires_at = now(); select forget_deliveries(1)",
+        )
+        .await
+        .expect("remember and forget a delivery");
     for sql in [
         "select * from staging.events",
         "select * from raw_events",
@@ -31,6 +38,10 @@ async fn the_ingest_role_can_add_and_nothing_else() {
         "delete from staging.events",
         "truncate staging.batches",
         "delete from staging.load_results",
+        "delete from staging.deliveries",
+        "truncate staging.deliveries",
+        "update staging.deliveries set source = 'b'",
+        "update staging.deliveries set delivery_key = 'id:2'",
         "insert into staging.load_results (load_id, outcome, record_count) values (gen_random_uuid(), 'loaded', 0)",
         "insert into staging.batches (batch_id, origin, source, event_type, received_at, read_count, staged_count, processed_at)
          values (gen_random_uuid(), 'o', 'a', 'b', now(), 0, 0, now())",

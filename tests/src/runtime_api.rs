@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -68,7 +69,9 @@ impl Api {
 
     async fn next(&self) -> Invocation {
         loop {
-            let arrived = self.arrived.notified();
+            let mut arrived = pin!(self.arrived.notified());
+            // Before the look: of two invocations that come between look and wait, one would be forgotten.
+            arrived.as_mut().enable();
             if let Some(invocation) = self.queue().waiting.pop_front() {
                 return invocation;
             }

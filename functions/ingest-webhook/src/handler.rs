@@ -21,7 +21,7 @@ use crate::identity::{event_type, identify};
 use crate::letters::Sender;
 use crate::problem::{Challenge, Problem, ProblemKind};
 use crate::request::{Event as HttpEvent, Refusal, Request};
-use crate::secrets::{References, SecretCache};
+use crate::secrets::{References, SecretCache, Timing};
 use crate::settings::Settings;
 use crate::store::{self, Delivery, Event, NotStored, Store, Stored, Writer};
 use crate::verify::Verdict;
@@ -58,7 +58,10 @@ impl IngestWebhook {
             settings.bucket.clone(),
             settings.message_bytes,
         );
-        let secrets = SecretCache::new(References::from_environment(Some(secretsmanager_client(&config))));
+        let secrets = SecretCache::with_timing(
+            References::from_environment(Some(secretsmanager_client(&config))),
+            Timing { refresh: settings.secret_refresh, ..Timing::default() },
+        );
         let (store, writer) =
             store::writer::open(Connection::new(database), settings.flush, settings.database_patience);
         Ok((IngestWebhook { settings, sources, secrets, store, dead_letters }, writer))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ingest_webhook::answer::Answer;
+use ingest_webhook::request::Invocation;
 use ingest_webhook::{IngestWebhook, Settings};
 use lambda_runtime::{Error, LambdaEvent, run_concurrent, service_fn};
 
@@ -20,13 +21,17 @@ async fn main() -> Result<(), Error> {
         .inspect_err(|error| tracing::error!(code = error.code(), error = error.chain(), "not started"))?;
     let function = Arc::new(function);
     // Boxed: the runtime's futures around those of a delivery are deeper than the compiler lays out in one go.
-    let invoke = move |event: LambdaEvent<_>| -> Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>> {
-        let function = Arc::clone(&function);
-        Box::pin(async move {
-            let deadline = Instant::now() + time_left(event.context.deadline);
-            function.handle(event.payload, &event.context.request_id, deadline).await.map_err(Error::from)
-        })
-    };
+    let invoke =
+        move |event: LambdaEvent<Invocation>| -> Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>> {
+            let function = Arc::clone(&function);
+            Box::pin(async move {
+                let deadline = Instant::now() + time_left(event.context.deadline);
+                function
+                    .handle(event.payload.0, &event.context.request_id, deadline)
+                    .await
+                    .map_err(Error::from)
+            })
+        };
     let writer: Pin<Box<dyn Future<Output = ()>>> = Box::pin(writer.run());
     // The writer has nothing to do, and does nothing, while no request waits: so nothing runs on after the last answer.
     tokio::select! {

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use millrace::{Error, Kind};
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::problem::{Problem, ProblemKind};
 
@@ -105,6 +106,18 @@ pub enum Refusal {
     NotARequest(Error),
     /// The sender gets this for an answer.
     Problem { problem: Problem, request_id: Option<String> },
+}
+
+/// An [`Event`] as the runtime reads it, which logs why it cannot.
+pub struct Invocation(pub Event);
+
+impl<'de> Deserialize<'de> for Invocation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // serde's own message would repeat values.
+        let refused =
+            |_| D::Error::custom("the event is not an HTTP request of API Gateway or a function URL");
+        Event::deserialize(deserializer).map(Invocation).map_err(refused)
+    }
 }
 
 impl Event {

@@ -25,6 +25,8 @@ pub struct Settings {
     pub flush: Bounds,
     /// How long the database is tried before a delivery goes to the dead-letter queue instead.
     pub database_patience: Duration,
+    /// How long secrets are used before they are fetched anew.
+    pub secret_refresh: Duration,
     /// What one SQS message may weigh, in bytes.
     pub message_bytes: usize,
 }
@@ -56,6 +58,11 @@ impl Settings {
                 "MILLRACE_DATABASE_PATIENCE",
                 Duration::from_millis(2_500),
                 Duration::from_millis(100)..=Duration::from_secs(25),
+            ),
+            secret_refresh: env.duration(
+                "MILLRACE_SECRET_REFRESH",
+                Duration::from_secs(300),
+                Duration::from_secs(1)..=Duration::from_secs(86_400),
             ),
             message_bytes: size(env.bytes("MILLRACE_MESSAGE_BYTES", 1 << 20, 1_024..=1 << 20)),
         }

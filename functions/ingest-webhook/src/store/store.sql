@@ -4,11 +4,26 @@ with key as (
     select * from unnest($2::int4[], $3::text[], $4::text[], $5::int4[])
         as key (delivery, source, delivery_key, remembered_days)
 ),
+-- A delivery with a key that is remembered claims none of its others: as a duplicate it is not stored, and must not make
+-- a duplicate of the delivery whose keys those are.
+offered as (
+    select delivery from key
+    except
+    select key.delivery
+    from key
+    cross join lateral (
+        select from staging.deliveries as known
+        where known.source = key.source and known.delivery_key = key.delivery_key and known.expires_at > $1
+        -- One look into the index a key, however many deliveries are remembered.
+        offset 0
+    ) as known
+),
 -- A key that is there already is taken over only once it has expired. Another flush that holds it is waited for here.
 claimed as (
     insert into staging.deliveries as known (source, delivery_key, received_at, expires_at)
     select source, delivery_key, $1, $1 + make_interval(days => remembered_days)
     from key
+    where delivery in (select delivery from offered)
     -- Everybody takes keys in this order: two flushes with the same ones can never wait for each other.
     order by source, delivery_key
     on conflict (source, delivery_key) do update

@@ -1,0 +1,164 @@
+//! Records that cannot be stored: the rest of their delivery, and the other deliveries, are.
+
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::future::join_all;
+use http::HeaderMap;
+use millrace::dead_letter::{Letter, LetterKind, Payload};
+use serde_json::json;
+
+use super::door::Form;
+use super::site::{Site, signed};
+
+fn ndjson(source: &str, id: &str, body: &[u8]) -> HeaderMap {
+    let mut headers = signed(source, id, body);
+    headers.insert("content-type", "application/x-ndjson".parse().expect("a value"));
+    headers
+}
+
+/// Record, code and the record as it came, of letters about records.
+fn rejects(letters: &[Letter]) -> Vec<(u64, String, Vec<u8>)> {
+    let read = |letter: &Letter| {
+        assert_eq!((letter.kind, letter.source.as_deref()), (LetterKind::Delivery, Some("orders")));
+        let raw = match &letter.payload {
+            Payload::Json(text) => text.as_str().expect("text").as_bytes().to_vec(),
+            Payload::Base64 { base64 } => STANDARD.decode(base64).expect("base64"),
+            Payload::Pointer { .. } => panic!("a pointer"),
+        };
+        (letter.origin.record.expect("a record's number"), letter.reason.code.clone(), raw)
+    };
+    let mut rejects: Vec<_> = letters.iter().map(read).collect();
+    rejects.sort();
+    rejects
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_postgres_refuses_keeps_its_own_delivery_out_and_no_other() {
+    let site = Site::new().await;
+    site.execute("alter table staging.events add constraint no_poison check (not payload ? 'poison')").await;
+    let door = site.open(&[]).await;
+    // They gather behind a flush that waits, so that all are one flush.
+    let block = site.block().await;
+    let first = door.deliver("orders", "first", r#"{"n":0}"#);
+    let others = async {
+        site.until_blocked().await;
+        let posts = (1..=30).map(async |n: usize| {
+            let poison = if n == 17 { r#","poison":"canary""# } else { "" };
+            door.deliver("orders", &format!("id-{n}"), &format!(r#"{{"n":{n}{poison}}}"#)).await
+        });
+        let release = async {
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            block.batch_execute("commit").await.expect("release");
+        };
+        futures_util::join!(join_all(posts), release).0
+    };
+    let (first, others) = futures_util::join!(first, others);
+    first.was(202, "stored");
+    for (n, reply) in (1..).zip(&others) {
+        reply.was(202, if n == 17 { "queued" } else { "stored" });
+    }
+    assert_eq!(site.counted().await, (0..=30).filter(|n| *n != 17).map(|n| (n, 1)).collect());
+    site.reconciles().await;
+    let letters = site.aws.letters().await;
+    let [letter] = &letters[..] else { panic!("{letters:?}") };
+    assert_eq!(letter.origin.delivery_id.as_deref(), Some("id-17"));
+    let Payload::Json(payload) = &letter.payload else { panic!("{letter:?}") };
+    assert_eq!(payload["body"], r#"{"n":17,"poison":"canary"}"#);
+    assert!(!format!("{:?}", letter.reason).contains("canary"));
+    assert!(door.function.logs().iter().all(|line| !line.contains("canary")));
+    // Nothing is remembered of it: once it can be stored, it is.
+    site.execute("alter table staging.events drop constraint no_poison").await;
+    door.deliver("orders", "id-17", r#"{"n":17,"poison":"canary"}"#).await.was(202, "stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_lines_and_bad_elements_are_dead_lettered_alone() {
+    let site = Site::new().await;
+    let door = site.open(&[]).await;
+    let bad: [(&[u8], &str); 4] = [
+        (br#"{"n":1,"a":"x\u0000y"}"#, "nul_character"),
+        (br#"{"n":1,"a":1e999999}"#, "number_out_of_range"),
+        (br#"{"n":1,"a":"\ud800"}"#, "lone_surrogate"),
+        (b"{\"n\":1,\"a\":\"\xff\"}", "invalid_utf8"),
+    ];
+    for (name, separator, open, close) in [("lines", "\n", "", "\n"), ("array", ",", "[", "]")] {
+        let mut body = open.as_bytes().to_vec();
+        let mut expected = Vec::new();
+        for (number, (record, code)) in (0..).zip(bad) {
+            // A good one before each bad one.
+            body.extend_from_slice(format!(r#"{{"n":{number}}}{separator}"#).as_bytes());
+            body.extend_from_slice(record);
+            if number < 3 {
+                body.extend_from_slice(separator.as_bytes());
+            }
+            expected.push((2 * number + 1, code.to_owned(), record.to_vec()));
+        }
+        body.extend_from_slice(close.as_bytes());
+        let headers = match name {
+            "lines" => ndjson("orders", name, &body),
+            _ => signed("orders", name, &body),
+        };
+        let ids = door.post("orders", &headers, &body, Form::Base64).await.event_ids();
+        let stored: BTreeSet<i64> = site.rows().await.iter().map(|row| row.id).collect();
+        assert!(ids.len() == 4 && ids.iter().all(|id| stored.contains(id)), "{name}");
+        let mut letters = site.aws.letters().await;
+        letters.retain(|letter| letter.origin.delivery_id.as_deref() == Some(name));
+        assert_eq!(rejects(&letters), expected, "{name}");
+        door.post("orders", &headers, &body, Form::Base64).await.was(202, "duplicate");
+    }
+    assert_eq!(site.counted().await, (0..4).map(|n| (n, 2)).collect());
+    let counts =
+        "select count(*) from staging.batches where (read_count, staged_count, rejected_count) = (8, 4, 4)";
+    assert_eq!((site.number(counts).await, site.batch_count().await), (2, 2));
+    site.reconciles().await;
+    // A letter that is repeated has the same id.
+    let ids: BTreeSet<String> = site.aws.letters().await.iter().map(|letter| letter.id.to_string()).collect();
+    assert_eq!(ids.len(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_of_bad_records_alone_is_queued_counted_and_known_again() {
+    let site = Site::new().await;
+    let door = site.open(&[]).await;
+    let body = r#"[{"a":"\u0000"},{"a":1e999999}]"#;
+    door.deliver("orders", "1", body).await.was(202, "queued");
+    door.deliver("orders", "1", body).await.was(202, "duplicate");
+    assert_eq!(site.row_count().await, 0);
+    let counts =
+        "select count(*) from staging.batches where (read_count, staged_count, rejected_count) = (2, 0, 2)";
+    assert_eq!(site.number(counts).await, 1);
+    // A delivery of nothing is no failure.
+    assert_eq!(door.deliver("orders", "2", "[]").await.event_ids(), Vec::<i64>::new());
+    door.deliver("orders", "2", "[]").await.was(202, "duplicate");
+    assert_eq!(site.batch_count().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_characters_are_replaced_the_record_as_it_came_is_kept() {
+    let site = Site::new().await;
+    let door = site.open(&[]).await;
+    let body =
+        b"{\"n\":1}\n{\"n\":2,\"a\":\"x\\u0000y\"}\n{\"n\":3,\"a\":\"\xff\"}\n{\"n\":4,\"a\":1e999999}\n";
+    let ids = door.post("mended", &ndjson("mended", "1", body), body, Form::Base64).await.event_ids();
+    assert_eq!(ids.len(), 3);
+    let payloads: Vec<_> = site.rows().await.into_iter().map(|row| row.payload).collect();
+    let replaced = json!([{ "n": 1 }, { "n": 2, "a": "x\u{fffd}y" }, { "n": 3, "a": "\u{fffd}" }]);
+    assert_eq!(json!(payloads), replaced);
+    let query = "select line, byte_offset, rule, raw from staging.repairs order by line";
+    let repairs = site.owner.query(query, &[]).await.expect("read the repairs");
+    let repairs: Vec<(i64, i64, String, Vec<u8>)> =
+        repairs.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect();
+    assert_eq!(
+        repairs,
+        [
+            (2, 8, "nul_replaced".to_owned(), br#"{"n":2,"a":"x\u0000y"}"#.to_vec()),
+            (3, 31, "invalid_utf8_replaced".to_owned(), b"{\"n\":3,\"a\":\"\xff\"}".to_vec()),
+        ]
+    );
+    let letters = site.aws.letters().await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].reason.code.as_str(), letters[0].origin.record), ("number_out_of_range", Some(3)));
+    site.reconciles().await;
+}

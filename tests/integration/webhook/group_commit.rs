@@ -1,0 +1,122 @@
+//! Many deliveries at once: one commit for many, and each of them once.
+
+use futures_util::future::join_all;
+
+use super::door::Form;
+use super::site::{Site, signed};
+
+fn body(n: usize) -> String {
+    format!(r#"{{"n":{n}}}"#)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_deliveries_share_commits_and_each_is_a_row() {
+    let site = Site::new().await;
+    let door = site.open(&[]).await;
+    let bodies: Vec<String> = (0..64).map(body).collect();
+    let posts =
+        bodies.iter().enumerate().map(async |(n, body)| door.deliver("orders", &n.to_string(), body).await);
+    let mut ids: Vec<i64> = join_all(posts).await.iter().flat_map(|reply| reply.event_ids()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, site.rows().await.iter().map(|row| row.id).collect::<Vec<_>>());
+    assert_eq!(site.counted().await, (0..64).map(|n| (n, 1)).collect());
+    // Of one source and event type a flush makes one batch.
+    let batches = site.batch_count().await;
+    assert!((1..64).contains(&batches), "{batches} commits for 64 deliveries");
+    site.reconciles().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_gathers_while_a_commit_is_under_way_is_one_flush_of_a_batch_for_each_event_type() {
+    let site = Site::new().await;
+    let door = site.open(&[]).await;
+    let block = site.block().await;
+    let posts = (0..40).map(async |n: usize| {
+        let body = body(n);
+        let mut headers = signed("orders", &n.to_string(), body.as_bytes());
+        headers.insert("x-kind", ["paid", "shipped"][n % 2].parse().expect("a value"));
+        door.post("orders", &headers, body.as_bytes(), Form::Plain).await
+    });
+    let release = async {
+        site.until_blocked().await;
+        // The first flush waits for the lock; let the rest come in behind it.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        block.batch_execute("commit").await.expect("release");
+    };
+    let (replies, ()) = futures_util::join!(join_all(posts), release);
+    assert!(replies.iter().all(|reply| reply.event_ids().len() == 1));
+    assert_eq!(site.counted().await, (0..40).map(|n| (n, 1)).collect());
+    // The first flush took what was there when it began, and the second everything else.
+    assert_eq!(site.number("select count(distinct received_at) from staging.batches").await, 2);
+    assert!(site.batch_count().await <= 4);
+    site.reconciles().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_delivery_sixteen_times_at_once_is_stored_once_and_known_fifteen_times() {
+    let site = Site::new().await;
+    let door = site.open(&[]).await;
+    for source in ["orders", "github", "bearer"] {
+        let headers = signed(source, "the-same", b"{}");
+        let posts = (0..16).map(|_| door.post(source, &headers, b"{}", Form::Plain));
+        let replies = join_all(posts).await;
+        let became = |what: &str| replies.iter().filter(|reply| reply.became() == what).count();
+        assert_eq!((became("stored"), became("duplicate")), (1, 15), "{source}");
+    }
+    assert_eq!(site.row_count().await, 3);
+    site.reconciles().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_source_says_so_a_known_body_is_a_duplicate_under_any_id() {
+    let site = Site::with_sources(
+        "[guarded.webhook]\npreset = 'github'\nsecret = 'env:SECRET_GITHUB'\ndedupe = 'id+body'",
+    )
+    .await;
+    let door = site.open(&[]).await;
+    let guarded = async |id: &str, body: &[u8]| {
+        door.post("guarded", &signed("github", id, body), body, Form::Plain).await
+    };
+    guarded("first", br#"{"a":1}"#).await.was(202, "stored");
+    guarded("second", br#"{"a":1}"#).await.was(202, "duplicate");
+    guarded("first", br#"{"a":2}"#).await.was(202, "duplicate");
+    // Another source knows nothing of it; by default the body decides for Shopify, and for nobody else that has an id.
+    for (source, became) in [("github", "stored"), ("standard", "stored"), ("shopify", "duplicate")] {
+        door.deliver(source, "first", r#"{"a":1}"#).await.was(202, "stored");
+        door.deliver(source, "second", r#"{"a":1}"#).await.was(202, became);
+    }
+    assert_eq!(site.row_count().await, 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_was_a_duplicate_stands_in_the_way_of_no_other() {
+    let site = Site::new().await;
+    let door = site.open(&[]).await;
+    door.deliver("shopify", "first", r#"{"a":1}"#).await.was(202, "stored");
+    // Whoever has seen that body may send it again under an id that is still to come, or a body still to come under that id.
+    door.deliver("shopify", "second", r#"{"a":1}"#).await.was(202, "duplicate");
+    door.deliver("shopify", "first", r#"{"a":2}"#).await.was(202, "duplicate");
+    door.deliver("shopify", "second", r#"{"a":3}"#).await.was(202, "stored");
+    door.deliver("shopify", "third", r#"{"a":2}"#).await.was(202, "stored");
+    assert_eq!(site.row_count().await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_environments_with_the_same_deliveries_store_each_once_and_never_wait_for_each_other_forever() {
+    let site = Site::new().await;
+    let doors = [site.open(&[]).await, site.open(&[]).await];
+    // The one begins where the other ends; two keys each.
+    let posts = (0..120).flat_map(|n: usize| {
+        let deliver = async |door: &super::door::Door, n: usize| {
+            door.deliver("shopify", &format!("id-{n}"), &body(n)).await
+        };
+        [deliver(&doors[0], n), deliver(&doors[1], 119 - n)]
+    });
+    let replies = join_all(posts).await;
+    let became = |what: &str| replies.iter().filter(|reply| reply.became() == what).count();
+    assert_eq!((became("stored"), became("duplicate")), (120, 120));
+    assert_eq!(site.counted().await, (0..120).map(|n| (n, 1)).collect());
+    site.reconciles().await;
+    let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
+    assert_eq!(site.number(deadlocks).await, 0);
+}

@@ -1,0 +1,89 @@
+//! Nothing of a delivery, a secret or a password is logged, however much is.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use millrace_tests::proxy::Proxy;
+use serde_json::json;
+
+use super::door::{Door, Form, request};
+use super::site::{Site, signed};
+
+const SHORT: Duration = Duration::from_secs(5);
+/// Each is put where its name says.
+const CANARIES: [&str; 6] =
+    ["canary-body", "canary-header", "canary-query", "canary-delivery", "canary-kind", "canary-path"];
+
+/// Posts one of each kind; the statuses.
+async fn provoke(door: &Door) -> BTreeSet<u16> {
+    let bodies = [
+        &br#"{"a":"canary-body"}"#[..],
+        br#"[{"a":"canary-body\u0000"},{"a":"canary-body"},{"canary-body":1e999999}]"#,
+        br#"{"a":"canary-body""#,
+        b"{\"canary-body\":\"\xff\"}",
+        br#"{"poison":"canary-body"}"#,
+    ];
+    let mut events = Vec::new();
+    for (number, body) in bodies.into_iter().enumerate() {
+        let mut headers = signed("orders", &format!("canary-delivery-{number}"), body);
+        for (name, value) in
+            [("x-more", "canary-header"), ("x-kind", "canary-kind"), ("cookie", "canary-header")]
+        {
+            headers.insert(name, value.parse().expect("a value"));
+        }
+        let mut event = request("POST", "/webhooks/orders", &headers, body, Form::Base64);
+        event["rawQueryString"] = json!("token=canary-query");
+        event["queryStringParameters"] = json!({ "token": "canary-query" });
+        events.push(event.clone());
+        event["headers"]["x-signature"] = json!("sha256=canary-header");
+        events.push(event.clone());
+        event["rawPath"] = json!("/webhooks/canary-path");
+        events.push(event);
+    }
+    join_all(events.iter().map(|event| door.send(event, SHORT)))
+        .await
+        .iter()
+        .map(|reply| reply.status)
+        .collect()
+}
+
+async fn nothing_is_told_at(level: &str) {
+    let site = Site::new().await;
+    site.execute("alter table staging.events add constraint no_poison check (not payload ? 'poison')").await;
+    let database = Proxy::start(site.database.port()).await;
+    let queue = Proxy::start(site.aws.port()).await;
+    let url = database.instead_of(site.database.port(), &site.database.url_for("millrace_ingest"));
+    let door = site
+        .open(&[
+            ("DATABASE_URL", &url),
+            ("AWS_ENDPOINT_URL_SQS", &format!("http://127.0.0.1:{}", queue.port())),
+            ("MILLRACE_DATABASE_PATIENCE", "300 ms"),
+            ("MILLRACE_LOG", level),
+        ])
+        .await;
+    assert_eq!(provoke(&door).await, [202, 400, 401, 404].into(), "{level}");
+    database.refuse();
+    assert_eq!(provoke(&door).await, [202, 400, 401, 404].into(), "{level}");
+    queue.refuse();
+    assert_eq!(provoke(&door).await, [400, 401, 404, 503].into(), "{level}");
+    let logs = door.function.logs();
+    for expected in ["answered", "not verified", "refused", "no place for the delivery"] {
+        assert!(logs.iter().any(|line| line.contains(expected)), "{level}: {expected} is not logged");
+    }
+    let secrets = [millrace_tests::postgres::ROLE_PASSWORD, super::site::secret("orders")];
+    for canary in CANARIES.iter().chain(&secrets) {
+        let told: Vec<&String> = logs.iter().filter(|line| line.contains(canary)).take(3).collect();
+        assert!(told.is_empty(), "{level}: {canary} in {told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_log_line_of_ours_tells_anything_of_a_delivery() {
+    nothing_is_told_at("warn,millrace=trace,ingest_webhook=trace").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_log_line_at_all_tells_anything_of_a_delivery_where_debugging_is_on() {
+    nothing_is_told_at("debug").await;
+}

@@ -1,0 +1,240 @@
+//! PostgreSQL away, read-only, silent or cut off, alone or with the queue: no 2xx without a place for the delivery.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::future::join_all;
+use millrace::dead_letter::{LetterKind, Payload};
+use millrace_tests::proxy::{Direction, Proxy};
+use serde_json::json;
+
+use super::door::{Door, Form, request};
+use super::site::{Site, signed};
+
+const BOTH: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
+/// Time for an answer while something is away; the function divides it among database and queue.
+const SHORT: Duration = Duration::from_secs(5);
+
+/// A function with proxies before its database and its queue.
+struct Ways {
+    site: Site,
+    database: Proxy,
+    queue: Proxy,
+    door: Door,
+}
+
+impl Ways {
+    async fn new(patience: &str) -> Ways {
+        let site = Site::new().await;
+        let database = Proxy::start(site.database.port()).await;
+        let queue = Proxy::start(site.aws.port()).await;
+        let url = database.instead_of(site.database.port(), &site.database.url_for("millrace_ingest"));
+        let door = site
+            .open(&[
+                ("DATABASE_URL", &format!("{url}?sslmode=disable")),
+                ("AWS_ENDPOINT_URL_SQS", &format!("http://127.0.0.1:{}", queue.port())),
+                ("MILLRACE_DATABASE_PATIENCE", patience),
+            ])
+            .await;
+        Ways { site, database, queue, door }
+    }
+
+    async fn letter_count(&self) -> usize {
+        self.site.aws.letters().await.len()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_postgres_away_a_delivery_is_queued_whole_and_with_it_back_the_next_is_stored() {
+    let ways = Ways::new("300 ms").await;
+    ways.database.refuse();
+    let body = r#"{"kind":"paid","text":"ü\u0041","n":1.50}"#;
+    ways.door.deliver("orders", "1", body).await.was(202, "queued");
+    let letters = ways.site.aws.letters().await;
+    let [letter] = &letters[..] else { panic!("{letters:?}") };
+    assert_eq!(letter.kind, LetterKind::Delivery);
+    assert_eq!((letter.source.as_deref(), letter.event_type.as_deref()), (Some("orders"), Some("paid")));
+    assert_eq!((letter.origin.delivery_id.as_deref(), letter.origin.record), (Some("1"), None));
+    assert_eq!(letter.reason.code, "database_unreachable");
+    let payload = json!({ "dedupe_keys": ["id:1"], "content_type": "application/json", "body": body });
+    assert_eq!(letter.payload, Payload::Json(payload));
+
+    // What is no text comes back as the same bytes.
+    let body = b"{\"a\":\"\xff\xfe\"}";
+    let headers = signed("mended", "2", body);
+    ways.door.post("mended", &headers, body, Form::Base64).await.was(202, "queued");
+    let letters = ways.site.aws.letters().await;
+    let second =
+        letters.iter().find(|letter| letter.source.as_deref() == Some("mended")).expect("its letter");
+    let payload = json!({ "dedupe_keys": ["id:2"], "content_type": "application/json", "body_base64": STANDARD.encode(body) });
+    assert_eq!((&second.payload, letters.len()), (&Payload::Json(payload), 2));
+
+    ways.database.pass();
+    ways.door.deliver("orders", "1", "{}").await.was(202, "stored");
+    assert_eq!((ways.site.row_count().await, ways.letter_count().await), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_postgres_silent_a_delivery_is_queued_and_with_it_back_the_next_is_stored() {
+    let ways = Ways::new("500 ms").await;
+    ways.door.deliver("orders", "before", r#"{"n":0}"#).await.was(202, "stored");
+    ways.database.stop(&BOTH);
+    let ids = ["a", "b", "c"];
+    let replies = join_all(ids.map(|id| ways.door.deliver("orders", id, "{}"))).await;
+    for reply in &replies {
+        reply.was(202, "queued");
+    }
+    assert_eq!(ways.letter_count().await, 3);
+    // What was sent into the silence is forgotten by the network, and new connections work.
+    ways.database.strand();
+    ways.database.pass();
+    ways.door.deliver("orders", "after", r#"{"n":1}"#).await.was(202, "stored");
+    assert_eq!(ways.site.counted().await, [(0, 1), (1, 1)].into());
+    ways.site.reconciles().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_postgres_and_the_queue_away_nothing_is_acknowledged() {
+    let ways = Ways::new("300 ms").await;
+    let headers = signed("orders", "1", b"{}");
+    let event = request("POST", "/webhooks/orders", &headers, b"{}", Form::Plain);
+    ways.database.refuse();
+    ways.queue.refuse();
+    let reply = ways.door.send(&event, SHORT).await;
+    reply.is_problem(503, "unavailable");
+    assert!(reply.headers["retry-after"].parse::<u32>().expect("seconds") > 0);
+    // A queue that says nothing is no other case. Where a record is bad there is no place for its letter, and so none for
+    // the delivery.
+    ways.queue.pass();
+    ways.queue.stop(&BOTH);
+    let body = br#"[{"n":1},{"n":2,"a":"\u0000"}]"#;
+    let bad = request("POST", "/webhooks/orders", &signed("orders", "2", body), body, Form::Plain);
+    let (reply, of_bad) = futures_util::join!(ways.door.send(&event, SHORT), ways.door.send(&bad, SHORT));
+    reply.is_problem(503, "unavailable");
+    of_bad.is_problem(503, "unavailable");
+    ways.database.pass();
+    ways.door.send(&bad, SHORT).await.is_problem(503, "unavailable");
+    assert_eq!(ways.site.row_count().await, 0);
+    assert_eq!(ways.site.number("select count(*) from staging.deliveries").await, 0);
+    // The database alone is enough for whoever is good.
+    ways.door.send(&event, SHORT).await.was(202, "stored");
+    ways.queue.reset();
+    ways.queue.pass();
+    ways.door.send(&bad, SHORT).await.was(202, "stored");
+    assert_eq!(ways.site.row_count().await, 2);
+    // What was sent into the silence may have come through all the same: a repeated letter has the same id.
+    let letters = ways.site.aws.letters().await;
+    let bad: BTreeSet<_> =
+        letters.iter().filter(|letter| letter.origin.record == Some(1)).map(|letter| letter.id).collect();
+    assert_eq!(bad.len(), 1, "{letters:?}");
+    ways.site.reconciles().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_only_reads_takes_nothing_until_it_writes_again() {
+    let ways = Ways::new("300 ms").await;
+    ways.door.deliver("orders", "before", "{}").await.was(202, "stored");
+    let name = ways.site.database.name();
+    ways.site.execute(&format!("alter database {name} set default_transaction_read_only = on")).await;
+    assert_eq!(ways.site.end_sessions().await, 1);
+    ways.door.deliver("orders", "meanwhile", "{}").await.was(202, "queued");
+    let letters = ways.site.aws.letters().await;
+    assert_eq!((letters.len(), letters[0].reason.code.as_str()), (1, "database_read_only"));
+    // A fail-over is over without a word to those who are connected.
+    ways.site.execute(&format!("alter database {name} reset default_transaction_read_only")).await;
+    ways.door.deliver("orders", "after", "{}").await.was(202, "stored");
+    assert_eq!(ways.site.row_count().await, 2);
+}
+
+/// A flush that waits in the server, with `count` deliveries in it or behind it, while `fault` happens.
+async fn in_mid_flush(ways: &Ways, count: usize, fault: impl AsyncFnOnce()) -> Vec<super::door::Reply> {
+    let block = ways.site.block().await;
+    let posts = (0..count)
+        .map(async |n: usize| ways.door.deliver("orders", &n.to_string(), &format!(r#"{{"n":{n}}}"#)).await);
+    let faults = async {
+        ways.site.until_blocked().await;
+        fault().await;
+        block.batch_execute("commit").await.expect("release");
+    };
+    futures_util::join!(join_all(posts), faults).0
+}
+
+/// Every delivery is a row, once; as a duplicate it was known to be.
+async fn all_are_stored_once(ways: &Ways, replies: &[super::door::Reply]) {
+    for reply in replies {
+        assert!(matches!(reply.became(), "stored" | "duplicate"), "{reply:?}");
+    }
+    let expected = (0..replies.len()).map(|n| (n as i64, 1)).collect();
+    assert_eq!(ways.site.counted().await, expected);
+    ways.site.reconciles().await;
+    assert_eq!(ways.letter_count().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_cut_in_mid_flush_loses_nothing_and_stores_nothing_twice() {
+    let ways = Ways::new("5 s").await;
+    // The old session still waits for the lock when the retry comes, and both go on at once.
+    let replies = in_mid_flush(&ways, 20, async || ways.database.reset()).await;
+    all_are_stored_once(&ways, &replies).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_terminated_in_mid_flush_loses_nothing_and_stores_nothing_twice() {
+    let ways = Ways::new("5 s").await;
+    let replies = in_mid_flush(&ways, 20, async || assert_eq!(ways.site.end_sessions().await, 1)).await;
+    all_are_stored_once(&ways, &replies).await;
+    assert!(replies.iter().all(|reply| reply.became() == "stored"), "nothing was committed before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_reply_is_lost_is_found_by_the_retry() {
+    let ways = Ways::new("5 s").await;
+    let block = ways.site.block().await;
+    let faults = async {
+        ways.site.until_blocked().await;
+        ways.database.stop(&[Direction::ToClient]);
+        block.batch_execute("commit").await.expect("release");
+        ways.site.until("select count(*) = 1 from raw_events").await;
+        ways.database.reset();
+        ways.site
+            .until("select count(*) = 0 from pg_stat_activity where usename = 'millrace_ingest' and datname = current_database()")
+            .await;
+        ways.database.pass();
+    };
+    let (reply, ()) = futures_util::join!(ways.door.deliver("orders", "1", r#"{"n":0}"#), faults);
+    // Who asks again cannot tell whose commit it was; that it is there is what matters.
+    reply.was(202, "duplicate");
+    all_are_stored_once(&ways, &[reply]).await;
+    ways.door.deliver("orders", "1", "{}").await.was(202, "duplicate");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_reply_never_comes_is_in_the_database_and_its_letter_says_by_what_it_is_known() {
+    let ways = Ways::new("1 s").await;
+    let block = ways.site.block().await;
+    let faults = async {
+        ways.site.until_blocked().await;
+        ways.database.stop(&[Direction::ToClient]);
+        block.batch_execute("commit").await.expect("release");
+    };
+    let (reply, ()) = futures_util::join!(ways.door.deliver("orders", "1", r#"{"n":0}"#), faults);
+    reply.was(202, "queued");
+    ways.site.until("select count(*) = 1 from raw_events").await;
+    let letters = ways.site.aws.letters().await;
+    let [letter] = &letters[..] else { panic!("{letters:?}") };
+    let Payload::Json(payload) = &letter.payload else { panic!("{letter:?}") };
+    let key: String = ways
+        .site
+        .owner
+        .query_one("select delivery_key from staging.deliveries where source = 'orders'", &[])
+        .await
+        .expect("its key")
+        .get(0);
+    assert_eq!(payload["dedupe_keys"], json!([key]));
+    ways.database.strand();
+    ways.database.pass();
+    ways.door.deliver("orders", "1", r#"{"n":0}"#).await.was(202, "duplicate");
+    assert_eq!(ways.site.counted().await, [(0, 1)].into());
+}

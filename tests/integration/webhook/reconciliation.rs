@@ -1,0 +1,94 @@
+//! Under load, with sessions and the function itself killed: every 2xx is found in the database or in the queue.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+use http::HeaderMap;
+use millrace_tests::postgres::number;
+use serde_json::Value;
+
+use super::door::{Door, Form, Reply, TIME, request};
+use super::site::{Site, signed};
+
+const DELIVERIES: usize = 300;
+
+fn delivery(n: usize) -> Value {
+    let body = format!(r#"{{"n":{n},"text":"{}"}}"#, "x".repeat(300));
+    let headers: HeaderMap = signed("shopify", &format!("id-{n}"), body.as_bytes());
+    request("POST", "/webhooks/shopify", &headers, body.as_bytes(), Form::Plain)
+}
+
+/// Posts these, 32 at a time, and ends the function's sessions after every tenth answer; `None` for what was not answered.
+async fn post_all(
+    site: &Site,
+    door: &Door,
+    numbers: impl IntoIterator<Item = usize>,
+) -> BTreeMap<usize, Option<Reply>> {
+    let (answered, ended) = (&AtomicI64::new(0), &AtomicI64::new(0));
+    let replies: BTreeMap<usize, Option<Reply>> = stream::iter(numbers)
+        .map(|n| async move {
+            let reply = door.try_send(&delivery(n), TIME).await;
+            if reply.is_some() && answered.fetch_add(1, Relaxed) % 10 == 9 {
+                ended.fetch_add(site.end_sessions().await, Relaxed);
+            }
+            (n, reply)
+        })
+        .buffer_unordered(32)
+        .collect()
+        .await;
+    let (answered, ended) = (answered.load(Relaxed), ended.load(Relaxed));
+    assert!(ended >= answered / 40, "{ended} sessions ended in {answered} deliveries");
+    replies
+}
+
+/// Every acknowledged delivery is a row, or a letter; no delivery is two rows; what was refused was refused with 503.
+async fn all_is_accounted_for(site: &Site, replies: &BTreeMap<usize, Reply>) {
+    let rows = site.counted().await;
+    assert!(rows.values().all(|count| *count == 1), "stored twice: {rows:?}");
+    let letters = site.aws.letters().await;
+    let queued: BTreeSet<&str> =
+        letters.iter().filter_map(|letter| letter.origin.delivery_id.as_deref()).collect();
+    for (n, reply) in replies {
+        let (stored, queued) = (rows.contains_key(&(*n as i64)), queued.contains(&*format!("id-{n}")));
+        match (reply.status, reply.became()) {
+            (202, "stored" | "duplicate") => assert!(stored, "{n} is lost: {reply:?}"),
+            (202, "queued") => assert!(queued, "{n} is lost: {reply:?}"),
+            (status, _) => assert_eq!(status, 503, "{reply:?}"),
+        }
+    }
+    assert_eq!(replies.len(), DELIVERIES);
+    site.reconciles().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_end_again_and_again_lose_no_acknowledged_delivery() {
+    let site = Site::new().await;
+    let door = site.open(&[]).await;
+    let replies = post_all(&site, &door, 0..DELIVERIES).await;
+    let replies = replies.into_iter().map(|(n, reply)| (n, reply.expect("the function runs"))).collect();
+    all_is_accounted_for(&site, &replies).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_killed_in_the_middle_loses_nothing_that_it_answered() {
+    let site = Site::new().await;
+    let door = site.open(&[]).await;
+    let killer = site.database.owner().await;
+    let kill = async {
+        while number(&killer, "select count(*) from raw_events").await < 60 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        door.function.kill();
+    };
+    let (first, ()) = futures_util::join!(post_all(&site, &door, 0..DELIVERIES), kill);
+    let unanswered: Vec<usize> = first.iter().filter(|(_, reply)| reply.is_none()).map(|(n, _)| *n).collect();
+    assert!(!unanswered.is_empty() && unanswered.len() < DELIVERIES, "{} unanswered", unanswered.len());
+    let successor = site.open(&[]).await;
+    let second = post_all(&site, &successor, unanswered).await;
+    let answered = first.into_iter().filter_map(|(n, reply)| Some((n, reply?)));
+    let again = second.into_iter().map(|(n, reply)| (n, reply.expect("the successor runs")));
+    all_is_accounted_for(&site, &answered.chain(again).collect()).await;
+}

@@ -1,0 +1,87 @@
+//! The shapes in which gateways hand over a request.
+
+use http::HeaderMap;
+use millrace_tests::runtime_api::Outcome;
+use serde_json::{Map, Value, json};
+
+use super::door::{Form, TIME, encode, request, to_map};
+use super::site::{Site, signed};
+
+/// A REST API's request, payload format 1.0: headers as they were written, each once and with all of their values.
+fn rest(headers: &HeaderMap, body: &[u8], form: Form) -> Value {
+    let written: Map<String, Value> =
+        to_map(headers).into_iter().map(|(name, value)| (name.to_uppercase(), value)).collect();
+    let many: Map<String, Value> =
+        written.iter().map(|(name, value)| (name.clone(), json!([value]))).collect();
+    json!({
+        "resource": "/webhooks/{source}",
+        "path": "/webhooks/github",
+        "httpMethod": "POST",
+        "headers": written,
+        "multiValueHeaders": many,
+        "queryStringParameters": null,
+        "multiValueQueryStringParameters": null,
+        "pathParameters": { "source": "github" },
+        "stageVariables": null,
+        "requestContext": {
+            "requestId": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+            "stage": "prod",
+            "identity": { "sourceIp": "192.0.2.1", "userAgent": null },
+        },
+        "body": encode(body, form),
+        "isBase64Encoded": form == Form::Base64,
+    })
+}
+
+/// A function URL's: format 2.0 without a route, and null for what there is none of.
+fn function_url(headers: &HeaderMap, body: &[u8], form: Form) -> Value {
+    let mut event = request("POST", "/webhooks/github", headers, body, form);
+    event["routeKey"] = json!("$default");
+    event["rawQueryString"] = json!("a=1&b");
+    event["queryStringParameters"] = json!({ "a": "1", "b": "" });
+    event["cookies"] = json!(["a=b"]);
+    event["requestContext"]["authorizer"] = json!(null);
+    event["requestContext"]["domainName"] = json!("abc.lambda-url.us-east-1.on.aws");
+    event
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rest_apis_and_function_urls_hand_over_the_same_delivery() {
+    let site = Site::new().await;
+    let door = site.open(&[]).await;
+    let mut stored = 0;
+    for form in [Form::Plain, Form::Base64] {
+        for shape in [rest, function_url] {
+            let body = format!(r#"{{"n":{stored}}}"#);
+            let headers = signed("github", &format!("id-{stored}"), body.as_bytes());
+            let event = shape(&headers, body.as_bytes(), form);
+            assert_eq!(door.send(&event, TIME).await.event_ids().len(), 1, "{event}");
+            // The other shape of the same delivery.
+            let other = request("POST", "/webhooks/github", &headers, body.as_bytes(), form);
+            door.send(&other, TIME).await.was(202, "duplicate");
+            stored += 1;
+        }
+    }
+    let rows = site.rows().await;
+    assert!(rows.iter().all(|row| row.event_type == "issues"), "{rows:?}");
+    assert_eq!(site.counted().await, (0..stored).map(|n| (n, 1)).collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_no_request_is_an_error_of_the_invocation_and_the_function_goes_on() {
+    let site = Site::new().await;
+    let door = site.open(&[]).await;
+    for event in [
+        json!({ "Records": [] }),
+        json!({}),
+        json!("canary"),
+        json!({ "isBase64Encoded": "canary" }),
+        json!({ "rawPath": 7, "body": "canary" }),
+    ] {
+        let outcome = door.function.invoke(&event, TIME).await;
+        let Outcome::Error(error) = outcome else { panic!("{outcome:?}") };
+        assert!(!error.to_string().contains("canary"), "{error}");
+    }
+    assert!(door.function.logs().iter().all(|line| !line.contains("canary")), "{:?}", door.function.logs());
+    door.deliver("bearer", "1", "{}").await.was(202, "stored");
+}

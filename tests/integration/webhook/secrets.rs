@@ -1,0 +1,113 @@
+//! Secrets in Secrets Manager: two at a time, rotated while deliveries come in.
+
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use ingest_webhook::verify::sign;
+use millrace::aws::secretsmanager_client;
+use millrace::config::environment::Secret;
+use millrace::config::webhook::Scheme;
+use serde_json::json;
+
+use super::door::{Door, Form, Reply};
+use super::site::Site;
+
+/// Two members of one secret: what is valid now, and what was before or will be.
+struct Rotation {
+    site: Site,
+    client: aws_sdk_secretsmanager::Client,
+    name: String,
+}
+
+impl Rotation {
+    async fn new() -> Rotation {
+        let name = format!("webhooks/{}", uuid::Uuid::now_v7().simple());
+        let site = Site::with_sources(&format!(
+            "[rotated.webhook]\npreset = 'github'\ndelivery_id = 'header:X-Delivery'\ndedupe = 'id'\n
+             secret = ['secretsmanager:{name}#current', 'secretsmanager:{name}#other']"
+        ))
+        .await;
+        let client = secretsmanager_client(&site.aws.address.config().await);
+        client.create_secret().name(&name).secret_string("{}").send().await.expect("make a secret");
+        Rotation { site, client, name }
+    }
+
+    async fn hold(&self, current: &str, other: &str) {
+        let text = json!({ "current": current, "other": other }).to_string();
+        self.client
+            .put_secret_value()
+            .secret_id(&self.name)
+            .secret_string(text)
+            .send()
+            .await
+            .expect("put a secret");
+    }
+}
+
+/// Posts a new delivery, signed with `secret`.
+async fn post(door: &Door, secret: &str) -> Reply {
+    let mut headers: HeaderMap =
+        sign(&Scheme::Github, &Secret::new(secret), "", b"{}", SystemTime::now()).expect("sign");
+    let id = uuid::Uuid::now_v7().to_string();
+    headers.insert("x-delivery", id.parse().expect("a value"));
+    door.post("rotated", &headers, b"{}", Form::Plain).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_secret_is_accepted_at_once_and_the_two_that_are_kept_are_the_two_that_work() {
+    let rotation = Rotation::new().await;
+    rotation.hold("first", "second").await;
+    let door = rotation.site.open(&[]).await;
+    for secret in ["first", "second"] {
+        post(&door, secret).await.was(202, "stored");
+    }
+    rotation.hold("third", "first").await;
+    // Known secrets cost no look at the store, so the one that is gone still works until somebody needs the new one.
+    post(&door, "second").await.was(202, "stored");
+    post(&door, "third").await.was(202, "stored");
+    post(&door, "first").await.was(202, "stored");
+    post(&door, "second").await.is_problem(401, "unauthorized");
+    assert_eq!(rotation.site.row_count().await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_gone_is_refused_once_its_time_in_the_cache_is_over() {
+    let rotation = Rotation::new().await;
+    rotation.hold("first", "second").await;
+    let door = rotation.site.open(&[("MILLRACE_SECRET_REFRESH", "1 s")]).await;
+    post(&door, "first").await.was(202, "stored");
+    rotation.hold("second", "third").await;
+    let refused = async {
+        // Always a good signature until then: nothing but time makes the function look.
+        while post(&door, "first").await.status == 202 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), refused).await.expect("the old secret dies");
+    for secret in ["second", "third"] {
+        post(&door, secret).await.was(202, "stored");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_is_away_known_secrets_go_on_and_an_unknown_source_is_shut() {
+    let rotation = Rotation::new().await;
+    rotation.hold("first", "second").await;
+    let store = millrace_tests::proxy::Proxy::start(rotation.site.aws.port()).await;
+    let address = format!("http://127.0.0.1:{}", store.port());
+    let settings = [("AWS_ENDPOINT_URL_SECRETS_MANAGER", &*address), ("MILLRACE_SECRET_REFRESH", "1 s")];
+    let (known, unknown) = (rotation.site.open(&settings).await, rotation.site.open(&settings).await);
+    post(&known, "first").await.was(202, "stored");
+    store.refuse();
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let (of_known, of_unknown) = futures_util::join!(post(&known, "first"), post(&unknown, "first"));
+    of_known.was(202, "stored");
+    of_unknown.is_problem(503, "unavailable");
+    store.pass();
+    let opened = async {
+        while post(&unknown, "first").await.status != 202 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), opened).await.expect("the source opens without a restart");
+}
