@@ -102,6 +102,30 @@ async fn a_delivery_that_was_a_duplicate_stands_in_the_way_of_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_duplicate_that_was_waited_for_leaves_no_key_behind() {
+    let site = Site::new().await;
+    let door = site.open(&[]).await;
+    door.deliver("shopify", "warm", "{}").await.was(202, "stored");
+    // Another environment has the same id under way, with another body.
+    let other = site.session().await;
+    other
+        .batch_execute(
+            "begin; insert into staging.deliveries (source, delivery_key, received_at, expires_at)
+             values ('shopify', 'id:first', now(), now() + interval '1 day')",
+        )
+        .await
+        .expect("claim a key");
+    let release = async {
+        site.until_blocked().await;
+        other.batch_execute("commit").await.expect("release");
+    };
+    let (reply, ()) = futures_util::join!(door.deliver("shopify", "first", r#"{"a":1}"#), release);
+    reply.was(202, "duplicate");
+    // That body may still come under an id of its own.
+    door.deliver("shopify", "second", r#"{"a":1}"#).await.was(202, "stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_environments_with_the_same_deliveries_store_each_once_and_never_wait_for_each_other_forever() {
     let site = Site::new().await;
     let doors = [site.open(&[]).await, site.open(&[]).await];

@@ -219,9 +219,14 @@ impl Site {
         panic!("not within ten seconds: {sql}");
     }
 
+    /// Another session of the owner.
+    pub async fn session(&self) -> Client {
+        self.database.owner().await
+    }
+
     /// Lets no flush go on until the session commits or ends.
     pub async fn block(&self) -> Client {
-        let session = self.database.owner().await;
+        let session = self.session().await;
         session.batch_execute("begin; lock table staging.batches in share mode").await.expect("lock");
         session
     }

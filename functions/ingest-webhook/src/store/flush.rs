@@ -54,6 +54,7 @@ struct Keys<'a> {
     delivery: Vec<i32>,
     source: Vec<&'a str>,
     key: Vec<&'a str>,
+    is_first: Vec<bool>,
     days: Vec<i32>,
 }
 
@@ -82,10 +83,11 @@ impl<'a> Flush<'a> {
         // A batch has one source and one event type.
         let mut known: HashMap<(&str, &str), i32> = HashMap::new();
         for (number, delivery) in (0_i32..).zip(deliveries) {
-            for key in &delivery.dedupe_keys {
+            for (index, key) in delivery.dedupe_keys.iter().enumerate() {
                 keys.delivery.push(number);
                 keys.source.push(&delivery.source);
                 keys.key.push(key);
+                keys.is_first.push(index == 0);
                 keys.days.push(i32::from(delivery.remembered_days));
             }
             for event in &delivery.events {
@@ -123,6 +125,7 @@ impl<'a> Flush<'a> {
                     (&self.keys.delivery, Type::INT4_ARRAY),
                     (&self.keys.source, Type::TEXT_ARRAY),
                     (&self.keys.key, Type::TEXT_ARRAY),
+                    (&self.keys.is_first, Type::BOOL_ARRAY),
                     (&self.keys.days, Type::INT4_ARRAY),
                     (&self.events.delivery, Type::INT4_ARRAY),
                     (&self.events.batch, Type::INT4_ARRAY),

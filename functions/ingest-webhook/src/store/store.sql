@@ -1,8 +1,8 @@
 -- One flush in one statement, so in one round trip and one transaction: keys, ledger, repairs and events.
--- $1 when; $2–$5 the keys; $6–$12 the events, a rejected one without payload; $13–$15 the batches.
+-- $1 when; $2–$6 the keys; $7–$13 the events, a rejected one without payload; $14–$16 the batches.
 with key as (
-    select * from unnest($2::int4[], $3::text[], $4::text[], $5::int4[])
-        as key (delivery, source, delivery_key, remembered_days)
+    select * from unnest($2::int4[], $3::text[], $4::text[], $5::bool[], $6::int4[])
+        as key (delivery, source, delivery_key, is_first, remembered_days)
 ),
 -- A delivery with a key that is remembered claims none of its others: as a duplicate it is not stored, and must not make
 -- a duplicate of the delivery whose keys those are.
@@ -19,17 +19,39 @@ offered as (
     ) as known
 ),
 -- A key that is there already is taken over only once it has expired. Another flush that holds it is waited for here.
-claimed as (
+claimed_first as (
     insert into staging.deliveries as known (source, delivery_key, received_at, expires_at)
     select source, delivery_key, $1, $1 + make_interval(days => remembered_days)
     from key
-    where delivery in (select delivery from offered)
+    where is_first and delivery in (select delivery from offered)
     -- Everybody takes keys in this order: two flushes with the same ones can never wait for each other.
     order by source, delivery_key
     on conflict (source, delivery_key) do update
         set received_at = excluded.received_at, expires_at = excluded.expires_at
         where known.expires_at <= excluded.received_at
     returning source, delivery_key
+),
+-- The other keys only of deliveries that got their first one: a flush that was waited for may have had it.
+claimed_others as (
+    insert into staging.deliveries as known (source, delivery_key, received_at, expires_at)
+    select source, delivery_key, $1, $1 + make_interval(days => remembered_days)
+    from key
+    where not is_first and delivery in (
+        select key.delivery
+        from key
+        join claimed_first using (source, delivery_key)
+        where key.is_first
+    )
+    order by source, delivery_key
+    on conflict (source, delivery_key) do update
+        set received_at = excluded.received_at, expires_at = excluded.expires_at
+        where known.expires_at <= excluded.received_at
+    returning source, delivery_key
+),
+claimed as (
+    select source, delivery_key from claimed_first
+    union all
+    select source, delivery_key from claimed_others
 ),
 -- A delivery is new when all of its keys are.
 fresh as (
@@ -43,12 +65,12 @@ event as materialized (
     select
         case when offered.payload is not null then nextval('staging.events_id_seq') end as id,
         offered.*
-    from unnest($6::int4[], $7::int4[], $8::jsonb[], $9::text[], $10::int8[], $11::int8[], $12::bytea[])
+    from unnest($7::int4[], $8::int4[], $9::jsonb[], $10::text[], $11::int8[], $12::int8[], $13::bytea[])
         with ordinality as offered (delivery, batch, payload, rule, line, byte_offset, raw, position)
     where offered.delivery in (select delivery from fresh)
 ),
 batch as (
-    select * from unnest($13::uuid[], $14::text[], $15::text[])
+    select * from unnest($14::uuid[], $15::text[], $16::text[])
         with ordinality as batch (batch_id, source, event_type, number)
 ),
 ledger as (
