@@ -243,3 +243,25 @@ async fn a_commit_whose_reply_never_comes_is_in_the_database_and_its_letter_says
     ways.door.deliver("orders", "1", r#"{"n":0}"#).await.was(202, "duplicate");
     assert_eq!(ways.site.counted().await, [(0, 1)].into());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_waited_too_long_is_in_the_queue_and_not_in_the_database_as_well() {
+    let ways = Ways::new("20 s").await;
+    let block = ways.site.block().await;
+    let first = ways.door.deliver("orders", "first", r#"{"n":0}"#);
+    let second = async {
+        ways.site.until_blocked().await;
+        // Behind the first one, which waits in the server, and with less time.
+        let body = br#"{"n":1}"#;
+        let event = request("POST", "/webhooks/orders", &signed("orders", "second", body), body, Form::Plain);
+        let reply = ways.door.send(&event, Duration::from_secs(3)).await;
+        block.batch_execute("commit").await.expect("release");
+        reply
+    };
+    let (first, second) = futures_util::join!(first, second);
+    first.was(202, "stored");
+    second.was(202, "queued");
+    ways.door.deliver("orders", "third", r#"{"n":2}"#).await.was(202, "stored");
+    assert_eq!((ways.site.counted().await, ways.letter_count().await), ([(0, 1), (2, 1)].into(), 1));
+    ways.door.deliver("orders", "second", r#"{"n":1}"#).await.was(202, "stored");
+}
