@@ -38,7 +38,7 @@ fn rejects(letters: &[Letter]) -> Vec<(u64, String, Vec<u8>)> {
 async fn an_event_that_postgres_refuses_keeps_its_own_delivery_out_and_no_other() {
     let site = Site::new().await;
     site.execute("alter table staging.events add constraint no_poison check (not payload ? 'poison')").await;
-    let door = site.open(&[]).await;
+    let door = site.open(&[("MILLRACE_DATABASE_PATIENCE", "15 s")]).await;
     // They gather behind a flush that waits, so that all are one flush.
     let block = site.block().await;
     let first = door.deliver("orders", "first", r#"{"n":0}"#);

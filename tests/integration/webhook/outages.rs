@@ -46,12 +46,17 @@ impl Ways {
     }
 }
 
+/// Long before the deadline: the database's patience is what ends the wait, and it is a fraction of this.
+async fn soon<T>(answer: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(12), answer).await.expect("an answer once the patience is over")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn with_postgres_away_a_delivery_is_queued_whole_and_with_it_back_the_next_is_stored() {
     let ways = Ways::new("300 ms").await;
     ways.database.refuse();
     let body = r#"{"kind":"paid","text":"ü\u0041","n":1.50}"#;
-    ways.door.deliver("orders", "1", body).await.was(202, "queued");
+    soon(ways.door.deliver("orders", "1", body)).await.was(202, "queued");
     let letters = ways.site.aws.letters().await;
     let [letter] = &letters[..] else { panic!("{letters:?}") };
     assert_eq!(letter.kind, LetterKind::Delivery);
@@ -82,7 +87,7 @@ async fn with_postgres_silent_a_delivery_is_queued_and_with_it_back_the_next_is_
     ways.door.deliver("orders", "before", r#"{"n":0}"#).await.was(202, "stored");
     ways.database.stop(&BOTH);
     let ids = ["a", "b", "c"];
-    let replies = join_all(ids.map(|id| ways.door.deliver("orders", id, "{}"))).await;
+    let replies = soon(join_all(ids.map(|id| ways.door.deliver("orders", id, "{}")))).await;
     for reply in &replies {
         reply.was(202, "queued");
     }
@@ -237,4 +242,26 @@ async fn a_commit_whose_reply_never_comes_is_in_the_database_and_its_letter_says
     ways.database.pass();
     ways.door.deliver("orders", "1", r#"{"n":0}"#).await.was(202, "duplicate");
     assert_eq!(ways.site.counted().await, [(0, 1)].into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_waited_too_long_is_in_the_queue_and_not_in_the_database_as_well() {
+    let ways = Ways::new("20 s").await;
+    let block = ways.site.block().await;
+    let first = ways.door.deliver("orders", "first", r#"{"n":0}"#);
+    let second = async {
+        ways.site.until_blocked().await;
+        // Behind the first one, which waits in the server, and with less time.
+        let body = br#"{"n":1}"#;
+        let event = request("POST", "/webhooks/orders", &signed("orders", "second", body), body, Form::Plain);
+        let reply = ways.door.send(&event, Duration::from_secs(3)).await;
+        block.batch_execute("commit").await.expect("release");
+        reply
+    };
+    let (first, second) = futures_util::join!(first, second);
+    first.was(202, "stored");
+    second.was(202, "queued");
+    ways.door.deliver("orders", "third", r#"{"n":2}"#).await.was(202, "stored");
+    assert_eq!((ways.site.counted().await, ways.letter_count().await), ([(0, 1), (2, 1)].into(), 1));
+    ways.door.deliver("orders", "second", r#"{"n":1}"#).await.was(202, "stored");
 }

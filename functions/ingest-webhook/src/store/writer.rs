@@ -76,6 +76,11 @@ impl Writer {
             while let Ok(more) = self.receiver.try_recv() {
                 waiting.push_back(more);
             }
+            // Whoever gave up has put its delivery elsewhere, or told its sender that it is not stored.
+            waiting.retain(|waiting: &Waiting| !waiting.answer.is_closed());
+            if waiting.is_empty() {
+                continue;
+            }
             let group = group::next(&mut waiting, self.bounds, |waiting| &waiting.delivery);
             self.write(group).await;
             self.flushes += 1;
