@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 use tracing::{debug, warn};
 
 use super::failure::from_postgres;
-use super::{Settings, Silence};
+use super::{Session, Settings, Silence};
 use crate::{Error, Kind, Result};
 
 /// Idle for longer than this, a connection is pinged before it is trusted.
@@ -24,7 +24,7 @@ const PING_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 pub struct Connection {
     settings: Settings,
-    client: Option<Client>,
+    session: Option<Session>,
     driver: Option<JoinHandle<()>>,
     silence: Silence,
     last_used: Instant,
@@ -37,32 +37,32 @@ impl Connection {
     pub fn new(settings: Settings) -> Self {
         let silence = Silence::new();
         let last_used = Instant::now();
-        Connection { settings, client: None, driver: None, silence, last_used, in_transaction: false }
+        Connection { settings, session: None, driver: None, silence, last_used, in_transaction: false }
     }
 
-    /// A client that answered within the last second, connecting or reconnecting as needed.
-    pub async fn client(&mut self) -> Result<&mut Client> {
-        let usable = match &self.client {
+    /// A session that answered within the last second, connecting or reconnecting as needed.
+    pub async fn session(&mut self) -> Result<&mut Session> {
+        let usable = match &self.session {
             None => false,
             Some(client) if client.is_closed() => false,
             Some(_) if self.last_used.elapsed() < TRUSTED_FOR => true,
             Some(client) => matches!(timeout(PING_TIMEOUT, client.simple_query("")).await, Ok(Ok(_))),
         };
         if !usable {
-            if self.client.is_some() {
+            if self.session.is_some() {
                 debug!("the database connection did not outlive the pause; reconnecting");
                 self.discard();
             }
             let (client, driver) = open(&self.settings, self.silence.clone()).await?;
-            (self.client, self.driver) = (Some(client), Some(driver));
+            (self.session, self.driver) = (Some(Session::new(client)), Some(driver));
         }
         self.last_used = Instant::now();
-        self.client.as_mut().ok_or_else(|| Error::new(Kind::Bug, "a connection was made and is gone"))
+        self.session.as_mut().ok_or_else(|| Error::new(Kind::Bug, "a connection was made and is gone"))
     }
 
     /// Forgets the connection, so that the next use makes a new one: after a fail-over, or when its state is unknown.
     pub fn discard(&mut self) {
-        self.client = None;
+        self.session = None;
         // The driver would say good-bye first. Nobody may be listening, and its socket would stay open meanwhile.
         if let Some(driver) = self.driver.take() {
             driver.abort();

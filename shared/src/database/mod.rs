@@ -3,15 +3,18 @@
 //! - [`settings`]: the connection string, TLS included.
 //! - [`connection`]: one connection that knows when to reconnect.
 //! - [`transaction`]: [`Connection::run_tx`], which retries what is worth retrying.
+//! - [`session`]: a client with its prepared statements.
 //! - [`silence`]: noticing that the server has fallen silent.
 //! - [`failure`]: what a Postgres error means to us.
 
 pub mod connection;
 pub mod failure;
+pub mod session;
 pub mod settings;
 pub mod silence;
 pub mod transaction;
 
 pub use connection::Connection;
+pub use session::Session;
 pub use settings::Settings;
 pub use silence::Silence;

@@ -5,11 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::Transaction;
 use tracing::{debug, info};
 
-use super::Connection;
 use super::failure::from_postgres;
+use super::{Connection, Session};
 use crate::{Error, Kind, Policy, Result};
 
 /// The first pause before another try; it doubles up to [`LONGEST_PAUSE`].
@@ -32,9 +32,9 @@ impl Connection {
         deadline: Instant,
         mut work: impl AsyncFnMut(&Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.run(name, deadline, async |client| {
+        self.run(name, deadline, async |session| {
             let transaction =
-                client.transaction().await.map_err(|error| from_postgres("begin a transaction", error))?;
+                session.transaction().await.map_err(|error| from_postgres("begin a transaction", error))?;
             // Dropped on an error, the transaction sends its rollback before anything else on this connection.
             let value = work(&transaction).await?;
             transaction.commit().await.map_err(|error| from_postgres("commit", error))?;
@@ -49,16 +49,16 @@ impl Connection {
         &mut self,
         name: &'static str,
         deadline: Instant,
-        mut work: impl AsyncFnMut(&Client) -> Result<T>,
+        work: impl AsyncFnMut(&mut Session) -> Result<T>,
     ) -> Result<T> {
-        self.run(name, deadline, async |client| work(client).await).await
+        self.run(name, deadline, work).await
     }
 
     async fn run<T>(
         &mut self,
         name: &'static str,
         deadline: Instant,
-        mut work: impl AsyncFnMut(&mut Client) -> Result<T>,
+        mut work: impl AsyncFnMut(&mut Session) -> Result<T>,
     ) -> Result<T> {
         let mut pause = FIRST_PAUSE;
         let mut attempt = 1_u32;
@@ -98,7 +98,7 @@ impl Connection {
         &mut self,
         name: &'static str,
         deadline: Instant,
-        work: &mut impl AsyncFnMut(&mut Client) -> Result<T>,
+        work: &mut impl AsyncFnMut(&mut Session) -> Result<T>,
     ) -> Result<T> {
         let (silence, limit) = (self.silence(), self.stall_timeout());
         silence.broken();
@@ -111,7 +111,7 @@ impl Connection {
                 None => std::future::pending().await,
             }
         };
-        let worked = async { work(self.client().await?).await };
+        let worked = async { work(self.session().await?).await };
         let given_up = tokio::select! {
             biased;
             outcome = worked => {

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use bytes::{BufMut, BytesMut};
 use millrace::Result;
+use millrace::database::Session;
 use millrace::database::failure::from_postgres;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Row};
@@ -14,6 +15,25 @@ use super::delivery::received_now;
 use super::{Delivery, Stored};
 
 const STORE: &str = include_str!("store.sql");
+/// The types of its parameters, in order.
+const PARAMETERS: &[Type] = &[
+    Type::TIMESTAMPTZ,
+    Type::INT4_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::BOOL_ARRAY,
+    Type::INT4_ARRAY,
+    Type::INT4_ARRAY,
+    Type::INT4_ARRAY,
+    Type::JSONB_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::UUID_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+];
 const TAKE_JSONB: &str = include_str!("take_jsonb.sql");
 
 /// JSON text for a jsonb parameter, unparsed.
@@ -116,27 +136,28 @@ impl<'a> Flush<'a> {
     }
 
     /// Writes it; what became of each delivery, in their order. All of it is committed when this returns, or nothing.
-    pub async fn write(&self, client: &Client) -> Result<Vec<Stored>> {
+    pub async fn write(&self, session: &mut Session) -> Result<Vec<Stored>> {
+        let (client, statement) = session.prepared(STORE, PARAMETERS).await?;
         let rows = client
-            .query_typed(
-                STORE,
+            .query(
+                &statement,
                 &[
-                    (&self.received_at, Type::TIMESTAMPTZ),
-                    (&self.keys.delivery, Type::INT4_ARRAY),
-                    (&self.keys.source, Type::TEXT_ARRAY),
-                    (&self.keys.key, Type::TEXT_ARRAY),
-                    (&self.keys.is_first, Type::BOOL_ARRAY),
-                    (&self.keys.days, Type::INT4_ARRAY),
-                    (&self.events.delivery, Type::INT4_ARRAY),
-                    (&self.events.batch, Type::INT4_ARRAY),
-                    (&self.events.payload, Type::JSONB_ARRAY),
-                    (&self.events.rule, Type::TEXT_ARRAY),
-                    (&self.events.line, Type::INT8_ARRAY),
-                    (&self.events.offset, Type::INT8_ARRAY),
-                    (&self.events.raw, Type::BYTEA_ARRAY),
-                    (&self.batches.id, Type::UUID_ARRAY),
-                    (&self.batches.source, Type::TEXT_ARRAY),
-                    (&self.batches.event_type, Type::TEXT_ARRAY),
+                    &self.received_at,
+                    &self.keys.delivery,
+                    &self.keys.source,
+                    &self.keys.key,
+                    &self.keys.is_first,
+                    &self.keys.days,
+                    &self.events.delivery,
+                    &self.events.batch,
+                    &self.events.payload,
+                    &self.events.rule,
+                    &self.events.line,
+                    &self.events.offset,
+                    &self.events.raw,
+                    &self.batches.id,
+                    &self.batches.source,
+                    &self.batches.event_type,
                 ],
             )
             .await

@@ -155,7 +155,7 @@ impl Writer {
 
     async fn try_flush(&mut self, flush: &Flush<'_>, deadline: Instant) -> Result<Vec<Stored>> {
         self.connection
-            .run_statement("store deliveries", deadline, async |client| flush.write(client).await)
+            .run_statement("store deliveries", deadline, async |session| flush.write(session).await)
             .await
     }
 
@@ -177,7 +177,7 @@ impl Writer {
             let texts: Vec<&str> = part.iter().map(|&(_, text)| text).collect();
             let taken = self
                 .connection
-                .run_statement("try payloads", deadline, async |client| takes_jsonb(client, &texts).await)
+                .run_statement("try payloads", deadline, async |session| takes_jsonb(session, &texts).await)
                 .await;
             let Err(error) = taken else { continue };
             match (refusal(&error), part) {
