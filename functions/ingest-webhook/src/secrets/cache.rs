@@ -31,7 +31,7 @@ impl Default for Timing {
             refresh: Duration::from_secs(300),
             between_refetches: Duration::from_secs(30),
             after_failure: Duration::from_secs(5),
-            fetch: Duration::from_secs(5),
+            fetch: Duration::from_secs(2),
         }
     }
 }
