@@ -25,9 +25,15 @@ pub struct Stack {
 impl Stack {
     /// Every setting that durability has is on; memory is what a small instance would have.
     pub async fn start() -> Stack {
+        Stack::start_with(&[]).await
+    }
+
+    /// With further settings of the server.
+    pub async fn start_with(settings: &[&str]) -> Stack {
         let (server, directory) = start_server(|options| {
             options.fast = false;
             options.settings.push("shared_buffers=1GB".to_owned());
+            options.settings.extend(settings.iter().map(|&setting| setting.to_owned()));
         });
         prepare(&server.url("postgres")).await;
         let owner = client(&server.url("postgres")).await;

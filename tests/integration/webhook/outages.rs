@@ -41,6 +41,15 @@ impl Ways {
         Ways { site, database, queue, door }
     }
 
+    /// Has the flush prepared, which takes the tables' locks too, and leaves nothing behind: what waits for a lock from now
+    /// on is a flush.
+    async fn prepare(&self) {
+        self.door.deliver("orders", "first of all", "{}").await.was(202, "stored");
+        self.site
+            .execute("truncate staging.events, staging.batches, staging.repairs, staging.deliveries")
+            .await;
+    }
+
     async fn letter_count(&self) -> usize {
         self.site.aws.letters().await.len()
     }
@@ -196,6 +205,7 @@ async fn a_backend_terminated_in_mid_flush_loses_nothing_and_stores_nothing_twic
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_reply_is_lost_is_found_by_the_retry() {
     let ways = Ways::new("5 s").await;
+    ways.prepare().await;
     let block = ways.site.block().await;
     let faults = async {
         ways.site.until_blocked().await;
@@ -218,6 +228,7 @@ async fn a_commit_whose_reply_is_lost_is_found_by_the_retry() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_reply_never_comes_is_in_the_database_and_its_letter_says_by_what_it_is_known() {
     let ways = Ways::new("1 s").await;
+    ways.prepare().await;
     let block = ways.site.block().await;
     let faults = async {
         ways.site.until_blocked().await;
