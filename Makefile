@@ -52,7 +52,9 @@ bench: .tools/run.stamp .tools/data/flights.csv ## side by side with what one wo
 audit: .tools/check.stamp ## known vulnerabilities in what we link (needs the network)
 	$(bin)/cargo-deny --locked check advisories
 
+# What the local stack runs lies in the same place: forgetting what it was made from has it made again.
 build: .tools/build.stamp layer ## release functions for AWS: make build ARCH=arm64|x86_64
+	@rm -f target/lambda/*.built
 	PATH=$(bin):$$PATH cargo lambda build --release --locked $(functions:%=--package %) --lambda-dir target/lambda $(if $(filter arm64,$(arch)),--arm64,--x86-64)
 
 deploy: .tools/run.stamp build ## build and deploy to AWS: make deploy DEPLOY_ENV=prod
