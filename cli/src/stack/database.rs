@@ -61,7 +61,14 @@ impl Database {
     pub async fn migrate(&self, terminal: &mut Terminal) -> Result<()> {
         let step = terminal.step("migrations");
         let mut client = connect(&self.url).await?;
-        let summary = migrate::migrate(&mut client, |_, _| {}).await?;
+        let summary = migrate::migrate(&mut client, |_, _| {}).await.map_err(|error| {
+            // Our own server holds what was tried out here, made by another state of the checkout.
+            if self.server.is_none() || error.code() != "migration_drift" {
+                return error;
+            }
+            let advice = "the local database is of another state of this checkout; remove .millrace to begin with an empty one";
+            Error::new(Kind::Config, advice).with_source(error)
+        })?;
         let outcome = match summary.applied.len() {
             0 => format!("up to date at version {}", summary.version),
             count => format!("{count} applied, now at version {}", summary.version),
