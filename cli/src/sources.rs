@@ -3,7 +3,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use ingest_webhook::secrets::References;
+use ingest_webhook::secrets::{Fetch, References};
+use millrace::config::environment::Secret;
 use millrace::config::{SecretReference, Sources, WebhookSource};
 use millrace::{Error, Kind, Result, aws};
 
@@ -57,6 +58,24 @@ pub async fn secrets(
         None
     };
     Ok(References::new(move |name| variables.get(name).map(str::to_owned), client))
+}
+
+/// The secret that `source` signs with: the first of two is the newer one.
+pub async fn signing_secret(
+    source: &WebhookSource,
+    checkout: &Checkout,
+    variables: Variables,
+) -> Result<Secret> {
+    let store = secrets(source, checkout, variables).await?;
+    let reference =
+        source.secrets.first().ok_or_else(|| Error::new(Kind::Bug, "a source without secrets"))?;
+    store.fetch(reference).await.map_err(|error| unusable_secret(source, error))
+}
+
+/// `error`, and whose secret it is about.
+pub fn unusable_secret(source: &WebhookSource, error: Error) -> Error {
+    let reference = source.secrets.first().map(ToString::to_string).unwrap_or_default();
+    Error::new(error.kind(), format!("source {}: the secret {reference}", source.name)).with_source(error)
 }
 
 fn has_credentials(variables: &Variables) -> bool {

@@ -1,7 +1,13 @@
-//! Time as PostgreSQL keeps it: whole microseconds, UTC.
+//! Time as PostgreSQL keeps it, whole microseconds, UTC; and as the Lambda Runtime API says it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// When an invocation ends. `unix_millis` is in milliseconds since 1970, as the Runtime API has it.
+pub fn deadline(unix_millis: u64) -> Instant {
+    let at = UNIX_EPOCH + Duration::from_millis(unix_millis);
+    Instant::now() + at.duration_since(SystemTime::now()).unwrap_or_default()
+}
 
 /// Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL's own count starts.
 const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;

@@ -3,7 +3,6 @@
 use std::time::{Instant, SystemTime};
 
 use http::header::RETRY_AFTER;
-use ingest_webhook::secrets::Fetch;
 use millrace::config::webhook::UNNAMED_EVENT_TYPE;
 use millrace::{Error, Kind, Result};
 use uuid::Uuid;
@@ -32,19 +31,12 @@ pub async fn run(arguments: &SendWebhook, checkout: &Checkout, terminal: &mut Te
     let url = format!("{}/{}", url.trim_end_matches('/'), source.name);
     let body = sources::read_body(&arguments.file)?;
 
-    let store = sources::secrets(&source, checkout, variables).await?;
-    // The first of two is the newer one.
-    let reference =
-        source.secrets.first().ok_or_else(|| Error::new(Kind::Bug, "a source without secrets"))?;
-    let unknown = |error: Error| {
-        Error::new(error.kind(), format!("source {}: the secret {reference}", source.name)).with_source(error)
-    };
-    let secret = store.fetch(reference).await.map_err(unknown)?;
+    let secret = sources::signing_secret(&source, checkout, variables).await?;
     let new_id = Uuid::now_v7().to_string();
     let choice =
         Choice { id: arguments.id.as_deref(), event_type: arguments.event_type.as_deref(), new_id: &new_id };
     let headers = delivery::headers(&source, &secret, &arguments.file, &body, choice, SystemTime::now())
-        .map_err(unknown)?;
+        .map_err(|error| sources::unusable_secret(&source, error))?;
     if let (Some(header), None) = (delivery::event_type_header(&source), &arguments.event_type) {
         terminal.line(&format!(
             "note      without --event-type there is no {header}, and the event is of type `{UNNAMED_EVENT_TYPE}`"

@@ -1,10 +1,10 @@
 //! Wires settings and clients, once, and hands every invocation to [`IngestCsv::handle`].
 
 use std::pin::Pin;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ingest_csv::{IngestCsv, Settings};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use millrace::clock::deadline;
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
@@ -22,15 +22,9 @@ async fn main() -> Result<(), Error> {
     // Boxed: the runtime's futures around those of a load are deeper than the compiler lays out in one go.
     let invoke = move |event: LambdaEvent<Value>| -> Pin<Box<dyn Future<Output = Result<Value, Error>>>> {
         Box::pin(async move {
-            let deadline = Instant::now() + time_left(event.context.deadline);
+            let deadline = deadline(event.context.deadline);
             function.handle(event.payload, &event.context.request_id, deadline).await.map_err(Error::from)
         })
     };
     run(service_fn(invoke)).await
-}
-
-/// `deadline_ms` is in milliseconds since 1970, as the Runtime API has it.
-fn time_left(deadline_ms: u64) -> Duration {
-    let deadline = UNIX_EPOCH + Duration::from_millis(deadline_ms);
-    deadline.duration_since(SystemTime::now()).unwrap_or_default()
 }

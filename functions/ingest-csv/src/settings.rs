@@ -44,9 +44,8 @@ impl Settings {
     pub fn read(env: &mut Reader<'_>) -> Self {
         let mut limits = Limits::default();
         limits.max_record_bytes =
-            size(env.bytes("MILLRACE_MAX_RECORD_BYTES", limits.max_record_bytes as u64, 1_024..=64 << 20));
-        limits.max_field_bytes =
-            size(env.bytes("MILLRACE_MAX_FIELD_BYTES", limits.max_field_bytes as u64, 1..=64 << 20));
+            env.size("MILLRACE_MAX_RECORD_BYTES", limits.max_record_bytes, 1_024..=64 << 20);
+        limits.max_field_bytes = env.size("MILLRACE_MAX_FIELD_BYTES", limits.max_field_bytes, 1..=64 << 20);
         limits.max_columns = env.number("MILLRACE_MAX_COLUMNS", limits.max_columns, 1..=20_000);
         limits.decode.max_decompressed_bytes = env.bytes(
             "MILLRACE_MAX_DECOMPRESSED_BYTES",
@@ -64,11 +63,7 @@ impl Settings {
             log: env.text("MILLRACE_LOG", "info"),
             bounds: Bounds {
                 rows: env.number("MILLRACE_CHUNK_ROWS", Bounds::default().rows, 1..=1_000_000),
-                bytes: size(env.bytes(
-                    "MILLRACE_CHUNK_BYTES",
-                    Bounds::default().bytes as u64,
-                    1_024..=64 << 20,
-                )),
+                bytes: env.size("MILLRACE_CHUNK_BYTES", Bounds::default().bytes, 1_024..=64 << 20),
                 age: None,
             },
             copy_connections: env.number("MILLRACE_COPY_CONNECTIONS", 2, 1..=16),
@@ -78,7 +73,7 @@ impl Settings {
                 Duration::from_millis(500)..=Duration::from_secs(300),
             ),
             limits,
-            message_bytes: size(env.bytes("MILLRACE_MESSAGE_BYTES", 1 << 20, 1_024..=1 << 20)),
+            message_bytes: env.size("MILLRACE_MESSAGE_BYTES", 1 << 20, 1_024..=1 << 20),
             deadline_margin: env.duration(
                 "MILLRACE_DEADLINE_MARGIN",
                 Duration::from_secs(20),
@@ -86,9 +81,4 @@ impl Settings {
             ),
         }
     }
-}
-
-/// Bounds above keep every size within 64 MiB.
-fn size(bytes: u64) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX)
 }

@@ -2,12 +2,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ingest_webhook::answer::Answer;
 use ingest_webhook::request::Invocation;
 use ingest_webhook::{IngestWebhook, Settings};
 use lambda_runtime::{Error, LambdaEvent, run_concurrent, service_fn};
+use millrace::clock::deadline;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Error> {
         move |event: LambdaEvent<Invocation>| -> Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>> {
             let function = Arc::clone(&function);
             Box::pin(async move {
-                let deadline = Instant::now() + time_left(event.context.deadline);
+                let deadline = deadline(event.context.deadline);
                 function
                     .handle(event.payload.0, &event.context.request_id, deadline)
                     .await
@@ -38,10 +38,4 @@ async fn main() -> Result<(), Error> {
         ended = run_concurrent(service_fn(invoke)) => ended,
         () = writer => Err("the task that stores deliveries ended".into()),
     }
-}
-
-/// `deadline_ms` is in milliseconds since 1970, as the Runtime API has it.
-fn time_left(deadline_ms: u64) -> Duration {
-    let deadline = UNIX_EPOCH + Duration::from_millis(deadline_ms);
-    deadline.duration_since(SystemTime::now()).unwrap_or_default()
 }

@@ -9,7 +9,7 @@ use millrace::config::environment::{Reader, Secret, read_environment};
 use crate::store::group::Bounds;
 
 /// The largest body: below the 6 MiB that Lambda takes as an invocation, the request around it included.
-const BODY_BYTES: u64 = (6 << 20) - 1;
+const BODY_BYTES: usize = (6 << 20) - 1;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -49,10 +49,10 @@ impl Settings {
             dead_letter_queue_url: env.required("MILLRACE_DEAD_LETTER_QUEUE_URL"),
             pipeline: PathBuf::from(env.text("MILLRACE_PIPELINE", "/opt/pipeline")),
             log: env.text("MILLRACE_LOG", "info"),
-            max_body_bytes: size(env.bytes("MILLRACE_MAX_BODY_BYTES", BODY_BYTES, 1..=BODY_BYTES)),
+            max_body_bytes: env.size("MILLRACE_MAX_BODY_BYTES", BODY_BYTES, 1..=BODY_BYTES),
             flush: Bounds {
                 events: env.number("MILLRACE_FLUSH_EVENTS", bounds.events, 1..=100_000),
-                bytes: size(env.bytes("MILLRACE_FLUSH_BYTES", bounds.bytes as u64, 1_024..=64 << 20)),
+                bytes: env.size("MILLRACE_FLUSH_BYTES", bounds.bytes, 1_024..=64 << 20),
             },
             database_patience: env.duration(
                 "MILLRACE_DATABASE_PATIENCE",
@@ -64,12 +64,7 @@ impl Settings {
                 Duration::from_secs(300),
                 Duration::from_secs(1)..=Duration::from_secs(86_400),
             ),
-            message_bytes: size(env.bytes("MILLRACE_MESSAGE_BYTES", 1 << 20, 1_024..=1 << 20)),
+            message_bytes: env.size("MILLRACE_MESSAGE_BYTES", 1 << 20, 1_024..=1 << 20),
         }
     }
-}
-
-/// Bounds above keep every size within 64 MiB.
-fn size(bytes: u64) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX)
 }

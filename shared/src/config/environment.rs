@@ -131,6 +131,12 @@ impl Reader<'_> {
         })
     }
 
+    /// [`Self::bytes`] of something that is kept in memory.
+    pub fn size(&mut self, name: &str, default: usize, bounds: RangeInclusive<usize>) -> usize {
+        let bounds = *bounds.start() as u64..=*bounds.end() as u64;
+        usize::try_from(self.bytes(name, default as u64, bounds)).unwrap_or(usize::MAX)
+    }
+
     /// A length of time within `bounds`, or `default`: `500 ms`, `30 s`, `5 min`, `2 h`.
     pub fn duration(&mut self, name: &str, default: Duration, bounds: RangeInclusive<Duration>) -> Duration {
         self.parsed(name, default, |text| within(parse_duration(text)?, &bounds, |time| format!("{time:?}")))

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use millrace::dead_letter::{LetterKind, Payload};
 use millrace_tests::proxy::{Direction, Proxy};
 use serde_json::json;
+use tokio_postgres::Client;
 
 use super::door::{Door, Form, request};
 use super::site::{Site, signed};
@@ -48,6 +49,13 @@ impl Ways {
         self.site
             .execute("truncate staging.events, staging.batches, staging.repairs, staging.deliveries")
             .await;
+    }
+
+    /// Lets the flush that waits for `block` go on, so that it is committed and the function never hears of it.
+    async fn commit_unheard(&self, block: &Client) {
+        self.site.until_blocked().await;
+        self.database.stop(&[Direction::ToClient]);
+        block.batch_execute("commit").await.expect("release");
     }
 
     async fn letter_count(&self) -> usize {
@@ -208,9 +216,7 @@ async fn a_commit_whose_reply_is_lost_is_found_by_the_retry() {
     ways.prepare().await;
     let block = ways.site.block().await;
     let faults = async {
-        ways.site.until_blocked().await;
-        ways.database.stop(&[Direction::ToClient]);
-        block.batch_execute("commit").await.expect("release");
+        ways.commit_unheard(&block).await;
         ways.site.until("select count(*) = 1 from raw_events").await;
         ways.database.reset();
         ways.site
@@ -231,9 +237,7 @@ async fn a_commit_whose_reply_never_comes_is_in_the_database_and_its_letter_says
     ways.prepare().await;
     let block = ways.site.block().await;
     let faults = async {
-        ways.site.until_blocked().await;
-        ways.database.stop(&[Direction::ToClient]);
-        block.batch_execute("commit").await.expect("release");
+        ways.commit_unheard(&block).await;
     };
     let (reply, ()) = futures_util::join!(ways.door.deliver("orders", "1", r#"{"n":0}"#), faults);
     reply.was(202, "queued");

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
-use ingest_webhook::secrets::Fetch;
+use millrace::config::WebhookSource;
+use millrace::config::environment::Secret;
 use millrace::{Error, Kind, Result};
 use uuid::Uuid;
 
 use crate::checkout::Checkout;
 use crate::delivery::{self, Choice};
-use crate::environment::{Environment, Variables};
+use crate::environment::{Environment, Variables, WebhookAddress};
 use crate::post::{Answer, post};
 use crate::sources;
 use crate::terminal::{Terminal, one_line, seconds};
@@ -20,6 +21,10 @@ const SAMPLES: [(&str, &str, &str); 2] =
 
 /// Posts the samples; true when each was answered as it must be.
 pub async fn show(checkout: &Checkout, environment: &Environment, terminal: &mut Terminal) -> Result<bool> {
+    let address = environment
+        .webhooks
+        .as_ref()
+        .ok_or_else(|| Error::new(Kind::Bug, "the stack has no address for webhooks"))?;
     let mut good = true;
     for (source, event_type, file) in SAMPLES {
         let file = checkout.root().join("tests/data/webhooks").join(file);
@@ -29,7 +34,10 @@ pub async fn show(checkout: &Checkout, environment: &Environment, terminal: &mut
         if body.first() == Some(&b'{') {
             body.splice(1..1, format!("\"demo_run\":\"{id}\",").into_bytes());
         }
-        let mut sender = Sender { checkout, environment, source, event_type, file: &file, id: &id };
+        let variables = Variables::load(checkout)?;
+        let source = sources::find_webhook(source, checkout, &variables)?;
+        let secret = sources::signing_secret(&source, checkout, variables).await?;
+        let mut sender = Sender { address, source, secret, event_type, file: &file, id: &id };
         good &= sender.send(&body, &body, 202, "stored", "", terminal).await?;
         good &= sender.send(&body, &body, 202, "duplicate", "sent again", terminal).await?;
         let mut forged = body.clone();
@@ -43,9 +51,9 @@ pub async fn show(checkout: &Checkout, environment: &Environment, terminal: &mut
 }
 
 struct Sender<'a> {
-    checkout: &'a Checkout,
-    environment: &'a Environment,
-    source: &'a str,
+    address: &'a WebhookAddress,
+    source: WebhookSource,
+    secret: Secret,
     event_type: &'a str,
     file: &'a Path,
     id: &'a str,
@@ -62,21 +70,12 @@ impl Sender<'_> {
         how: &str,
         terminal: &mut Terminal,
     ) -> Result<bool> {
-        let address = self
-            .environment
-            .webhooks
-            .as_ref()
-            .ok_or_else(|| Error::new(Kind::Bug, "the stack has no address for webhooks"))?;
-        let variables = Variables::load(self.checkout)?;
-        let source = sources::find_webhook(self.source, self.checkout, &variables)?;
-        let reference =
-            source.secrets.first().ok_or_else(|| Error::new(Kind::Bug, "a source without secrets"))?;
-        let secret = sources::secrets(&source, self.checkout, variables).await?.fetch(reference).await?;
         let choice = Choice { id: Some(self.id), event_type: Some(self.event_type), new_id: self.id };
-        let headers = delivery::headers(&source, &secret, self.file, signed, choice, SystemTime::now())?;
+        let headers =
+            delivery::headers(&self.source, &self.secret, self.file, signed, choice, SystemTime::now())?;
         let began = Instant::now();
-        let url = format!("{}/{}", address.url, self.source);
-        let answer = post(&url, address.host.as_deref(), headers, posted.to_vec()).await?;
+        let url = format!("{}/{}", self.address.url, self.source.name);
+        let answer = post(&url, self.address.host.as_deref(), headers, posted.to_vec()).await?;
         let (text, good) = match &answer {
             Some(Answer { status: answered, body, .. }) => {
                 let body = String::from_utf8_lossy(body);
@@ -85,7 +84,7 @@ impl Sender<'_> {
             }
             None => ("no answer".to_owned(), false),
         };
-        let name = format!("{} {}", self.source, self.event_type);
+        let name = format!("{} {}", self.source.name, self.event_type);
         terminal.verdict(good, &format!("  {name:<22} {how:<15} {text}  {}", seconds(began.elapsed())));
         Ok(good)
     }
