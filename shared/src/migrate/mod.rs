@@ -47,6 +47,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     3 "0003_ledger",
     4 "0004_raw_events",
     5 "0005_deliveries",
+    6 "0006_models",
 ];
 
 /// What a run did.

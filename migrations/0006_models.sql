@@ -1,0 +1,165 @@
+-- Models: what transforms and refreshes remember, and how they claim batches.
+--
+-- Why: facts, counts and the mark that a batch is processed commit together, so everything that says which model took
+-- what is here, in the same database. A batch's mark names the release, the set of models that took it; so for every
+-- model it is known which batches it has not seen, and history can be caught up exactly, whatever ran meanwhile.
+--
+-- Running code: functions of before go on; what they stage has a `payload_bytes` of 0.
+
+alter table staging.batches
+    add column payload_bytes bigint not null default 0,
+    add column processed_by bigint,
+    add column retracted_at timestamptz;
+
+comment on column staging.batches.payload_bytes is 'Bytes of the batch''s rows as they were sent: claims are sized by it.';
+comment on column staging.batches.processed_by is 'The release, in pipeline.releases, whose models took the batch.';
+comment on column staging.batches.retracted_at is 'When the facts of a superseded batch were taken back.';
+
+-- By route, so that a claim never steps over another source's backlog. `processed = false` reads this as well.
+drop index staging.batches_unprocessed_idx;
+create index batches_unprocessed_idx on staging.batches (source, event_type, received_at, batch_id)
+where processed_at is null;
+create index batches_superseded_idx on staging.batches (source, event_type)
+where superseded_at is not null and retracted_at is null;
+
+-- Locks the oldest unprocessed batches of a route, from a point in time on, until their rows or bytes suffice. A cursor,
+-- since it locks one row at a time: a claim must not hold back batches that it will not take.
+create function staging.claim_batches(
+    claimed_source text, claimed_event_type text, since timestamptz, at_most_rows bigint, at_most_bytes bigint
+) returns setof staging.batches
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    candidates cursor for
+        select * from staging.batches
+        where source = claimed_source
+            and event_type = claimed_event_type
+            and processed_at is null
+            and received_at >= since
+        order by received_at, batch_id
+        for update skip locked;
+    candidate staging.batches;
+    row_count bigint := 0;
+    byte_count bigint := 0;
+begin
+    open candidates;
+    loop
+        fetch candidates into candidate;
+        exit when not found;
+        return next candidate;
+        row_count := row_count + candidate.staged_count;
+        byte_count := byte_count + candidate.payload_bytes;
+        exit when row_count >= at_most_rows or byte_count >= at_most_bytes;
+    end loop;
+    close candidates;
+end
+$$;
+
+comment on function staging.claim_batches(text, text, timestamptz, bigint, bigint) is
+    'Locks the oldest unprocessed batches of a source and event type that nobody else holds, until rows or bytes suffice.';
+
+-- A model's file reads from `batch`; with this it can be tried in psql as it is, over everything that came in.
+create view staging.batch as
+select id, source, event_type, payload, received_at, batch_id from staging.raw_events;
+
+comment on view staging.batch is 'Every event, under the name that models read claimed events by.';
+
+-- The deployed models.
+create table pipeline.models (
+    model text not null,
+    kind text not null,
+    fingerprint text not null,
+    -- What its table's shape, constraints and comments were made from; when it is unchanged, nothing has to be looked at.
+    definition_hash text not null,
+    query text not null,
+    deployed_at timestamptz not null default now(),
+    constraint models_pkey primary key (model),
+    constraint models_kind_known check (kind in ('fact', 'rollup', 'materialized_view', 'view'))
+);
+
+comment on table pipeline.models is 'What is deployed in schema facts, as it was deployed last.';
+
+create table pipeline.releases (
+    release_id bigint generated always as identity,
+    fingerprint text not null,
+    models jsonb not null,
+    first_seen_at timestamptz not null default now(),
+    constraint releases_pkey primary key (release_id),
+    constraint releases_fingerprint_key unique (fingerprint)
+);
+
+comment on table pipeline.releases is 'Sets of fact models that transformed batches: {"model": "fingerprint"}.';
+
+-- One row an invocation and model, counted up in the transactions that did the work.
+create table pipeline.runs (
+    run_id uuid not null,
+    model text not null,
+    activity text not null,
+    started_at timestamptz not null default now(),
+    finished_at timestamptz not null default now(),
+    event_count bigint not null default 0,
+    row_count bigint not null default 0,
+    quarantined_count bigint not null default 0,
+    duration_ms bigint not null default 0,
+    outcome text not null,
+    detail text,
+    constraint runs_pkey primary key (run_id, model),
+    constraint runs_activity_known check (activity in ('transform', 'refresh', 'backfill', 'retract', 'test')),
+    constraint runs_outcome_known check (outcome in ('ok', 'warned', 'failed', 'skipped'))
+);
+create index runs_model_idx on pipeline.runs (model, started_at);
+
+comment on table pipeline.runs is 'What each run did to each model.';
+
+-- What has to be computed again: a bucket of a rollup, or all of a rollup or materialized view where `bucket` is null.
+-- Triggers of the relations below add rows, in the transaction of the change, so a refresh that takes the rows away sees
+-- the changes too. Without a unique key: two transforms of the same hour must not wait for each other.
+create table pipeline.touched (
+    model text not null,
+    bucket jsonb
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+create index touched_model_idx on pipeline.touched (model);
+
+comment on table pipeline.touched is 'What refresh has to compute again.';
+
+create table pipeline.backfills (
+    backfill_id uuid not null,
+    model text not null,
+    fingerprint text not null,
+    target text not null,
+    started_at timestamptz not null default now(),
+    finished_at timestamptz,
+    constraint backfills_pkey primary key (backfill_id),
+    constraint backfills_target_known check (target in ('in_place', 'rebuild'))
+);
+-- One at a time for a model: the next one goes on with it.
+create unique index backfills_running_key on pipeline.backfills (model) where finished_at is null;
+
+comment on table pipeline.backfills is 'Models that run over history, in place or beside the table that they then replace.';
+
+create table pipeline.backfill_batches (
+    backfill_id uuid not null,
+    batch_id uuid not null,
+    received_at timestamptz not null,
+    staged_count bigint not null,
+    done_at timestamptz,
+    constraint backfill_batches_pkey primary key (backfill_id, batch_id),
+    constraint backfill_batches_backfill_fkey foreign key (backfill_id)
+        references pipeline.backfills (backfill_id) on delete cascade
+);
+create index backfill_batches_waiting_idx on pipeline.backfill_batches (backfill_id, received_at, batch_id)
+where done_at is null;
+
+comment on table pipeline.backfill_batches is 'The batches that a backfill takes, and when it took each.';
+
+grant usage, create on schema pipeline to millrace_transform;
+grant select on staging.batch to millrace_transform, millrace_maintain;
+grant update (processed_by, retracted_at) on staging.batches to millrace_transform;
+grant select, insert, update, delete
+    on pipeline.models, pipeline.releases, pipeline.runs, pipeline.touched, pipeline.backfills, pipeline.backfill_batches
+    to millrace_transform;
+grant select on all tables in schema pipeline to millrace_maintain;
+revoke execute on function staging.claim_batches(text, text, timestamptz, bigint, bigint) from public;
+grant execute on function staging.claim_batches(text, text, timestamptz, bigint, bigint) to millrace_transform;
+grant insert (payload_bytes) on staging.batches to millrace_ingest;

@@ -1,0 +1,9 @@
+//! Models: SQL files, from raw events to facts, rollups and views.
+//!
+//! # Layout, in the order of the data
+//!
+//! - [`model`]: what a file of `pipeline/models/` says, as plain types.
+//! - [`project`]: the folder read, parsed, checked and ordered; no database.
+
+pub mod model;
+pub mod project;

@@ -1,0 +1,149 @@
+//! What a file of `pipeline/models/` says, as plain types.
+
+use std::collections::BTreeMap;
+
+/// A model: one SQL query with a header, and the relation of the same name in schema `facts` that it becomes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// The file's name without `.sql`; the relation's name.
+    pub name: String,
+    /// The file as messages name it: `pipeline/models/orders.sql`.
+    pub file: String,
+    pub kind: Kind,
+    pub description: Option<String>,
+    /// Descriptions of columns, by name.
+    pub columns: BTreeMap<String, String>,
+    /// A fact's events; empty for every other kind.
+    pub routes: Vec<Route>,
+    /// The columns that name a row; empty for a fact that only appends, and for views.
+    pub key: Vec<String>,
+    pub on_conflict: OnConflict,
+    /// Further indexes, each a list of columns.
+    pub indexes: Vec<Vec<String>>,
+    pub tests: Vec<Test>,
+    /// What a rollup is recomputed by; `None` for every other kind.
+    pub bucket: Option<Bucket>,
+    /// Past this share of refused events in a claim the model is at fault rather than its events.
+    pub max_quarantined_share: f64,
+    /// The SQL below the header, without a semicolon at its end.
+    pub query: String,
+    /// The 1-based line on which `query` begins.
+    pub query_line: usize,
+    /// The relations that the query reads.
+    pub reads: Vec<Reference>,
+    /// Changes when what the relation holds would change: hex of a hash of the query as parsed, kind, routes, key and
+    /// `on_conflict`. Comments, white space, tests and descriptions do not count.
+    pub fingerprint: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A table that every event is turned into rows of, once.
+    Fact,
+    /// A table of which only touched buckets are computed again.
+    Rollup,
+    MaterializedView,
+    View,
+}
+
+impl Kind {
+    /// As a header writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Fact => "fact",
+            Kind::Rollup => "rollup",
+            Kind::MaterializedView => "materialized_view",
+            Kind::View => "view",
+        }
+    }
+}
+
+/// The events of a source; of one type, or of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    pub source: String,
+    /// `None` is every event type of the source, written `shop/*`.
+    pub event_type: Option<String>,
+}
+
+impl Route {
+    pub fn takes(&self, source: &str, event_type: &str) -> bool {
+        self.source == source && self.event_type.as_deref().is_none_or(|own| own == event_type)
+    }
+}
+
+/// Which of two events with the same key makes the fact. "Later" is by `received_at`, then by id, whatever the order in
+/// which they are transformed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnConflict {
+    /// The later one.
+    #[default]
+    Update,
+    /// The earlier one.
+    Ignore,
+}
+
+/// A relation that a query reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reference {
+    /// The relation of claimed events.
+    Batch,
+    /// Another model, by name.
+    Model(String),
+    /// Something that is not ours, with its schema: `staging.raw_events`, `public.countries`.
+    Other(String),
+}
+
+/// What a model promises about its rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Test {
+    /// As the header writes it: `unique(order_id)`.
+    pub text: String,
+    pub severity: Severity,
+    pub check: Check,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Severity {
+    /// Rows that fail are said, and stay.
+    Warn,
+    /// Where the test concerns a row alone, a row that fails is quarantined with its event.
+    #[default]
+    Error,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Check {
+    /// A condition on one row; unknown passes, as in a check constraint. Also `not_null(a)` and
+    /// `accepted_values(a, 'x', 'y')`, written as conditions.
+    Row { condition: String },
+    /// No two rows have the same values in these columns.
+    Unique { columns: Vec<String> },
+    /// Every value that is not null is in that column of that model.
+    Relationship { column: String, model: String, model_column: String },
+    /// The newest value is not older than this, as PostgreSQL writes an interval.
+    Freshness { column: String, interval: String },
+}
+
+/// What a rollup is recomputed by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    /// The column of the rollup.
+    pub column: String,
+    /// The model it is computed from. A change of any other relation that the rollup reads touches every bucket.
+    pub model: String,
+    /// The same value computed from a row of `model`, its columns without a qualifier: `date_trunc('day', ordered_at)`.
+    pub expression: String,
+    /// How the rows of a bucket are found without reading every row.
+    pub range: BucketRange,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BucketRange {
+    /// The bucket is a column of `model`: its rows have this value.
+    Value { column: String },
+    /// The bucket is the start of a span of time: `column >= bucket and column < bucket + step`.
+    Span { column: String, step: String },
+    /// Not known: the rows are found by computing `expression` for every row.
+    Unknown,
+}
