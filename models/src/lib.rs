@@ -4,6 +4,18 @@
 //!
 //! - [`model`]: what a file of `pipeline/models/` says, as plain types.
 //! - [`project`]: the folder read, parsed, checked and ordered; no database.
+//! - [`deploy`]: tables and views made, and brought up to the files.
+//! - [`facts`]: a model over events, without those it cannot take.
+//! - [`transform`]: what waits, claimed and turned into facts, exactly once.
+//! - [`runs`], [`notify`]: what was done, for those who ask and those who listen.
+//! - [`work`], [`sql`]: the settings of every transaction; names and values in generated SQL.
 
+pub mod deploy;
+pub mod facts;
 pub mod model;
+pub mod notify;
 pub mod project;
+pub mod runs;
+pub mod sql;
+pub mod transform;
+pub mod work;

@@ -21,3 +21,10 @@ pub struct Broken {
     /// The events that it would take; `None` when its header does not say, so that it might be any.
     pub routes: Option<Vec<Route>>,
 }
+
+impl Project {
+    /// The fact models that take the events of a source and type, in order.
+    pub fn facts_for<'p>(&'p self, source: &'p str, event_type: &'p str) -> impl Iterator<Item = &'p Model> {
+        self.models.iter().filter(move |model| model.routes.iter().any(|route| route.takes(source, event_type)))
+    }
+}
