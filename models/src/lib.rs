@@ -10,11 +10,15 @@
 //! - [`runs`], [`notify`]: what was done, for those who ask and those who listen.
 //! - [`work`], [`sql`]: the settings of every transaction; names and values in generated SQL.
 
+mod check;
 pub mod deploy;
 pub mod facts;
+mod header;
 pub mod model;
 pub mod notify;
+mod problem;
 pub mod project;
+mod query;
 pub mod runs;
 pub mod sql;
 pub mod transform;
