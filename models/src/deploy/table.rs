@@ -156,8 +156,7 @@ pub async fn finish(transaction: &Transaction<'_>, model: &Model, name: &str) ->
     let comment = model.description.as_deref().map_or_else(|| "null".to_owned(), literal);
     run(transaction, &format!("comment on table {table} is {comment}")).await?;
     for (column, text) in &model.columns {
-        let statement =
-            format!("comment on column {table}.{} is {}", identifier(column), literal(text));
+        let statement = format!("comment on column {table}.{} is {}", identifier(column), literal(text));
         run(transaction, &statement).await?;
     }
     Ok(())
@@ -199,9 +198,10 @@ async fn constrain(transaction: &Transaction<'_>, model: &Model, name: &str) -> 
             "alter table {table} add constraint {} check ({condition}) not valid",
             identifier(constraint)
         );
-        transaction.batch_execute(&statement).await.map_err(|error| {
-            from_postgres(&format!("{}: the test `{condition}`", model.file), error)
-        })?;
+        transaction
+            .batch_execute(&statement)
+            .await
+            .map_err(|error| from_postgres(&format!("{}: the test `{condition}`", model.file), error))?;
     }
     Ok(())
 }

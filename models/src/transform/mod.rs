@@ -121,7 +121,8 @@ pub async fn run(
 ) -> Result<Summary> {
     let deployment = deploy::deploy(connection, project, limits.deadline).await?;
     let release = release::ensure(connection, project, limits.deadline).await?;
-    let claim = Claim { project, deployment: &deployment, release, dead_letters, run_id, bounds: limits.bounds };
+    let claim =
+        Claim { project, deployment: &deployment, release, dead_letters, run_id, bounds: limits.bounds };
     let mut summary = Summary::default();
     record_stopped(connection, &deployment, run_id, limits.deadline).await?;
     let mut last_found = Instant::now();
@@ -158,8 +159,14 @@ pub async fn run(
                 Err(error) => {
                     let reason = error.chain();
                     error!(source, event_type, error = reason, "events wait");
-                    runs::record_failure(connection, run_id, &claim.models(&source, &event_type), &reason, limits.deadline)
-                        .await?;
+                    runs::record_failure(
+                        connection,
+                        run_id,
+                        &claim.models(&source, &event_type),
+                        &reason,
+                        limits.deadline,
+                    )
+                    .await?;
                     wait(&mut summary, &mut failed, &source, &event_type, reason);
                 }
             }
@@ -223,11 +230,7 @@ fn wait(
     reason: String,
 ) {
     failed.insert((source.to_owned(), event_type.to_owned()));
-    summary.waiting.insert(Waiting {
-        source: source.to_owned(),
-        event_type: event_type.to_owned(),
-        reason,
-    });
+    summary.waiting.insert(Waiting { source: source.to_owned(), event_type: event_type.to_owned(), reason });
 }
 
 async fn record_stopped(
@@ -237,7 +240,8 @@ async fn record_stopped(
     deadline: Instant,
 ) -> Result<()> {
     for (model, error) in &deployment.stopped {
-        runs::record_failure(connection, run_id, std::slice::from_ref(model), &error.chain(), deadline).await?;
+        runs::record_failure(connection, run_id, std::slice::from_ref(model), &error.chain(), deadline)
+            .await?;
     }
     Ok(())
 }
