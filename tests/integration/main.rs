@@ -13,6 +13,7 @@ mod schema;
 mod stack;
 mod staging;
 mod tls;
+mod transform;
 mod webhook;
 mod webhook_commands;
 mod webhook_content;

@@ -1,0 +1,8 @@
+//! From raw events to facts: each test with its own database, dead-letter queue and models.
+
+mod deploying;
+mod quarantine;
+mod rebuild;
+mod retraction;
+mod routes;
+mod site;
