@@ -119,7 +119,7 @@ pub async fn run(
     run_id: Uuid,
     limits: Limits,
 ) -> Result<Summary> {
-    let deployment = deploy::deploy(connection, project, limits.deadline).await?;
+    let deployment = Box::pin(deploy::deploy(connection, project, limits.deadline)).await?;
     let release = release::ensure(connection, project, limits.deadline).await?;
     let claim =
         Claim { project, deployment: &deployment, release, dead_letters, run_id, bounds: limits.bounds };
@@ -139,7 +139,8 @@ pub async fn run(
                 wait(&mut summary, &mut failed, source, event_type, reason);
                 continue;
             }
-            let retracted = retract::retract(connection, &claim, source, event_type, limits.deadline).await?;
+            let retracted =
+                Box::pin(retract::retract(connection, &claim, source, event_type, limits.deadline)).await?;
             summary.retracted += retracted;
             found |= retracted > 0;
         }
@@ -204,7 +205,9 @@ async fn claim_route(
             break;
         }
         let started = Instant::now();
-        let Some(claimed) = claim.run(connection, &route, since, limits.deadline).await? else { break };
+        // Boxed: the futures of a claim are deeper than the compiler lays out in one go.
+        let claimed = Box::pin(claim.run(connection, &route, since, limits.deadline)).await?;
+        let Some(claimed) = claimed else { break };
         info!(
             source,
             event_type,

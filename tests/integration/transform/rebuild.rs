@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use millrace_models::transform::Bounds;
-use millrace_tests::runtime_api::Function;
+use millrace_tests::runtime_api::{Function, binary};
 use serde_json::json;
 
 use super::site::{ORDERS, Site};
@@ -97,15 +97,15 @@ async fn a_function_killed_at_any_moment_loses_and_repeats_nothing() {
     variables.push(("MILLRACE_PIPELINE".into(), site.pipeline.path().display().to_string()));
     variables.push(("MILLRACE_CLAIM_ROWS".into(), "300".into()));
     for pause in [5, 30, 60, 90, 120, 160, 200] {
-        let function = Function::start("transform", &variables).await;
-        let invocation = function.invoke(json!({}), Duration::from_secs(60));
+        let function = Function::spawn(&binary("transform"), &variables).await;
+        let invocation = function.invoke(&json!({}), Duration::from_secs(60));
         tokio::select! {
             _ = invocation => {}
             () = tokio::time::sleep(Duration::from_millis(pause)) => function.kill(),
         }
     }
-    let function = Function::start("transform", &variables).await;
-    function.invoke(json!({}), Duration::from_secs(60)).await.response();
+    let function = Function::spawn(&binary("transform"), &variables).await;
+    function.invoke(&json!({}), Duration::from_secs(60)).await.response();
     site.check_orders().await;
     assert_eq!(site.number("select count(*) from facts.orders").await, 29 * 150 + 200);
 }
