@@ -115,8 +115,8 @@ fn problems_name_their_place_and_what_to_do() {
         ("", "models/x.sql:1:1: the header is missing"),
         ("-- kind = \"facts\"\nselect 1 as a", "models/x.sql:1:11: `facts` is none of"),
         (
-            "-- kind = \"view\"\n-- sauce = \"a\"\nselect 1 as a",
-            "models/x.sql:2:4: unknown key `sauce`; did you mean `source`",
+            "-- kind = \"view\"\n-- sourc = \"a\"\nselect 1 as a",
+            "models/x.sql:2:4: unknown key `sourc`; did you mean `source`",
         ),
         ("-- kind = \"view\"\n-- source = \"a/b\"\nselect 1 as a", "models/x.sql:2:4: `source` is a fact's"),
         ("-- kind = \"view\"", "there is no query"),

@@ -98,7 +98,8 @@ async fn a_function_killed_at_any_moment_loses_and_repeats_nothing() {
     variables.push(("MILLRACE_CLAIM_ROWS".into(), "300".into()));
     for pause in [5, 30, 60, 90, 120, 160, 200] {
         let function = Function::spawn(&binary("transform"), &variables).await;
-        let invocation = function.invoke(&json!({}), Duration::from_secs(60));
+        let event = json!({});
+        let invocation = function.invoke(&event, Duration::from_secs(60));
         tokio::select! {
             _ = invocation => {}
             () = tokio::time::sleep(Duration::from_millis(pause)) => function.kill(),
