@@ -7,9 +7,12 @@
 //! - [`deploy`]: tables and views made, and brought up to the files.
 //! - [`facts`]: a model over events, without those it cannot take.
 //! - [`transform`]: what waits, claimed and turned into facts, exactly once.
+//! - [`backfill`]: history, in place or beside the table that is then replaced.
+//! - [`testing`]: the tests of models over everything that is there.
 //! - [`runs`], [`notify`]: what was done, for those who ask and those who listen.
 //! - [`work`], [`sql`]: the settings of every transaction; names and values in generated SQL.
 
+pub mod backfill;
 mod check;
 pub mod deploy;
 pub mod facts;
@@ -21,5 +24,6 @@ pub mod project;
 mod query;
 pub mod runs;
 pub mod sql;
+pub mod testing;
 pub mod transform;
 pub mod work;
