@@ -4,6 +4,7 @@
 //!
 //! - [`model`]: what a file of `pipeline/models/` says, as plain types.
 //! - [`project`]: the folder read, parsed, checked and ordered; no database.
+//! - [`graph`]: the models as a picture; [`plan`]: what deploying would do, without doing it.
 //! - [`deploy`]: tables and views made, and brought up to the files.
 //! - [`facts`]: a model over events, without those it cannot take.
 //! - [`transform`]: what waits, claimed and turned into facts, exactly once.
@@ -16,9 +17,11 @@ pub mod backfill;
 mod check;
 pub mod deploy;
 pub mod facts;
+pub mod graph;
 mod header;
 pub mod model;
 pub mod notify;
+pub mod plan;
 mod problem;
 pub mod project;
 mod query;

@@ -60,11 +60,7 @@ pub async fn bring_up(transaction: &Transaction<'_>, model: &Model, ours: bool) 
         return finish(transaction, model, &model.name).await;
     }
     if !ours {
-        let message = format!(
-            "facts.{} is there and was not made by a model: rename it, or the file {}",
-            model.name, model.file
-        );
-        return Err(Error::new(Kind::Config, message).with_code("model_name_taken"));
+        return Err(not_ours(model));
     }
     let difference = compare(transaction, model).await?;
     if difference.is_breaking() {
@@ -90,6 +86,15 @@ pub async fn bring_up(transaction: &Transaction<'_>, model: &Model, ours: bool) 
         .await?;
     }
     finish(transaction, model, &model.name).await
+}
+
+/// The error for a relation in the place of `model`'s that no model made.
+pub fn not_ours(model: &Model) -> Error {
+    let message = format!(
+        "facts.{} is there and was not made by a model: rename it, or the file {}",
+        model.name, model.file
+    );
+    Error::new(Kind::Config, message).with_code("model_name_taken")
 }
 
 /// How the table of `model` differs from its query. Makes and drops a table on the way, so it wants a transaction.

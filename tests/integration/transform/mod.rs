@@ -1,5 +1,6 @@
 //! From raw events to facts: each test with its own database, dead-letter queue and models.
 
+mod backfill;
 mod deploying;
 mod quarantine;
 mod rebuild;
