@@ -310,8 +310,9 @@ fn the_documentation_shows_what_is_tested() {
             continue;
         }
         if !block.is_empty() {
-            let content = std::fs::read_to_string(project().join(&file)).expect(&file);
-            assert!(content.contains(block.trim_end()), "{file} has not\n{block}");
+            let content = std::fs::read_to_string(checkout().join(&file)).expect(&file);
+            let lines = format!("\n{}\n", block.trim_end());
+            assert!(format!("\n{content}").contains(&lines), "{file} has not\n{block}");
             block.clear();
             blocks += 1;
         }
