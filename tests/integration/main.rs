@@ -7,6 +7,7 @@
 )]
 
 mod cli;
+mod dbt;
 mod faults;
 mod ingest_csv;
 mod schema;
