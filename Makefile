@@ -11,7 +11,7 @@ bin    := $(CURDIR)/$(venv)/bin
 # The SAM CLI keeps a folder in the home directory and asks for its news; neither is wanted.
 sam    := HOME=$(CURDIR)/.tools/home SAM_CLI_TELEMETRY=0 $(bin)/sam
 arch   := $(or $(ARCH),arm64)
-functions := ingest-csv ingest-webhook
+functions := ingest-csv ingest-webhook transform
 
 .PHONY: help demo dev test lint bench audit build deploy function cli compiled layer
 
