@@ -4,6 +4,8 @@
 //!
 //! - [`model`]: what a file of `pipeline/models/` says, as plain types.
 //! - [`project`]: the folder read, parsed, checked and ordered; no database.
+//! - [`sql`]: names and values written into generated SQL.
 
 pub mod model;
 pub mod project;
+pub mod sql;
