@@ -1,0 +1,1 @@
+delete from pipeline.touched where model = $1

@@ -1,0 +1,13 @@
+-- The touch triggers there are, without the copies that partitions have.
+select
+    t.tgrelid as relation,
+    p.proname::text as function,
+    t.tgname::text as name,
+    encode(t.tgargs, 'escape') as arguments,
+    t.tgenabled = 'O' as is_enabled
+from pg_trigger t
+join pg_proc p on p.oid = t.tgfoid
+where p.pronamespace = 'pipeline'::regnamespace
+    and starts_with(p.proname, 'touch_')
+    and not t.tgisinternal
+    and t.tgparentid = 0
