@@ -15,6 +15,32 @@ comment on column staging.batches.payload_bytes is 'Bytes of the batch''s rows a
 comment on column staging.batches.processed_by is 'The release, in pipeline.releases, whose models took the batch.';
 comment on column staging.batches.retracted_at is 'When the facts of a superseded batch were taken back.';
 
+-- As before, and with the bytes: as jsonb writes them, since of the text that was sent nothing is left.
+create or replace function staging.end_insert() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    inserts jsonb := current_setting('millrace.inserts')::jsonb;
+begin
+    insert into staging.batches (
+        batch_id, origin, source, event_type, received_at, read_count, staged_count, payload_bytes
+    )
+    select
+        events.batch_id, 'insert:' || events.batch_id, events.source, events.event_type, events.received_at,
+        count(*), count(*), sum(octet_length(events.payload::text))
+    from jsonb_each_text(inserts #> '{0,batches}') as made (batch_key, batch_id)
+    join staging.events
+        on events.received_at = (inserts #>> '{0,received_at}')::timestamptz
+        and events.batch_id = made.batch_id::uuid
+    group by events.batch_id, events.source, events.event_type, events.received_at;
+    -- The statement around this one, if there is one, goes on with its own.
+    perform set_config('millrace.inserts', (inserts - 0)::text, true);
+    return null;
+end
+$$;
+
 -- By route, so that a claim never steps over another source's backlog. `processed = false` reads this as well.
 drop index staging.batches_unprocessed_idx;
 create index batches_unprocessed_idx on staging.batches (source, event_type, received_at, batch_id)

@@ -33,6 +33,9 @@ const LARGEST_RESERVE: usize = 16 << 20;
 /// Room for the row that turns out not to fit.
 const SLACK: usize = 64 << 10;
 
+/// Between a row's prefix and its payload's text: the payload's length and jsonb's version byte.
+const PAYLOAD_HEAD: usize = 5;
+
 /// Gathers the rows of one batch.
 #[derive(Debug)]
 pub struct BatchBuilder {
@@ -159,6 +162,11 @@ impl Batch {
         self.ends.len()
     }
 
+    /// Bytes of the payloads' JSON text, and nothing of what is sent around it.
+    pub fn payload_bytes(&self) -> usize {
+        self.body.len() - self.row_count() * (self.prefix_len + PAYLOAD_HEAD)
+    }
+
     /// The encoded rows of `rows`, without COPY's header and trailer. Cheap: the bytes are shared.
     pub fn rows(&self, rows: Range<usize>) -> Bytes {
         let start = if rows.start == 0 { 0 } else { self.ends[rows.start - 1] };
@@ -168,8 +176,7 @@ impl Batch {
 
     /// The JSON text of one row.
     pub fn payload(&self, row: usize) -> Bytes {
-        // The payload's length and jsonb's version byte stand between.
-        self.rows(row..row + 1).slice(self.prefix_len + 5..)
+        self.rows(row..row + 1).slice(self.prefix_len + PAYLOAD_HEAD..)
     }
 
     /// The same batch without some rows, given by ascending index.
@@ -216,6 +223,8 @@ mod tests {
         assert_eq!(rest.rows(0..1), batch.rows(1..2));
         assert_eq!(rest.rows(1..2), batch.rows(3..4));
         assert_eq!(rest.payload(1), &b"[3]"[..]);
+        assert_eq!((batch.payload_bytes(), rest.payload_bytes()), (12, 6));
+        assert_eq!(rest.without(&[0, 1]).payload_bytes(), 0);
     }
 
     #[test]

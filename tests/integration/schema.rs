@@ -125,6 +125,10 @@ async fn an_insert_into_the_view_becomes_a_batch_for_each_source_and_event_type(
     assert!(rows.iter().all(|row| !row.get::<_, bool>("processed")));
     assert_eq!(number(&owner, "select count(*) from staging.batches where staged_count = 100").await, 3);
     assert_eq!(number(&owner, "select count(*) from raw_events where not processed").await, 300);
+    // {"n": 1} to {"n": 300}, as jsonb writes them.
+    let bytes =
+        "select sum(payload_bytes)::bigint from staging.batches where payload_bytes between 900 and 1000";
+    assert_eq!(number(&owner, bytes).await, 9 * 8 + 90 * 9 + 201 * 10);
     assert_eq!(number(&owner, "select count(distinct received_at) from raw_events").await, 1);
     let uuid: Uuid = rows[0].get("batch_id");
     assert_eq!(uuid.get_version_num(), 7);

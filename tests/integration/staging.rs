@@ -38,6 +38,7 @@ async fn a_batch_is_staged_once_however_often_it_is_offered() {
     let owner = database.owner().await;
     assert_eq!(number(&owner, "select count(*) from raw_events").await, 2);
     assert_eq!(number(&owner, "select sum((payload->>'n')::bigint)::bigint from raw_events").await, 3);
+    assert_eq!(number(&owner, "select payload_bytes from staging.batches").await, 14);
 }
 
 #[tokio::test]
@@ -73,7 +74,10 @@ async fn rows_that_postgres_refuses_are_found_and_the_rest_is_staged() {
     for row in &seen {
         assert!(!row.refusal.message.contains("ud800"), "{}", row.refusal);
     }
-    assert_eq!(number(&database.owner().await, "select count(*) from raw_events").await, 40);
+    let owner = database.owner().await;
+    assert_eq!(number(&owner, "select count(*) from raw_events").await, 40);
+    let bytes = "select payload_bytes from staging.batches";
+    assert_eq!(number(&owner, bytes).await, 40 * 10, "those of the rows that were staged");
 }
 
 #[tokio::test]

@@ -9,22 +9,22 @@ use super::names::quoted;
 use super::nearest::did_you_mean;
 
 /// A document's name and text, and what is wrong with it so far.
-pub(super) struct Document<'t> {
+pub struct Document<'t> {
     name: &'t str,
     text: &'t str,
     problems: Vec<(usize, String)>,
 }
 
-pub(super) type Key<'t> = Spanned<toml::de::DeString<'t>>;
-pub(super) type Value<'t> = Spanned<DeValue<'t>>;
+pub type Key<'t> = Spanned<toml::de::DeString<'t>>;
+pub type Value<'t> = Spanned<DeValue<'t>>;
 
 impl<'t> Document<'t> {
-    pub(super) fn new(name: &'t str, text: &'t str) -> Self {
+    pub fn new(name: &'t str, text: &'t str) -> Self {
         Document { name, text, problems: Vec::new() }
     }
 
     /// The document's tables; what is not TOML is a problem like any other.
-    pub(super) fn parse(&mut self) -> DeTable<'t> {
+    pub fn parse(&mut self) -> DeTable<'t> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in errors {
             self.problem(error.span().unwrap_or_default(), error.message());
@@ -32,11 +32,15 @@ impl<'t> Document<'t> {
         table.into_inner()
     }
 
-    pub(super) fn problem(&mut self, span: Range<usize>, message: impl Into<String>) {
+    pub fn problem(&mut self, span: Range<usize>, message: impl Into<String>) {
         self.problems.push((span.start, message.into()));
     }
 
-    pub(super) fn unknown_key(&mut self, key: &Key<'_>, known: &[&str]) {
+    pub fn has_problems(&self) -> bool {
+        !self.problems.is_empty()
+    }
+
+    pub fn unknown_key(&mut self, key: &Key<'_>, known: &[&str]) {
         let name = key.get_ref();
         let hint = match did_you_mean(name, known.iter().copied()) {
             hint if hint.is_empty() => format!("; known are {}", known.join(", ")),
@@ -45,7 +49,7 @@ impl<'t> Document<'t> {
         self.problem(key.span(), format!("unknown key {}{hint}", quoted(name)));
     }
 
-    pub(super) fn string<'v>(&mut self, value: &'v Value<'_>) -> Option<&'v str> {
+    pub fn string<'v>(&mut self, value: &'v Value<'_>) -> Option<&'v str> {
         let text = value.get_ref().as_str();
         if text.is_none() {
             self.wrong_type(value, "a string");
@@ -53,7 +57,7 @@ impl<'t> Document<'t> {
         text
     }
 
-    pub(super) fn table<'v>(&mut self, value: &'v Value<'t>) -> Option<&'v DeTable<'t>> {
+    pub fn table<'v>(&mut self, value: &'v Value<'t>) -> Option<&'v DeTable<'t>> {
         let table = value.get_ref().as_table();
         if table.is_none() {
             self.wrong_type(value, "a table");
@@ -61,7 +65,7 @@ impl<'t> Document<'t> {
         table
     }
 
-    pub(super) fn strings(&mut self, value: &Value<'_>) -> Option<Vec<String>> {
+    pub fn strings(&mut self, value: &Value<'_>) -> Option<Vec<String>> {
         let Some(items) = value.get_ref().as_array() else {
             self.wrong_type(value, "a list of strings");
             return None;
@@ -69,7 +73,7 @@ impl<'t> Document<'t> {
         items.iter().map(|item| self.string(item).map(str::to_owned)).collect()
     }
 
-    pub(super) fn whole_number(&mut self, value: &Value<'_>, most: u64) -> Option<u64> {
+    pub fn whole_number(&mut self, value: &Value<'_>, most: u64) -> Option<u64> {
         let parsed = value
             .get_ref()
             .as_integer()
@@ -83,7 +87,7 @@ impl<'t> Document<'t> {
         }
     }
 
-    pub(super) fn share(&mut self, value: &Value<'_>) -> Option<f64> {
+    pub fn share(&mut self, value: &Value<'_>) -> Option<f64> {
         let parsed = match value.get_ref() {
             DeValue::Float(number) => number.as_str().parse().ok(),
             DeValue::Integer(number) => number.as_str().parse().ok(),
@@ -99,7 +103,7 @@ impl<'t> Document<'t> {
     }
 
     /// One of several words.
-    pub(super) fn choice<T: Copy>(&mut self, value: &Value<'_>, choices: &[(&str, T)]) -> Option<T> {
+    pub fn choice<T: Copy>(&mut self, value: &Value<'_>, choices: &[(&str, T)]) -> Option<T> {
         let text = self.string(value)?;
         let found = choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice);
         if found.is_none() {
@@ -114,18 +118,36 @@ impl<'t> Document<'t> {
         self.problem(value.span(), format!("expected {expected}, found {}", value.get_ref().type_str()));
     }
 
+    /// The line and the column of a byte of the text, both from 1; columns count characters.
+    pub fn position(&self, at: usize) -> (usize, usize) {
+        position(self.text, at)
+    }
+
     /// Every problem as `file:line:column: message`, in the order of the document.
-    pub(super) fn into_problems(mut self) -> Vec<String> {
+    pub fn into_problems(self) -> Vec<String> {
+        let name = self.name;
+        self.into_located()
+            .into_iter()
+            .map(|(line, column, message)| format!("{name}:{line}:{column}: {message}"))
+            .collect()
+    }
+
+    /// Every problem as line, column and message, in the order of the document.
+    pub fn into_located(mut self) -> Vec<(usize, usize, String)> {
         self.problems.sort_by_key(|(at, _)| *at);
         self.problems
-            .iter()
+            .into_iter()
             .map(|(at, message)| {
-                let at = (0..=*at.min(&self.text.len())).rev().find(|at| self.text.is_char_boundary(*at));
-                let before = &self.text[..at.unwrap_or(0)];
-                let line = before.matches('\n').count() + 1;
-                let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
-                format!("{}:{line}:{column}: {message}", self.name)
+                let (line, column) = position(self.text, at);
+                (line, column, message)
             })
             .collect()
     }
+}
+
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(at)];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+    (line, column)
 }

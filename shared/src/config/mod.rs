@@ -7,15 +7,16 @@
 //! - [`webhook`]: what can be declared about webhooks, with each preset's defaults; [`secret_reference`]: where a secret
 //!   is kept; [`pointer`]: where a value stands in a JSON document.
 //! - [`sources`]: `sources.toml`, and the route from an object's key to a source.
+//! - [`document`]: TOML read with every problem at its line and column; [`nearest`]: the right name for a misspelt one.
 //!
 //! `docs/configuration.md` lists every variable and every key.
 
 pub mod csv;
-mod document;
+pub mod document;
 pub mod environment;
 mod glob;
 pub mod names;
-mod nearest;
+pub mod nearest;
 pub mod pointer;
 pub mod secret_reference;
 pub mod sources;

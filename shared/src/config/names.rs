@@ -26,7 +26,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// `text` in back quotes, cut to 80 characters, with control characters escaped: safe to put in a message.
-pub(super) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let mut shown: String = text.chars().take(80).flat_map(char::escape_debug).collect();
     if text.chars().nth(80).is_some() {
         shown.push('…');

@@ -3,7 +3,7 @@
 /// The candidate that `word` was most likely meant to be, or `None` when none is close.
 ///
 /// A third of the letters may be wrong, and one always may; case is ignored.
-pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let word = word.to_lowercase();
     let allowed = (word.chars().count() / 3).max(1);
     candidates
@@ -15,7 +15,7 @@ pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c s
 }
 
 /// "; did you mean `delimiter`?", or nothing.
-pub(super) fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> String {
+pub fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> String {
     // The distance is quadratic, and no name is this long.
     if word.len() > 100 {
         return String::new();

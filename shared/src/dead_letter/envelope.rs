@@ -78,6 +78,9 @@ pub struct Origin {
     pub offset: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_id: Option<Uuid>,
+    /// The event's id in raw_events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
 }

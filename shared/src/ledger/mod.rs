@@ -123,7 +123,7 @@ async fn stage_once(
     connection
         .run_tx("stage batch", deadline, async |transaction| {
             // Claim before COPY: a second worker waits here, then skips.
-            if !claim(transaction, batch, entry, staged_count, rejected_count).await? {
+            if !claim(transaction, rows, entry, rejected_count).await? {
                 // An earlier attempt of ours whose commit happened and whose answer was lost is no duplicate.
                 return Ok(match is_committed(transaction, batch.id).await? {
                     true => Staged::Committed { staged_count, rejected_count },
@@ -146,9 +146,9 @@ async fn claim(
     transaction: &Transaction<'_>,
     batch: &Batch,
     entry: &Entry,
-    staged_count: u64,
     rejected_count: u64,
 ) -> Result<bool> {
+    let staged_count = batch.row_count() as u64;
     let received_at: SystemTime = batch.received_at.to_system_time();
     let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let place = |pick: fn(&Span) -> u64| entry.span.as_ref().map(|span| count(pick(span)));
@@ -166,6 +166,7 @@ async fn claim(
                 (&count(staged_count), Type::INT8),
                 (&count(rejected_count), Type::INT8),
                 (&count(entry.repairs.len() as u64), Type::INT8),
+                (&count(batch.payload_bytes() as u64), Type::INT8),
                 (&place(|span| span.first_record), Type::INT8),
                 (&place(|span| span.next_record), Type::INT8),
                 (&place(|span| span.byte_start), Type::INT8),

@@ -69,6 +69,32 @@ async fn the_same_delivery_sixteen_times_at_once_is_stored_once_and_known_fiftee
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_weighs_what_was_stored_without_the_duplicates_that_shared_its_flush() {
+    let site = Site::new().await;
+    let door = site.open(&[("MILLRACE_DATABASE_PATIENCE", "15 s")]).await;
+    let bodies: Vec<String> =
+        (0..20).map(|n| format!(r#"{{"n":{n}, "text":"{}"}}"#, "é".repeat(n))).collect();
+    let deliver = async |n: usize| door.deliver("orders", &n.to_string(), &bodies[n]).await;
+    for n in 0..5 {
+        deliver(n).await.was(202, "stored");
+    }
+    let block = site.block().await;
+    let posts = join_all((0..20).map(deliver));
+    let release = async {
+        site.until_blocked().await;
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        block.batch_execute("commit").await.expect("release");
+    };
+    let (replies, ()) = futures_util::join!(posts, release);
+    for (n, reply) in replies.iter().enumerate() {
+        reply.was(202, if n < 5 { "duplicate" } else { "stored" });
+    }
+    let bytes: usize = bodies.iter().map(String::len).sum();
+    assert_eq!(site.number("select sum(payload_bytes)::bigint from staging.batches").await, bytes as i64);
+    site.reconciles().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_a_source_says_so_a_known_body_is_a_duplicate_under_any_id() {
     let site = Site::with_sources(
         "[guarded.webhook]\npreset = 'github'\nsecret = 'env:SECRET_GITHUB'\ndedupe = 'id+body'",

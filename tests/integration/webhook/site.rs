@@ -196,6 +196,7 @@ impl Site {
         let differing = "select count(*) from staging.batches b
             full join (select batch_id, count(*) as counted from staging.events group by batch_id) e using (batch_id)
             where b.staged_count is distinct from coalesce(e.counted, 0)
+               or (b.payload_bytes > 0) is distinct from (b.staged_count > 0)
                or b.read_count is distinct from b.staged_count + b.rejected_count
                or b.repaired_count is distinct from
                   (select count(*) from staging.repairs r where r.batch_id = b.batch_id)";

@@ -26,6 +26,7 @@ const PARAMETERS: &[Type] = &[
     Type::INT4_ARRAY,
     Type::INT4_ARRAY,
     Type::JSONB_ARRAY,
+    Type::INT4_ARRAY,
     Type::TEXT_ARRAY,
     Type::INT8_ARRAY,
     Type::INT8_ARRAY,
@@ -83,6 +84,7 @@ struct Events<'a> {
     delivery: Vec<i32>,
     batch: Vec<i32>,
     payload: Vec<Option<Json<'a>>>,
+    payload_bytes: Vec<Option<i32>>,
     rule: Vec<Option<&'static str>>,
     line: Vec<Option<i64>>,
     offset: Vec<Option<i64>>,
@@ -121,6 +123,7 @@ impl<'a> Flush<'a> {
                 events.delivery.push(number);
                 events.batch.push(batch);
                 events.payload.push(event.payload.as_deref().map(Json));
+                events.payload_bytes.push(event.payload.as_ref().map(|text| text.len() as i32));
                 let repair = event.repair.as_ref();
                 events.rule.push(repair.map(|repair| repair.rule));
                 events.line.push(repair.map(|repair| repair.line as i64));
@@ -151,6 +154,7 @@ impl<'a> Flush<'a> {
                     &self.events.delivery,
                     &self.events.batch,
                     &self.events.payload,
+                    &self.events.payload_bytes,
                     &self.events.rule,
                     &self.events.line,
                     &self.events.offset,

@@ -1,5 +1,5 @@
 -- One flush in one statement, so in one round trip and one transaction: keys, ledger, repairs and events.
--- $1 when; $2–$6 the keys; $7–$13 the events, a rejected one without payload; $14–$16 the batches.
+-- $1 when; $2–$6 the keys; $7–$14 the events, a rejected one without payload; $15–$17 the batches.
 with key as (
     select * from unnest($2::int4[], $3::text[], $4::text[], $5::bool[], $6::int4[])
         as key (delivery, source, delivery_key, is_first, remembered_days)
@@ -65,21 +65,23 @@ event as materialized (
     select
         case when offered.payload is not null then nextval('staging.events_id_seq') end as id,
         offered.*
-    from unnest($7::int4[], $8::int4[], $9::jsonb[], $10::text[], $11::int8[], $12::int8[], $13::bytea[])
-        with ordinality as offered (delivery, batch, payload, rule, line, byte_offset, raw, position)
+    from unnest($7::int4[], $8::int4[], $9::jsonb[], $10::int4[], $11::text[], $12::int8[], $13::int8[], $14::bytea[])
+        with ordinality as offered (delivery, batch, payload, payload_bytes, rule, line, byte_offset, raw, position)
     where offered.delivery in (select delivery from fresh)
 ),
 batch as (
-    select * from unnest($14::uuid[], $15::text[], $16::text[])
+    select * from unnest($15::uuid[], $16::text[], $17::text[])
         with ordinality as batch (batch_id, source, event_type, number)
 ),
 ledger as (
     insert into staging.batches (
-        batch_id, origin, source, event_type, received_at, read_count, staged_count, rejected_count, repaired_count
+        batch_id, origin, source, event_type, received_at,
+        read_count, staged_count, rejected_count, repaired_count, payload_bytes
     )
     select
         batch.batch_id, 'webhook:' || batch.batch_id, batch.source, batch.event_type, $1,
-        count(*), count(event.payload), count(*) - count(event.payload), count(event.rule)
+        count(*), count(event.payload), count(*) - count(event.payload), count(event.rule),
+        coalesce(sum(event.payload_bytes), 0)
     from event
     join batch on batch.number = event.batch
     group by batch.batch_id, batch.source, batch.event_type

@@ -1,0 +1,72 @@
+//! An invocation: the models as they are now, then everything that waits.
+
+use std::time::Instant;
+
+use millrace::aws::{load_config, s3_client, sqs_client};
+use millrace::database::{self, Connection};
+use millrace::dead_letter::DeadLetterQueue;
+use millrace::{Error, Kind, Result};
+use millrace_models::project::Project;
+use millrace_models::transform::{self, Limits};
+use serde_json::Value;
+use tracing::{Instrument, info, info_span};
+use uuid::Uuid;
+
+use crate::Settings;
+
+pub struct Transform {
+    settings: Settings,
+    connection: Connection,
+    dead_letters: DeadLetterQueue,
+}
+
+impl Transform {
+    /// Builds the clients; connects at first use.
+    pub async fn new(settings: Settings) -> Result<Self> {
+        let database =
+            database::Settings::parse(settings.database_url.expose())?.application_name("millrace transform");
+        let config = load_config().await;
+        let dead_letters = DeadLetterQueue::new(
+            sqs_client(&config),
+            s3_client(&config),
+            settings.dead_letter_queue_url.clone(),
+            settings.bucket.clone(),
+            settings.message_bytes,
+        );
+        Ok(Transform { settings, connection: Connection::new(database), dead_letters })
+    }
+
+    /// Transforms what waits. The answer is the [summary](transform::Summary); what the event holds does not matter.
+    ///
+    /// # Errors
+    /// When events had to be left, after everything else was done: then Lambda counts an error, and an alarm can tell.
+    pub async fn handle(&mut self, request_id: &str, deadline: Instant) -> Result<Value> {
+        let span = info_span!("invocation", request_id);
+        let run_id = Uuid::parse_str(request_id).unwrap_or_else(|_| Uuid::now_v7());
+        self.run(run_id, deadline).instrument(span).await
+    }
+
+    async fn run(&mut self, run_id: Uuid, deadline: Instant) -> Result<Value> {
+        // Read each time: the local stack's folder is the checkout, and reading a few files takes no time.
+        let project = Project::load(&self.settings.pipeline)?;
+        let last_claim =
+            deadline.checked_sub(self.settings.deadline_margin).unwrap_or_else(Instant::now);
+        let limits =
+            Limits { bounds: self.settings.bounds, linger: self.settings.linger, last_claim, deadline };
+        let summary =
+            transform::run(&mut self.connection, &project, &self.dead_letters, run_id, limits).await?;
+        info!(
+            claims = summary.claims,
+            events = summary.events,
+            quarantined = summary.quarantined,
+            waiting = summary.waiting.len(),
+            "done"
+        );
+        match summary.failure() {
+            Some(error) => Err(error),
+            None => serde_json::to_value(&summary).map_err(|error| {
+                Error::new(Kind::Bug, "write the summary as JSON").with_source(error)
+            }),
+        }
+    }
+}

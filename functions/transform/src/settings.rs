@@ -1,0 +1,63 @@
+//! What the environment says, read once. `docs/configuration.md` lists every variable.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use millrace::Result;
+use millrace::config::environment::{Reader, Secret, read_environment};
+use millrace_models::transform::Bounds;
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub database_url: Secret,
+    /// Holds letters that are over the queue's limit.
+    pub bucket: String,
+    pub dead_letter_queue_url: String,
+    /// The folder of `models/`.
+    pub pipeline: PathBuf,
+    pub log: String,
+    pub bounds: Bounds,
+    /// Once nothing waits, an invocation goes on looking for so long.
+    pub linger: Duration,
+    /// What one SQS message may weigh, in bytes.
+    pub message_bytes: usize,
+    /// How long before the invocation's deadline the last claim begins.
+    pub deadline_margin: Duration,
+}
+
+impl Settings {
+    /// Reads this process's environment.
+    ///
+    /// # Errors
+    /// Names every variable that is missing or wrong, at once.
+    pub fn from_environment() -> Result<Self> {
+        read_environment(Self::read)
+    }
+
+    /// Reads the variables through `env`.
+    pub fn read(env: &mut Reader<'_>) -> Self {
+        let bounds = Bounds::default();
+        Settings {
+            database_url: env.secret("DATABASE_URL"),
+            bucket: env.required("MILLRACE_BUCKET"),
+            dead_letter_queue_url: env.required("MILLRACE_DEAD_LETTER_QUEUE_URL"),
+            pipeline: PathBuf::from(env.text("MILLRACE_PIPELINE", "/opt/pipeline")),
+            log: env.text("MILLRACE_LOG", "info"),
+            bounds: Bounds {
+                events: env.number("MILLRACE_CLAIM_ROWS", bounds.events, 1..=1_000_000),
+                bytes: env.number("MILLRACE_CLAIM_BYTES", bounds.bytes, 1_024..=1 << 30),
+            },
+            linger: env.duration(
+                "MILLRACE_LINGER",
+                Duration::ZERO,
+                Duration::ZERO..=Duration::from_secs(900),
+            ),
+            message_bytes: env.size("MILLRACE_MESSAGE_BYTES", 1 << 20, 1_024..=1 << 20),
+            deadline_margin: env.duration(
+                "MILLRACE_DEADLINE_MARGIN",
+                Duration::from_secs(20),
+                Duration::from_millis(100)..=Duration::from_secs(300),
+            ),
+        }
+    }
+}

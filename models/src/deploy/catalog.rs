@@ -1,0 +1,66 @@
+//! What is there: the deployed models and the columns of the relations in `facts`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use millrace::Result;
+use millrace::database::failure::from_postgres;
+use tokio_postgres::Transaction;
+
+const DEPLOYED: &str = include_str!("deployed.sql");
+const COLUMNS: &str = include_str!("columns.sql");
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    pub name: String,
+    /// As PostgreSQL writes it: `numeric(12,2)`.
+    pub data_type: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployed {
+    pub kind: String,
+    pub fingerprint: String,
+    pub definition_hash: String,
+    pub query: String,
+}
+
+#[derive(Debug, Default, Clone)]
+pub struct Catalog {
+    /// By model.
+    pub deployed: BTreeMap<String, Deployed>,
+    /// The columns of every relation in `facts`, in their order, ours included.
+    pub columns: HashMap<String, Vec<Column>>,
+}
+
+impl Catalog {
+    pub async fn read(transaction: &Transaction<'_>) -> Result<Catalog> {
+        let failed = |error| from_postgres("read which models are deployed", error);
+        let mut catalog = Catalog::default();
+        for row in transaction.query_typed(DEPLOYED, &[]).await.map_err(failed)? {
+            let deployed = Deployed {
+                kind: row.get("kind"),
+                fingerprint: row.get("fingerprint"),
+                definition_hash: row.get("definition_hash"),
+                query: row.get("query"),
+            };
+            catalog.deployed.insert(row.get("model"), deployed);
+        }
+        for row in transaction.query_typed(COLUMNS, &[]).await.map_err(failed)? {
+            let column = Column { name: row.get("name"), data_type: row.get("data_type") };
+            catalog.columns.entry(row.get("relation")).or_default().push(column);
+        }
+        Ok(catalog)
+    }
+
+    /// Whether a model is there as its files say.
+    pub fn is_deployed(&self, model: &str, definition_hash: &str) -> bool {
+        self.columns.contains_key(model)
+            && self.deployed.get(model).is_some_and(|deployed| deployed.definition_hash == definition_hash)
+    }
+
+    /// The names of a relation's columns that its query makes: without ours.
+    pub fn query_columns(&self, relation: &str) -> Vec<String> {
+        let columns = self.columns.get(relation).map(Vec::as_slice).unwrap_or_default();
+        columns.iter().map(|column| column.name.clone()).filter(|name| !super::shape::is_ours(name)).collect()
+    }
+}

@@ -1,0 +1,8 @@
+select
+    pg_class.relname::text as relation,
+    attname::text as name,
+    format_type(atttypid, atttypmod) as data_type
+from pg_class
+join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped
+where relnamespace = 'facts'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f')
+order by pg_class.oid, attnum

@@ -1,0 +1,1 @@
+select model, kind, fingerprint, definition_hash, query from pipeline.models

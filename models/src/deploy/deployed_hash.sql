@@ -1,0 +1,1 @@
+select definition_hash from pipeline.models where model = $1

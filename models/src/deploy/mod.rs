@@ -1,0 +1,196 @@
+//! What the files say, made so in the database: tables of facts and rollups from their queries, and what is derived.
+//!
+//! - [`catalog`]: what is there.
+//! - [`shape`]: the columns that a query makes.
+//! - [`table`]: a table made, or brought up to its model.
+//!
+//! Every model is deployed in a transaction of its own. One that cannot be (its SQL names a table that is not there, a
+//! column's type changed) is stopped with what stands on it; the others go on.
+
+pub mod catalog;
+pub mod shape;
+pub mod table;
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Instant;
+
+use millrace::database::Connection;
+use millrace::database::failure::from_postgres;
+use millrace::{Error, Kind, Result};
+use ring::digest::{SHA256, digest};
+use tokio_postgres::Transaction;
+use tokio_postgres::types::Type;
+use tracing::{error, info};
+
+use crate::model::{Kind as ModelKind, Model, Reference, Route};
+use crate::project::Project;
+use crate::work;
+use catalog::Catalog;
+
+const LOCK: &str = include_str!("lock.sql");
+const RECORD: &str = include_str!("record.sql");
+const DEPLOYED_HASH: &str = include_str!("deployed_hash.sql");
+
+/// The models as they stand in the database.
+#[derive(Debug, Default)]
+pub struct Deployment {
+    pub catalog: Catalog,
+    /// Models that do not run, by name, and why. What reads them is among them.
+    pub stopped: BTreeMap<String, Error>,
+    /// What was made or changed by this call.
+    pub changed: Vec<String>,
+    /// A file is so broken that it might be about any event.
+    pub nothing_runs: Option<Error>,
+    /// Routes of files that are broken.
+    broken_routes: Vec<Route>,
+}
+
+impl Deployment {
+    /// Why the events of a route wait, if they do.
+    pub fn why_waits(&self, project: &Project, source: &str, event_type: &str) -> Option<String> {
+        if let Some(error) = &self.nothing_runs {
+            return Some(error.chain());
+        }
+        if self.broken_routes.iter().any(|route| route.takes(source, event_type)) {
+            return Some("a model of these events is broken: see `millrace models check`".to_owned());
+        }
+        project.facts_for(source, event_type).find_map(|model| {
+            self.stopped.get(&model.name).map(|error| format!("the model {}: {}", model.name, error.chain()))
+        })
+    }
+}
+
+/// Brings every table, view and trigger up to `project`.
+pub async fn deploy(connection: &mut Connection, project: &Project, deadline: Instant) -> Result<Deployment> {
+    let mut deployment = Deployment::default();
+    for broken in &project.broken {
+        let error = Error::new(Kind::Config, broken.problems.join("; ")).with_code("model_broken");
+        error!(file = broken.file, problems = broken.problems.join("; "), "a model's file is broken");
+        match &broken.routes {
+            Some(routes) => deployment.broken_routes.extend(routes.iter().cloned()),
+            None => deployment.nothing_runs = Some(Error::new(Kind::Config, error.chain())),
+        }
+        deployment.stopped.insert(broken.name.clone(), error);
+    }
+    let mut catalog = read_catalog(connection, deadline).await?;
+    for model in project.models.iter().filter(|model| has_table(model)) {
+        if let Some(below) = stopped_below(model, &deployment.stopped) {
+            let message = format!("it reads {below}, which does not run");
+            deployment.stopped.insert(
+                model.name.clone(),
+                Error::new(Kind::Config, message).with_code("model_upstream_stopped"),
+            );
+            continue;
+        }
+        if catalog.is_deployed(&model.name, &definition_hash(model)) {
+            continue;
+        }
+        let outcome = connection
+            .run_tx("deploy a model", deadline, async |transaction| {
+                work::begin(transaction).await?;
+                lock(transaction).await?;
+                deploy_table(transaction, model).await
+            })
+            .await;
+        match outcome {
+            Ok(()) => {
+                info!(model = model.name, "deployed");
+                deployment.changed.push(model.name.clone());
+            }
+            // The database is in the way, not the model.
+            Err(error) if matches!(error.kind(), Kind::Transient | Kind::Conflict) => return Err(error),
+            Err(error) => {
+                error!(model = model.name, file = model.file, error = error.chain(), "a model is not deployed");
+                deployment.stopped.insert(model.name.clone(), error);
+            }
+        }
+    }
+    if !deployment.changed.is_empty() {
+        catalog = read_catalog(connection, deadline).await?;
+    }
+    deployment.catalog = catalog;
+    Ok(deployment)
+}
+
+/// Whoever deploys holds this to the end of its transaction: two that make the same table would meet in the catalog.
+pub async fn lock(transaction: &Transaction<'_>) -> Result<()> {
+    transaction
+        .query_typed(LOCK, &[])
+        .await
+        .map_err(|error| from_postgres("wait for another deployment of models", error))?;
+    Ok(())
+}
+
+fn has_table(model: &Model) -> bool {
+    matches!(model.kind, ModelKind::Fact | ModelKind::Rollup)
+}
+
+fn stopped_below<'m>(model: &'m Model, stopped: &BTreeMap<String, Error>) -> Option<&'m str> {
+    model.reads.iter().find_map(|read| match read {
+        Reference::Model(name) if stopped.contains_key(name) => Some(name.as_str()),
+        _ => None,
+    })
+}
+
+async fn read_catalog(connection: &mut Connection, deadline: Instant) -> Result<Catalog> {
+    connection
+        .run_tx("read the catalog of models", deadline, async |transaction| {
+            work::begin(transaction).await?;
+            Catalog::read(transaction).await
+        })
+        .await
+}
+
+/// Everything that deploying a model depends on.
+pub fn definition_hash(model: &Model) -> String {
+    let Model { fingerprint, description, columns, key, indexes, tests, bucket, .. } = model;
+    let text = format!("{fingerprint} {description:?} {columns:?} {key:?} {indexes:?} {tests:?} {bucket:?}");
+    hex::encode(&digest(&SHA256, text.as_bytes()).as_ref()[..16])
+}
+
+async fn deploy_table(transaction: &Transaction<'_>, model: &Model) -> Result<()> {
+    let hash = definition_hash(model);
+    // Another worker may have been at it while this one waited.
+    let failed = |error| from_postgres("look a model up in pipeline.models", error);
+    let deployed = transaction
+        .query_typed(DEPLOYED_HASH, &[(&model.name, Type::TEXT)])
+        .await
+        .map_err(failed)?
+        .first()
+        .map(|row| row.get::<_, String>(0));
+    if deployed.as_ref() == Some(&hash) && table::exists(transaction, &model.name).await? {
+        return Ok(());
+    }
+    table::bring_up(transaction, model, deployed.is_some()).await?;
+    record(transaction, model).await
+}
+
+/// Writes down that `model` is deployed as it is.
+pub async fn record(transaction: &Transaction<'_>, model: &Model) -> Result<()> {
+    transaction
+        .execute_typed(
+            RECORD,
+            &[
+                (&model.name, Type::TEXT),
+                (&model.kind.name(), Type::TEXT),
+                (&model.fingerprint, Type::TEXT),
+                (&definition_hash(model), Type::TEXT),
+                (&model.query, Type::TEXT),
+            ],
+        )
+        .await
+        .map_err(|error| from_postgres("record a model in pipeline.models", error))?;
+    Ok(())
+}
+
+/// The models that do not run because `name` does not: `name` itself and whatever reads it, however far above.
+pub fn with_downstream(project: &Project, name: &str) -> HashSet<String> {
+    let mut found = HashSet::from([name.to_owned()]);
+    for model in &project.models {
+        let above = model.reads.iter().any(|read| matches!(read, Reference::Model(below) if found.contains(below)));
+        if above {
+            found.insert(model.name.clone());
+        }
+    }
+    found
+}

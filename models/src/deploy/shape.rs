@@ -1,0 +1,81 @@
+//! The columns that a query makes, with their types to the last detail: PostgreSQL is asked to make an empty table of it.
+
+use millrace::Result;
+use millrace::database::failure::from_postgres;
+use millrace::{Error, Kind};
+use tokio_postgres::Transaction;
+use tokio_postgres::error::ErrorPosition;
+use tokio_postgres::types::Type;
+
+use super::catalog::Column;
+use crate::facts::statement::{EVENT_ID, RECEIVED_AT};
+use crate::model::{Kind as ModelKind, Model};
+use crate::sql::relation;
+
+const RELATION_COLUMNS: &str = include_str!("relation_columns.sql");
+
+/// Whether a column of a fact table is one of those that name the event.
+pub fn is_ours(column: &str) -> bool {
+    column == RECEIVED_AT || column == EVENT_ID
+}
+
+/// Makes an empty table of the query's own types, named `name`, in `facts`.
+pub async fn create(transaction: &Transaction<'_>, model: &Model, name: &str) -> Result<Vec<Column>> {
+    let table = relation(name);
+    let query = &model.query;
+    // The names of the columns are given by the query, so nothing but it may be selected.
+    let statement = match model.kind {
+        ModelKind::Fact => format!(
+            "create table {table} as
+with batch as (select id, source, event_type, payload, received_at, batch_id from staging.events)
+select * from (
+{query}
+) as query
+with no data"
+        ),
+        _ => format!("create table {table} as select * from (\n{query}\n) as query with no data"),
+    };
+    transaction
+        .batch_execute(&statement)
+        .await
+        .map_err(|error| {
+            let place = line_of(&error, &statement, model)
+                .map_or_else(|| model.file.clone(), |line| format!("{}:{line}", model.file));
+            from_postgres(&format!("{place}: the query"), error)
+        })?;
+    let columns = columns(transaction, name).await?;
+    if columns.is_empty() {
+        return Err(Error::new(Kind::Config, format!("{}: the query makes no column", model.file)));
+    }
+    if let Some(nameless) = columns.iter().position(|column| column.name == "?column?") {
+        let message =
+            format!("{}: column {} of the query has no name: write `as …`", model.file, nameless + 1);
+        return Err(Error::new(Kind::Config, message).with_code("model_column_unnamed"));
+    }
+    if let Some(missing) = model.key.iter().find(|key| !columns.iter().any(|column| column.name == **key)) {
+        let message = format!("{}: the key names {missing}, which the query does not make", model.file);
+        return Err(Error::new(Kind::Config, message).with_code("model_key_unknown"));
+    }
+    Ok(columns)
+}
+
+/// The line of the model's file that PostgreSQL complains about, when it says where.
+fn line_of(error: &tokio_postgres::Error, statement: &str, model: &Model) -> Option<usize> {
+    let ErrorPosition::Original(position) = error.as_db_error()?.position()? else { return None };
+    // A position counts characters, from 1.
+    let at = statement.char_indices().nth(*position as usize - 1)?.0;
+    let inside = at.checked_sub(statement.find(&model.query)?).filter(|inside| *inside < model.query.len())?;
+    Some(model.query_line + model.query[..inside].matches('\n').count())
+}
+
+/// The columns of a relation in `facts`; none when it is not there.
+pub async fn columns(transaction: &Transaction<'_>, name: &str) -> Result<Vec<Column>> {
+    let rows = transaction
+        .query_typed(RELATION_COLUMNS, &[(&name, Type::TEXT)])
+        .await
+        .map_err(|error| from_postgres("read a relation's columns", error))?;
+    Ok(rows
+        .iter()
+        .map(|row| Column { name: row.get("name"), data_type: row.get("data_type") })
+        .collect())
+}

@@ -1,0 +1,228 @@
+//! A table of facts or of a rollup: made from its query, or brought up to it without touching what is there.
+
+use std::collections::BTreeMap;
+
+use millrace::database::failure::from_postgres;
+use millrace::{Error, Kind, Result};
+use ring::digest::{SHA256, digest};
+use tokio_postgres::Transaction;
+use tokio_postgres::types::Type;
+
+use super::catalog::Column;
+use super::shape;
+use crate::facts::statement::{EVENT_ID, RECEIVED_AT};
+use crate::model::{Check, Kind as ModelKind, Model, Severity};
+use crate::sql::{identifier, identifiers, literal, relation};
+
+const TABLE_EXISTS: &str = include_str!("table_exists.sql");
+const PRIMARY_KEY: &str = include_str!("primary_key.sql");
+const INDEXES: &str = include_str!("indexes.sql");
+const TEST_CONSTRAINTS: &str = include_str!("test_constraints.sql");
+
+/// How a table differs from what its model wants.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Difference {
+    pub added: Vec<Column>,
+    /// As it is, and as the query makes it.
+    pub retyped: Vec<(Column, Column)>,
+    pub dropped: Vec<Column>,
+    /// The key as it is, when the model has another.
+    pub other_key: Option<Vec<String>>,
+}
+
+impl Difference {
+    /// Whether only a rebuild can follow the model.
+    pub fn is_breaking(&self) -> bool {
+        !self.retyped.is_empty() || !self.dropped.is_empty() || self.other_key.is_some()
+    }
+
+    /// Every breaking difference, in words.
+    pub fn describe(&self, model: &Model) -> Vec<String> {
+        let mut words = Vec::new();
+        for (is, wanted) in &self.retyped {
+            words.push(format!("{} is {} and would become {}", is.name, is.data_type, wanted.data_type));
+        }
+        for column in &self.dropped {
+            words.push(format!("{} is not selected any more", column.name));
+        }
+        if let Some(key) = &self.other_key {
+            let show = |key: &[String]| if key.is_empty() { "none".to_owned() } else { key.join(", ") };
+            words.push(format!("the key is {} and would become {}", show(key), show(&model.key)));
+        }
+        words
+    }
+}
+
+/// Makes the table of `model`, or brings it up to it. `ours` says that an earlier deployment made it.
+pub async fn bring_up(transaction: &Transaction<'_>, model: &Model, ours: bool) -> Result<()> {
+    if !exists(transaction, &model.name).await? {
+        create(transaction, model, &model.name).await?;
+        return finish(transaction, model, &model.name).await;
+    }
+    if !ours {
+        let message = format!(
+            "facts.{} is there and was not made by a model: rename it, or the file {}",
+            model.name, model.file
+        );
+        return Err(Error::new(Kind::Config, message).with_code("model_name_taken"));
+    }
+    let difference = compare(transaction, model).await?;
+    if difference.is_breaking() {
+        let message = format!(
+            "facts.{name} cannot follow {file}: {what}. Build it anew, beside and swapped, with \
+             `millrace models run {name} --full-refresh`, or give the column another name",
+            name = model.name,
+            file = model.file,
+            what = difference.describe(model).join("; "),
+        );
+        return Err(Error::new(Kind::Config, message).with_code("model_changed"));
+    }
+    for column in &difference.added {
+        run(
+            transaction,
+            &format!(
+                "alter table {} add column {} {}",
+                relation(&model.name),
+                identifier(&column.name),
+                column.data_type
+            ),
+        )
+        .await?;
+    }
+    finish(transaction, model, &model.name).await
+}
+
+/// How the table of `model` differs from its query. Makes and drops a table on the way, so it wants a transaction.
+pub async fn compare(transaction: &Transaction<'_>, model: &Model) -> Result<Difference> {
+    let name = format!("{}__shape", model.name);
+    run(transaction, &format!("drop table if exists {}", relation(&name))).await?;
+    let wanted = shape::create(transaction, model, &name).await?;
+    run(transaction, &format!("drop table {}", relation(&name))).await?;
+    let there = shape::columns(transaction, &model.name).await?;
+    let there: Vec<Column> = there.into_iter().filter(|column| !shape::is_ours(&column.name)).collect();
+    let of = |columns: &[Column], name: &str| columns.iter().find(|column| column.name == name).cloned();
+    let mut difference = Difference::default();
+    for column in &wanted {
+        match of(&there, &column.name) {
+            None => difference.added.push(column.clone()),
+            Some(is) if is.data_type != column.data_type => difference.retyped.push((is, column.clone())),
+            Some(_) => {}
+        }
+    }
+    difference.dropped = there.into_iter().filter(|column| of(&wanted, &column.name).is_none()).collect();
+    let key = primary_key(transaction, &model.name).await?;
+    difference.other_key = Some(key).filter(|key| *key != model.key);
+    Ok(difference)
+}
+
+/// Makes an empty table of the query's columns, ours and the key, named `name`.
+pub async fn create(transaction: &Transaction<'_>, model: &Model, name: &str) -> Result<()> {
+    shape::create(transaction, model, name).await?;
+    let table = relation(name);
+    if model.kind == ModelKind::Fact {
+        run(
+            transaction,
+            &format!(
+                "alter table {table} add column {RECEIVED_AT} timestamptz not null, add column {EVENT_ID} bigint not null;
+                 comment on column {table}.{RECEIVED_AT} is 'When the event that this row was made from was received.';
+                 comment on column {table}.{EVENT_ID} is 'The event, in raw_events, that this row was made from.'"
+            ),
+        )
+        .await?;
+    }
+    if !model.key.is_empty() {
+        let key = identifiers(model.key.iter().map(String::as_str));
+        run(transaction, &format!("alter table {table} add primary key ({key})")).await?;
+    }
+    Ok(())
+}
+
+/// Indexes, constraints and comments of the table `name`, as `model` has them.
+pub async fn finish(transaction: &Transaction<'_>, model: &Model, name: &str) -> Result<()> {
+    let table = relation(name);
+    let failed = |error| from_postgres("read a table's indexes", error);
+    let there: Vec<Vec<String>> = transaction
+        .query_typed(INDEXES, &[(&name, Type::TEXT)])
+        .await
+        .map_err(failed)?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    for columns in model.indexes.iter().filter(|columns| !there.contains(columns)) {
+        let columns = identifiers(columns.iter().map(String::as_str));
+        run(transaction, &format!("create index on {table} ({columns})")).await?;
+    }
+    constrain(transaction, model, name).await?;
+    let comment = model.description.as_deref().map_or_else(|| "null".to_owned(), literal);
+    run(transaction, &format!("comment on table {table} is {comment}")).await?;
+    for (column, text) in &model.columns {
+        let statement =
+            format!("comment on column {table}.{} is {}", identifier(column), literal(text));
+        run(transaction, &statement).await?;
+    }
+    Ok(())
+}
+
+/// The tests that a table enforces itself, by the name of their constraint: those of one row, unless they only warn.
+pub fn enforced(model: &Model) -> BTreeMap<String, &str> {
+    model
+        .tests
+        .iter()
+        .filter(|test| test.severity == Severity::Error && model.kind == ModelKind::Fact)
+        .filter_map(|test| match &test.check {
+            Check::Row { condition } => Some((constraint_name(condition), condition.as_str())),
+            _ => None,
+        })
+        .collect()
+}
+
+fn constraint_name(condition: &str) -> String {
+    format!("test_{}", hex::encode(&digest(&SHA256, condition.as_bytes()).as_ref()[..6]))
+}
+
+/// What was there before a test was written is not looked at: `millrace models test` does that.
+async fn constrain(transaction: &Transaction<'_>, model: &Model, name: &str) -> Result<()> {
+    let table = relation(name);
+    let there: Vec<String> = transaction
+        .query_typed(TEST_CONSTRAINTS, &[(&name, Type::TEXT)])
+        .await
+        .map_err(|error| from_postgres("read a table's constraints", error))?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    let wanted = enforced(model);
+    for constraint in there.iter().filter(|constraint| !wanted.contains_key(*constraint)) {
+        run(transaction, &format!("alter table {table} drop constraint {}", identifier(constraint))).await?;
+    }
+    for (constraint, condition) in wanted.iter().filter(|(constraint, _)| !there.contains(constraint)) {
+        let statement = format!(
+            "alter table {table} add constraint {} check ({condition}) not valid",
+            identifier(constraint)
+        );
+        transaction.batch_execute(&statement).await.map_err(|error| {
+            from_postgres(&format!("{}: the test `{condition}`", model.file), error)
+        })?;
+    }
+    Ok(())
+}
+
+pub async fn exists(transaction: &Transaction<'_>, name: &str) -> Result<bool> {
+    let rows = transaction
+        .query_typed(TABLE_EXISTS, &[(&name, Type::TEXT)])
+        .await
+        .map_err(|error| from_postgres("look for a table in facts", error))?;
+    Ok(!rows.is_empty())
+}
+
+async fn primary_key(transaction: &Transaction<'_>, name: &str) -> Result<Vec<String>> {
+    let rows = transaction
+        .query_typed(PRIMARY_KEY, &[(&name, Type::TEXT)])
+        .await
+        .map_err(|error| from_postgres("read a table's key", error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+async fn run(transaction: &Transaction<'_>, statement: &str) -> Result<()> {
+    let doing = || statement.split_whitespace().take(6).collect::<Vec<_>>().join(" ");
+    transaction.batch_execute(statement).await.map_err(|error| from_postgres(&doing(), error))
+}

@@ -1,0 +1,153 @@
+//! A model over the events of a claim, without those it cannot take.
+//!
+//! The whole claim is one statement. When PostgreSQL refuses it for its data, its halves are tried, each behind a
+//! savepoint, down to the events at fault: k bad events among n cost O(k log n) statements, and everything else stays.
+
+use millrace::database::failure::from_postgres;
+use millrace::{Error, Kind, Result};
+use tokio_postgres::Transaction;
+use tokio_postgres::error::DbError;
+use uuid::Uuid;
+
+use super::units::{Halves, Parameters, Splitter, Unit};
+use crate::model::Model;
+
+/// Below so many refused events the share of them says nothing about the model.
+const FEW: u64 = 100;
+
+/// An event that a model cannot take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub batch_id: Uuid,
+    pub received_at: std::time::SystemTime,
+    pub event_id: i64,
+    pub refusal: Refusal,
+}
+
+/// What PostgreSQL said about an event. The message may quote its values: it belongs into a letter and nowhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub sqlstate: String,
+    pub message: String,
+    pub column: Option<String>,
+    pub constraint: Option<String>,
+}
+
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Rows of facts written.
+    pub row_count: u64,
+    pub refused: Vec<Refused>,
+}
+
+/// Runs `statement`, made by [`insert`](super::statement::insert) for `model`, over `units`, which hold `event_count` events.
+///
+/// # Errors
+/// Whatever is not the data's fault; and [`Kind::Config`] when so many events are refused that the model must be wrong.
+pub async fn apply(
+    transaction: &Transaction<'_>,
+    model: &Model,
+    statement: &str,
+    units: &[Unit],
+    event_count: u64,
+) -> Result<Applied> {
+    let mut applied = Applied::default();
+    let mut splitter = Splitter::default();
+    let mut waiting = vec![units.to_vec()];
+    while let Some(units) = waiting.pop() {
+        let refusal = match attempt(transaction, model, statement, &units).await? {
+            Ok(row_count) => {
+                applied.row_count += row_count;
+                continue;
+            }
+            Err(refusal) => refusal,
+        };
+        match splitter.halve(transaction, &units).await? {
+            Halves::Two(first, second) => waiting.extend([second, first]),
+            Halves::Event(Some(event_id)) => {
+                let Unit { batch_id, received_at, .. } = units[0];
+                applied.refused.push(Refused { batch_id, received_at, event_id, refusal });
+                check_share(model, &applied, event_count)?;
+            }
+            // The statement is refused without any event to blame.
+            Halves::Event(None) => {
+                return Err(Error::new(Kind::Config, format!("{}: {}", model.name, refusal.sqlstate))
+                    .with_code("model_refused"));
+            }
+        }
+    }
+    Ok(applied)
+}
+
+async fn attempt(
+    transaction: &Transaction<'_>,
+    model: &Model,
+    statement: &str,
+    units: &[Unit],
+) -> Result<Result<u64, Refusal>> {
+    let failed = |error| from_postgres(&format!("run the model {}", model.name), error);
+    transaction.batch_execute("savepoint attempt").await.map_err(failed)?;
+    let parameters = Parameters::new(units);
+    let error = match transaction.execute_typed(statement, &parameters.typed()).await {
+        Ok(row_count) => {
+            transaction.batch_execute("release savepoint attempt").await.map_err(failed)?;
+            return Ok(Ok(row_count));
+        }
+        Err(error) => error,
+    };
+    let Some(refusal) = error.as_db_error().filter(|error| is_of_the_data(error.code().code())).map(read) else {
+        return Err(failed(error));
+    };
+    transaction.batch_execute("rollback to savepoint attempt").await.map_err(failed)?;
+    Ok(Err(refusal))
+}
+
+/// Whether another row might pass: data exceptions, broken constraints, more than one row for a scalar, values beyond a
+/// limit, and what a user's own function raises.
+fn is_of_the_data(sqlstate: &str) -> bool {
+    matches!(&sqlstate[..2], "21" | "22" | "23" | "54") || sqlstate == "P0001"
+}
+
+fn read(error: &DbError) -> Refusal {
+    Refusal {
+        sqlstate: error.code().code().to_owned(),
+        message: error.message().to_owned(),
+        column: error.column().map(str::to_owned),
+        constraint: error.constraint().map(str::to_owned),
+    }
+}
+
+/// A model that refuses most of what comes is wrong itself, and its events must not all become letters.
+fn check_share(model: &Model, applied: &Applied, event_count: u64) -> Result<()> {
+    let refused = applied.refused.len() as u64;
+    if refused < FEW || refused as f64 <= model.max_quarantined_share * event_count as f64 {
+        return Ok(());
+    }
+    let sqlstate = applied.refused.last().map_or("", |refused| refused.refusal.sqlstate.as_str());
+    Err(Error::new(
+        Kind::Config,
+        format!(
+            "the model {} refuses more than {:.0} % of its events (SQLSTATE {sqlstate}): they wait; mend {}, or raise its \
+             max_quarantined_share to send them to the dead-letter queue",
+            model.name,
+            model.max_quarantined_share * 100.0,
+            model.file,
+        ),
+    )
+    .with_code("model_refuses_too_much"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_data_is_quarantined() {
+        for sqlstate in ["22P02", "22003", "23505", "23514", "21000", "54000", "P0001"] {
+            assert!(is_of_the_data(sqlstate), "{sqlstate}");
+        }
+        for sqlstate in ["42P01", "42703", "42601", "42501", "40P01", "57014", "53100", "08006", "25006", "55P03"] {
+            assert!(!is_of_the_data(sqlstate), "{sqlstate}");
+        }
+    }
+}

@@ -1,0 +1,494 @@
+//! The header of a model: TOML in the comment that the file begins with.
+//!
+//! The header ends at the first line that is no `--` comment; prose in it stands behind a `#`, as in any TOML. Empty
+//! lines before it are allowed.
+
+use std::collections::BTreeMap;
+
+use millrace::config::document::{Document, Key, Value};
+use millrace::config::names::{MAX_NAME_BYTES, check_name, quoted};
+
+use crate::check;
+use crate::model::{Kind, OnConflict, Route, Severity, Test};
+use crate::problem::{At, Problems, listed};
+
+/// Every key there is, and the kinds that it says something about.
+const KEYS: &[(&str, &[Kind])] = &[
+    ("kind", ALL),
+    ("description", ALL),
+    ("columns", ALL),
+    ("source", &[Kind::Fact]),
+    ("key", &[Kind::Fact, Kind::Rollup, Kind::MaterializedView]),
+    ("on_conflict", &[Kind::Fact]),
+    ("indexes", &[Kind::Fact, Kind::Rollup, Kind::MaterializedView]),
+    ("tests", ALL),
+    ("bucket", &[Kind::Rollup]),
+    ("max_quarantined_share", &[Kind::Fact]),
+    ("reads", &[Kind::Fact, Kind::MaterializedView, Kind::View]),
+];
+const ALL: &[Kind] = &[Kind::Fact, Kind::Rollup, Kind::MaterializedView, Kind::View];
+const TEST_KEYS: &[&str] = &["test", "severity"];
+const DEFAULT_MAX_QUARANTINED_SHARE: f64 = 0.5;
+/// PostgreSQL's own bound on the columns of an index, and so of a primary key.
+const MAX_INDEX_COLUMNS: usize = 32;
+
+/// A value and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Placed<T> {
+    pub at: At,
+    pub value: T,
+}
+
+/// What a header says; what it does not say has its default.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Header {
+    /// `None` when it is missing or wrong: then nothing else was checked against it.
+    pub kind: Option<Kind>,
+    pub description: Option<String>,
+    pub columns: Vec<(Placed<String>, String)>,
+    /// `None` when what the model takes cannot be said, since the header is wrong there.
+    pub routes: Option<Vec<Route>>,
+    pub key: Vec<Placed<String>>,
+    pub on_conflict: OnConflict,
+    pub indexes: Vec<Vec<Placed<String>>>,
+    pub tests: Vec<Placed<Test>>,
+    pub bucket: Option<Placed<String>>,
+    pub max_quarantined_share: f64,
+    /// As written; `None` when the SQL is asked.
+    pub reads: Option<Vec<Placed<String>>>,
+    /// The 0-based line of the file with which the SQL begins, and the byte.
+    pub ends: (usize, usize),
+}
+
+impl Header {
+    /// Descriptions by column.
+    pub fn descriptions(&self) -> BTreeMap<String, String> {
+        self.columns.iter().map(|(column, text)| (column.value.clone(), text.clone())).collect()
+    }
+}
+
+/// Reads the header of `text`, a whole file. What is wrong is among the problems afterwards.
+pub(crate) fn read(file: &str, text: &str, problems: &mut Problems) -> Header {
+    let block = Block::of(text);
+    let mut document = Document::new(file, &block.toml);
+    let table = document.parse();
+    let malformed = document.has_problems();
+    if malformed {
+        document.problem(
+            block.toml.len(),
+            "the comment that a model begins with is TOML: write prose in it behind `#`, as in `-- # prose`, \
+             or below an empty line",
+        );
+    }
+    let mut reader = Reader { document, header: Header::empty(&block) };
+    if table.is_empty() && !malformed {
+        reader.document.problem(
+            0,
+            "the header is missing: begin the file with a comment such as `-- kind = \"view\"`",
+        );
+    } else if !malformed {
+        reader.read(&table);
+    } else {
+        // What was understood of broken TOML might be another thing than was meant.
+        reader.header.routes = None;
+    }
+    let Reader { document, header } = reader;
+    for (line, column, message) in document.into_located() {
+        problems.add(At { line, column }, message);
+    }
+    header
+}
+
+/// The leading comment with its dashes blanked, so that every character stands where it stood.
+struct Block {
+    toml: String,
+    lines: usize,
+    bytes: usize,
+}
+
+impl Block {
+    fn of(text: &str) -> Block {
+        let mut block = Block { toml: String::new(), lines: 0, bytes: 0 };
+        for line in text.split_inclusive('\n') {
+            let Some(content) = line.strip_prefix("--") else {
+                if block.toml.trim().is_empty() && line.trim().is_empty() && !block.started() {
+                    block.push(line, 0);
+                    continue;
+                }
+                break;
+            };
+            // `---` is a ruler, not a key that begins with a dash.
+            let dashes = 2 + content.bytes().take_while(|byte| *byte == b'-').count();
+            block.push(line, dashes);
+        }
+        block
+    }
+
+    fn started(&self) -> bool {
+        self.toml.contains(' ')
+    }
+
+    fn push(&mut self, line: &str, dashes: usize) {
+        self.toml.extend(std::iter::repeat_n(' ', dashes));
+        self.toml.push_str(&line[dashes..]);
+        self.lines += 1;
+        self.bytes += line.len();
+    }
+}
+
+struct Reader<'t> {
+    document: Document<'t>,
+    header: Header,
+}
+
+impl Header {
+    fn empty(block: &Block) -> Header {
+        Header {
+            kind: None,
+            description: None,
+            columns: Vec::new(),
+            routes: None,
+            key: Vec::new(),
+            on_conflict: OnConflict::default(),
+            indexes: Vec::new(),
+            tests: Vec::new(),
+            bucket: None,
+            max_quarantined_share: DEFAULT_MAX_QUARANTINED_SHARE,
+            reads: None,
+            ends: (block.lines, block.bytes),
+        }
+    }
+}
+
+impl<'t> Reader<'t> {
+    fn read(&mut self, table: &toml::de::DeTable<'t>) {
+        let find = |wanted: &str| table.iter().find(|(key, _)| key.get_ref() == wanted);
+        self.header.kind = match find("kind") {
+            Some((_, value)) => {
+                self.document.choice(value, &ALL.iter().map(|kind| (kind.name(), *kind)).collect::<Vec<_>>())
+            }
+            None => {
+                let names: Vec<&str> = ALL.iter().map(|kind| kind.name()).collect();
+                let message = format!("`kind` is missing: one of {}", names.join(", "));
+                self.document.problem(first_key(table), message);
+                None
+            }
+        };
+        for (key, value) in table {
+            self.read_key(key, value);
+        }
+        if let Some(kind) = self.header.kind {
+            let has = |wanted: &str| find(wanted).is_some();
+            self.check_needs(kind, has, first_key(table), find("on_conflict").map(|(key, _)| key));
+        }
+    }
+
+    fn read_key(&mut self, key: &Key<'t>, value: &Value<'t>) {
+        let name = key.get_ref().as_ref();
+        let Some((_, kinds)) = KEYS.iter().find(|(known, _)| *known == name) else {
+            let known: Vec<&str> = KEYS.iter().map(|(known, _)| *known).collect();
+            self.document.unknown_key(key, &known);
+            return;
+        };
+        if let Some(kind) = self.header.kind
+            && !kinds.contains(&kind)
+        {
+            self.document.problem(key.span(), does_not_belong(name, kind, kinds));
+            return;
+        }
+        match name {
+            "description" => self.header.description = self.document.string(value).map(str::to_owned),
+            "columns" => self.read_columns(value),
+            "source" => self.header.routes = self.routes(value),
+            "key" => self.header.key = self.column_list(value).unwrap_or_default(),
+            "on_conflict" => {
+                let choices = [("update", OnConflict::Update), ("ignore", OnConflict::Ignore)];
+                self.header.on_conflict = self.document.choice(value, &choices).unwrap_or_default();
+            }
+            "indexes" => self.read_indexes(value),
+            "tests" => self.read_tests(value),
+            "bucket" => {
+                self.header.bucket = self
+                    .document
+                    .string(value)
+                    .map(str::to_owned)
+                    .map(|column| Placed { at: self.at(value), value: column });
+            }
+            "max_quarantined_share" => {
+                if let Some(share) = self.document.share(value) {
+                    self.header.max_quarantined_share = share;
+                }
+            }
+            "reads" => self.read_reads(value),
+            // `kind` was read first.
+            _ => {}
+        }
+    }
+
+    /// Keys that a kind cannot be without, and keys that need each other.
+    fn check_needs(
+        &mut self,
+        kind: Kind,
+        has: impl Fn(&str) -> bool,
+        at: usize,
+        on_conflict: Option<&Key<'_>>,
+    ) {
+        let mut missing = |name: &str, why: &str| {
+            if !has(name) {
+                self.document.problem(at, format!("a {} needs `{name}`: {why}", words(kind)));
+            }
+        };
+        match kind {
+            Kind::Fact => missing("source", "the events it takes, as `\"shop/orders\"` or `\"shop/*\"`"),
+            Kind::Rollup => {
+                missing("key", "the columns that name a row, the bucket among them");
+                missing("bucket", "the column that it is computed again by");
+            }
+            Kind::MaterializedView => {
+                missing("key", "the columns that name a row, so that it can be refreshed without blocking its readers");
+            }
+            Kind::View => {}
+        }
+        if let Some(on_conflict) = on_conflict
+            && kind == Kind::Fact
+            && !has("key")
+        {
+            let message = "`on_conflict` needs `key`: without one no two rows are the same fact";
+            self.document.problem(on_conflict.span(), message);
+        }
+        if kind != Kind::Fact {
+            self.header.routes = Some(Vec::new());
+        }
+        if let Some(bucket) = &self.header.bucket
+            && !self.header.key.is_empty()
+            && !self.header.key.iter().any(|column| column.value == bucket.value)
+        {
+            let message = format!(
+                "the bucket {} must be one of the columns of `key`, which name a row",
+                quoted(&bucket.value)
+            );
+            self.document.problem(bucket.at, message);
+        }
+    }
+
+    fn at(&self, value: &Value<'_>) -> At {
+        let (line, column) = self.document.position(value.span().start);
+        At { line, column }
+    }
+
+    fn read_columns(&mut self, value: &Value<'t>) {
+        let Some(table) = self.document.table(value) else { return };
+        for (name, text) in table {
+            let (line, column) = self.document.position(name.span().start);
+            let placed = Placed { at: At { line, column }, value: name.get_ref().to_string() };
+            if let Some(text) = self.document.string(text) {
+                self.header.columns.push((placed, text.to_owned()));
+            }
+        }
+    }
+
+    fn routes(&mut self, value: &Value<'t>) -> Option<Vec<Route>> {
+        let items = match value.get_ref().as_array() {
+            Some(items) => items.iter().collect(),
+            None => vec![value],
+        };
+        if items.is_empty() {
+            self.document.problem(value.span(), "expected a source, as `\"shop/orders\"`");
+            return None;
+        }
+        let mut routes: Vec<Route> = Vec::new();
+        let mut complete = true;
+        for item in items {
+            let Some(text) = self.document.string(item) else {
+                complete = false;
+                continue;
+            };
+            match route(text) {
+                Ok(route) => {
+                    let covered = routes.iter().find(|other| covers(other, &route) || covers(&route, other));
+                    if let Some(other) = covered {
+                        let message =
+                            format!("{} takes events that `{}` takes too", quoted(text), written(other));
+                        self.document.problem(item.span(), message);
+                    }
+                    routes.push(route);
+                }
+                Err(why) => {
+                    self.document.problem(item.span(), why);
+                    complete = false;
+                }
+            }
+        }
+        complete.then_some(routes)
+    }
+
+    /// A list of different columns, at least one.
+    fn column_list(&mut self, value: &Value<'t>) -> Option<Vec<Placed<String>>> {
+        let Some(items) = value.get_ref().as_array() else {
+            self.document.problem(value.span(), "expected a list of columns, as `[\"order_id\"]`");
+            return None;
+        };
+        if items.is_empty() || items.len() > MAX_INDEX_COLUMNS {
+            self.document.problem(value.span(), format!("expected from 1 to {MAX_INDEX_COLUMNS} columns"));
+        }
+        let mut columns: Vec<Placed<String>> = Vec::new();
+        for item in items.iter() {
+            let Some(name) = self.document.string(item) else { continue };
+            if let Err(why) = check_column(name) {
+                self.document.problem(item.span(), format!("the column {} {why}", quoted(name)));
+            } else if columns.iter().any(|column| column.value == name) {
+                self.document.problem(item.span(), format!("{} is named twice", quoted(name)));
+            } else {
+                columns.push(Placed { at: self.at(item), value: name.to_owned() });
+            }
+        }
+        Some(columns)
+    }
+
+    fn read_indexes(&mut self, value: &Value<'t>) {
+        let Some(items) = value.get_ref().as_array() else {
+            let message = "expected a list of lists of columns, as `[[\"customer_id\"], [\"status\", \"day\"]]`";
+            self.document.problem(value.span(), message);
+            return;
+        };
+        for item in items.iter() {
+            let Some(columns) = self.column_list(item) else { continue };
+            let same = |other: &[Placed<String>]| {
+                other.iter().map(|column| &column.value).eq(columns.iter().map(|column| &column.value))
+            };
+            if self.header.indexes.iter().any(|other| same(other)) {
+                self.document.problem(item.span(), "this index is in the list twice");
+            } else if !columns.is_empty() {
+                self.header.indexes.push(columns);
+            }
+        }
+    }
+
+    fn read_tests(&mut self, value: &Value<'t>) {
+        let Some(items) = value.get_ref().as_array() else {
+            let message = "expected a list of tests, as `[\"total >= 0\", \"unique(order_id)\"]`";
+            self.document.problem(value.span(), message);
+            return;
+        };
+        for item in items.iter() {
+            if let Some(table) = item.get_ref().as_table() {
+                let mut text = None;
+                let mut severity = Severity::default();
+                for (key, value) in table {
+                    match key.get_ref().as_ref() {
+                        "test" => text = Some(value),
+                        "severity" => {
+                            let choices = [("error", Severity::Error), ("warn", Severity::Warn)];
+                            severity = self.document.choice(value, &choices).unwrap_or_default();
+                        }
+                        _ => self.document.unknown_key(key, TEST_KEYS),
+                    }
+                }
+                match text {
+                    Some(text) => self.read_test(text, severity),
+                    None => {
+                        let message = "`test` is missing, as in `{test = \"total >= 0\", severity = \"warn\"}`";
+                        self.document.problem(item.span(), message);
+                    }
+                }
+            } else if item.get_ref().as_str().is_some() {
+                self.read_test(item, Severity::default());
+            } else {
+                let message = "expected a test such as `\"total >= 0\"` or \
+                               `{test = \"total >= 0\", severity = \"warn\"}`";
+                self.document.problem(item.span(), message);
+            }
+        }
+    }
+
+    fn read_test(&mut self, value: &Value<'t>, severity: Severity) {
+        let Some(text) = self.document.string(value) else { return };
+        match check::parse(text) {
+            Ok(check) => {
+                let test = Test { text: text.trim().to_owned(), severity, check };
+                self.header.tests.push(Placed { at: self.at(value), value: test });
+            }
+            Err(why) => self.document.problem(value.span(), why),
+        }
+    }
+
+    fn read_reads(&mut self, value: &Value<'t>) {
+        let Some(items) = value.get_ref().as_array() else {
+            self.document.problem(value.span(), "expected a list of relations, as `[\"batch\", \"orders\"]`");
+            return;
+        };
+        let mut reads = Vec::new();
+        for item in items.iter() {
+            if let Some(name) = self.document.string(item) {
+                reads.push(Placed { at: self.at(item), value: name.to_owned() });
+            }
+        }
+        self.header.reads = Some(reads);
+    }
+}
+
+fn first_key(table: &toml::de::DeTable<'_>) -> usize {
+    table.iter().map(|(key, _)| key.span().start).min().unwrap_or_default()
+}
+
+fn words(kind: Kind) -> &'static str {
+    match kind {
+        Kind::MaterializedView => "materialized view",
+        kind => kind.name(),
+    }
+}
+
+fn does_not_belong(name: &str, kind: Kind, kinds: &[Kind]) -> String {
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+    match (name, kind) {
+        ("key" | "indexes", Kind::View) => {
+            format!("`{name}` is for tables, and a view is none: take it out, or make this a `materialized_view`")
+        }
+        ("reads", _) => "`reads` cannot go with a rollup, whose query has to be understood: put the part that is \
+                         not into a model below it"
+            .to_owned(),
+        _ if kinds.len() == 1 => {
+            format!("`{name}` is a {}'s; this is a {}", names.concat(), words(kind))
+        }
+        _ => format!("`{name}` says nothing about a {}: it goes with {}", words(kind), listed(&names)),
+    }
+}
+
+/// `shop/orders`, or `shop/*`.
+fn route(text: &str) -> Result<Route, String> {
+    let Some((source, event_type)) = text.split_once('/') else {
+        let hint = match check_name(text) {
+            Ok(()) => format!("; write `{text}/*` for every event of the source"),
+            Err(_) => String::new(),
+        };
+        return Err(format!("{} is not `source/event_type`{hint}", quoted(text)));
+    };
+    check_name(source).map_err(|why| format!("the source {} {why}", quoted(source)))?;
+    if event_type == "*" {
+        return Ok(Route { source: source.to_owned(), event_type: None });
+    }
+    check_name(event_type).map_err(|why| format!("the event type {} {why}", quoted(event_type)))?;
+    Ok(Route { source: source.to_owned(), event_type: Some(event_type.to_owned()) })
+}
+
+fn covers(wide: &Route, narrow: &Route) -> bool {
+    wide.source == narrow.source && (wide.event_type.is_none() || wide.event_type == narrow.event_type)
+}
+
+fn written(route: &Route) -> String {
+    format!("{}/{}", route.source, route.event_type.as_deref().unwrap_or("*"))
+}
+
+/// Why no column can have this name. The message reads on after the name.
+pub(crate) fn check_column(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err("is empty".into());
+    }
+    if name.len() > MAX_NAME_BYTES {
+        return Err(format!("has {} bytes, more than {MAX_NAME_BYTES}", name.len()));
+    }
+    if name.contains('\0') {
+        return Err("holds a NUL".into());
+    }
+    Ok(())
+}

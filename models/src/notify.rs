@@ -1,0 +1,52 @@
+//! NOTIFY on channel `millrace`: one message a commit, in the transaction that it tells of.
+
+use std::collections::BTreeMap;
+
+use millrace::Result;
+use millrace::database::failure::from_postgres;
+use serde_json::{Value, json};
+use tokio_postgres::Transaction;
+use tokio_postgres::types::Type;
+
+use crate::model::Route;
+
+/// Where `LISTEN` hears it.
+pub const CHANNEL: &str = "millrace";
+/// PostgreSQL takes less than 8,000 bytes.
+const LONGEST: usize = 7_900;
+
+const NOTIFY: &str = include_str!("notify.sql");
+
+/// A claim was transformed.
+pub async fn transformed(
+    transaction: &Transaction<'_>,
+    route: &Route,
+    batches: usize,
+    events: u64,
+    quarantined: u64,
+    rows: &BTreeMap<String, u64>,
+) -> Result<()> {
+    let mut message = json!({
+        "kind": "transform",
+        "source": route.source,
+        "event_type": route.event_type,
+        "batches": batches,
+        "events": events,
+        "quarantined": quarantined,
+        "rows": rows,
+    });
+    if message.to_string().len() > LONGEST {
+        // So many models that their counts do not fit: pipeline.runs has them.
+        message["rows"] = Value::Null;
+    }
+    send(transaction, &message).await
+}
+
+/// Sends `message` when the transaction commits.
+pub async fn send(transaction: &Transaction<'_>, message: &Value) -> Result<()> {
+    transaction
+        .query_typed(NOTIFY, &[(&CHANNEL, Type::TEXT), (&message.to_string(), Type::TEXT)])
+        .await
+        .map_err(|error| from_postgres("notify listeners", error))?;
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! What each run did to each model: `pipeline.runs`.
+
+use std::time::{Duration, Instant};
+
+use millrace::Result;
+use millrace::database::Connection;
+use millrace::database::failure::from_postgres;
+use tokio_postgres::Transaction;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+const COUNT: &str = include_str!("count_run.sql");
+const FAIL: &str = include_str!("fail_run.sql");
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    Transform,
+    Refresh,
+    Backfill,
+    Retract,
+}
+
+impl Activity {
+    fn name(self) -> &'static str {
+        match self {
+            Activity::Transform => "transform",
+            Activity::Refresh => "refresh",
+            Activity::Backfill => "backfill",
+            Activity::Retract => "retract",
+        }
+    }
+}
+
+/// What one transaction did to a model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Done {
+    pub event_count: u64,
+    pub row_count: u64,
+    pub quarantined_count: u64,
+    pub duration: Duration,
+}
+
+/// Adds to the counts of a run, in the transaction that did the work.
+pub async fn count(
+    transaction: &Transaction<'_>,
+    run_id: Uuid,
+    model: &str,
+    activity: Activity,
+    done: &Done,
+) -> Result<()> {
+    transaction
+        .execute_typed(
+            COUNT,
+            &[
+                (&run_id, Type::UUID),
+                (&model, Type::TEXT),
+                (&activity.name(), Type::TEXT),
+                (&(done.event_count as i64), Type::INT8),
+                (&(done.row_count as i64), Type::INT8),
+                (&(done.quarantined_count as i64), Type::INT8),
+                (&(done.duration.as_millis() as i64), Type::INT8),
+            ],
+        )
+        .await
+        .map_err(|error| from_postgres("count a run in pipeline.runs", error))?;
+    Ok(())
+}
+
+/// Writes down that a run failed for these models. What it did to them before stays counted.
+pub async fn record_failure(
+    connection: &mut Connection,
+    run_id: Uuid,
+    models: &[String],
+    reason: &str,
+    deadline: Instant,
+) -> Result<()> {
+    connection
+        .run_statement("record a failed run", deadline, async |session| {
+            session
+                .execute_typed(
+                    FAIL,
+                    &[(&run_id, Type::UUID), (&models, Type::TEXT_ARRAY), (&reason, Type::TEXT)],
+                )
+                .await
+                .map_err(|error| from_postgres("record a failed run in pipeline.runs", error))?;
+            Ok(())
+        })
+        .await
+}

@@ -1,0 +1,3 @@
+-- In the order of their names, like everybody.
+select pg_advisory_xact_lock_shared(hashtextextended('millrace.model.' || model, 0))
+from (select model from unnest($1::text[]) as model order by model) as models

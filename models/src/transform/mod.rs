@@ -1,0 +1,243 @@
+//! From raw events to facts: claim, every model in order, counts and the mark that says so, one commit.
+//!
+//! - [`routes`]: which events wait.
+//! - [`release`]: which set of models this is.
+//! - [`claim`]: the batches of one transaction.
+//! - [`letters`]: the events that a model cannot take.
+//! - [`retract`]: taking back the facts of files that were replaced.
+//!
+//! Several transforms may run at once. A claim locks its batches, so that the others skip them; facts are written in the
+//! order of their keys; whatever the order of claims, of two events with one key the same one wins.
+
+pub mod claim;
+pub mod letters;
+pub mod release;
+pub mod retract;
+pub mod routes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant, SystemTime};
+
+use millrace::database::Connection;
+use millrace::dead_letter::DeadLetterQueue;
+use millrace::{Error, Kind, Result};
+use serde::Serialize;
+use tracing::{error, info};
+use uuid::Uuid;
+
+use crate::deploy::{self, Deployment};
+use crate::model::Route;
+use crate::project::Project;
+use crate::runs;
+use claim::{Claim, Claimed};
+
+/// How much one transaction takes, whichever comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    pub events: i64,
+    pub bytes: i64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds { events: 20_000, bytes: 16 << 20 }
+    }
+}
+
+/// How a run ends.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub bounds: Bounds,
+    /// Once nothing waits, it goes on looking for so long.
+    pub linger: Duration,
+    /// No claim begins after this.
+    pub last_claim: Instant,
+    /// What is under way is given up then.
+    pub deadline: Instant,
+}
+
+/// While nothing waits, how often to look.
+const POLL: Duration = Duration::from_millis(100);
+/// So many claims of one route, then the others have their turn.
+const TURN: usize = 8;
+
+/// What a run did.
+#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    pub claims: u64,
+    pub batches: u64,
+    pub events: u64,
+    pub quarantined: u64,
+    pub unmodelled: u64,
+    /// Batches of replaced files whose facts were taken back.
+    pub retracted: u64,
+    /// Rows of facts written, by model.
+    pub rows: BTreeMap<String, u64>,
+    /// Events that were left, and why.
+    pub waiting: BTreeSet<Waiting>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Waiting {
+    pub source: String,
+    pub event_type: String,
+    pub reason: String,
+}
+
+impl Summary {
+    fn add(&mut self, claimed: &Claimed) {
+        self.claims += 1;
+        self.batches += claimed.batches;
+        self.events += claimed.events;
+        self.quarantined += claimed.quarantined;
+        self.unmodelled += claimed.unmodelled;
+        for (model, rows) in &claimed.rows {
+            *self.rows.entry(model.clone()).or_default() += rows;
+        }
+    }
+
+    /// What kept events from being transformed, as one error.
+    pub fn failure(&self) -> Option<Error> {
+        let reasons: BTreeSet<&str> = self.waiting.iter().map(|waiting| waiting.reason.as_str()).collect();
+        if reasons.is_empty() {
+            return None;
+        }
+        let reasons = reasons.into_iter().collect::<Vec<_>>().join("; ");
+        Some(Error::new(Kind::Config, format!("events wait: {reasons}")).with_code("events_wait"))
+    }
+}
+
+/// Transforms what waits, until nothing does or time is up.
+///
+/// # Errors
+/// When the database or the dead-letter queue cannot be reached. A model that fails is no error of the run: its events
+/// wait, and [`Summary::waiting`] says why.
+pub async fn run(
+    connection: &mut Connection,
+    project: &Project,
+    dead_letters: &DeadLetterQueue,
+    run_id: Uuid,
+    limits: Limits,
+) -> Result<Summary> {
+    let deployment = deploy::deploy(connection, project, limits.deadline).await?;
+    let release = release::ensure(connection, project, limits.deadline).await?;
+    let claim = Claim { project, deployment: &deployment, release, dead_letters, run_id, bounds: limits.bounds };
+    let mut summary = Summary::default();
+    record_stopped(connection, &deployment, run_id, limits.deadline).await?;
+    let mut last_found = Instant::now();
+    // Routes whose models failed in this run: another try would fail as well.
+    let mut failed: BTreeSet<(String, String)> = BTreeSet::new();
+    loop {
+        let mut found = false;
+        for superseded in retract::waiting(connection, limits.deadline).await? {
+            if Instant::now() >= limits.last_claim || failed.contains(&superseded) {
+                break;
+            }
+            let (source, event_type) = &superseded;
+            if let Some(reason) = deployment.why_waits(project, source, event_type) {
+                wait(&mut summary, &mut failed, source, event_type, reason);
+                continue;
+            }
+            let retracted = retract::retract(connection, &claim, source, event_type, limits.deadline).await?;
+            summary.retracted += retracted;
+            found |= retracted > 0;
+        }
+        for route in routes::waiting(connection, limits.deadline).await? {
+            let (source, event_type) = (route.source, route.event_type.unwrap_or_default());
+            if failed.contains(&(source.clone(), event_type.clone())) {
+                continue;
+            }
+            if let Some(reason) = deployment.why_waits(project, &source, &event_type) {
+                wait(&mut summary, &mut failed, &source, &event_type, reason);
+                continue;
+            }
+            match claim_route(connection, &claim, &source, &event_type, limits, &mut summary).await {
+                Ok(claimed) => found |= claimed,
+                // The world is in the way of every route alike.
+                Err(error) if matches!(error.kind(), Kind::Transient | Kind::Conflict) => return Err(error),
+                Err(error) => {
+                    let reason = error.chain();
+                    error!(source, event_type, error = reason, "events wait");
+                    runs::record_failure(connection, run_id, &claim.models(&source, &event_type), &reason, limits.deadline)
+                        .await?;
+                    wait(&mut summary, &mut failed, &source, &event_type, reason);
+                }
+            }
+        }
+        let now = Instant::now();
+        if found {
+            last_found = now;
+        }
+        if now >= limits.last_claim || (!found && now >= last_found + limits.linger) {
+            break;
+        }
+        if !found {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+    Ok(summary)
+}
+
+/// Claims from one route until nothing is left, its turn ends or time is up. Whether anything was claimed.
+async fn claim_route(
+    connection: &mut Connection,
+    claim: &Claim<'_>,
+    source: &str,
+    event_type: &str,
+    limits: Limits,
+    summary: &mut Summary,
+) -> Result<bool> {
+    let route = Route { source: source.to_owned(), event_type: Some(event_type.to_owned()) };
+    // Behind the last claim, so that it is not looked for among those that are done again; what came late is found in the
+    // next round, which begins at the beginning.
+    let mut since = SystemTime::UNIX_EPOCH;
+    let mut found = false;
+    for _ in 0..TURN {
+        if Instant::now() >= limits.last_claim {
+            break;
+        }
+        let started = Instant::now();
+        let Some(claimed) = claim.run(connection, &route, since, limits.deadline).await? else { break };
+        info!(
+            source,
+            event_type,
+            batches = claimed.batches,
+            events = claimed.events,
+            rows = claimed.rows.values().sum::<u64>(),
+            quarantined = claimed.quarantined,
+            duration_ms = started.elapsed().as_millis() as u64,
+            "transformed"
+        );
+        since = claimed.last_received_at;
+        summary.add(&claimed);
+        found = true;
+    }
+    Ok(found)
+}
+
+fn wait(
+    summary: &mut Summary,
+    failed: &mut BTreeSet<(String, String)>,
+    source: &str,
+    event_type: &str,
+    reason: String,
+) {
+    failed.insert((source.to_owned(), event_type.to_owned()));
+    summary.waiting.insert(Waiting {
+        source: source.to_owned(),
+        event_type: event_type.to_owned(),
+        reason,
+    });
+}
+
+async fn record_stopped(
+    connection: &mut Connection,
+    deployment: &Deployment,
+    run_id: Uuid,
+    deadline: Instant,
+) -> Result<()> {
+    for (model, error) in &deployment.stopped {
+        runs::record_failure(connection, run_id, std::slice::from_ref(model), &error.chain(), deadline).await?;
+    }
+    Ok(())
+}
