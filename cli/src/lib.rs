@@ -44,5 +44,10 @@ pub async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<Outcom
         Command::Status(arguments) => commands::status::run(&arguments, &checkout, terminal).await,
         Command::Send(arguments) => commands::send::run(&arguments, &checkout, terminal).await,
         Command::Verify(arguments) => commands::verify::run(&arguments, &checkout, terminal).await,
+        Command::Models(arguments) => {
+            // Boxed: the futures of a claim are deeper than the compiler lays out in one go.
+            Box::pin(commands::models::run(&arguments, &checkout, terminal)).await
+        }
+        Command::Tail => commands::tail::run(&checkout, terminal).await,
     }
 }

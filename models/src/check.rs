@@ -14,7 +14,8 @@ use crate::query::folded;
 use crate::sql::{identifier, literal};
 
 /// Functions that PostgreSQL calls with many rows: a condition is about one.
-const AGGREGATES: &[&str] = &["count", "sum", "avg", "min", "max", "array_agg", "jsonb_agg", "string_agg", "bool_and", "bool_or"];
+const AGGREGATES: &[&str] =
+    &["count", "sum", "avg", "min", "max", "array_agg", "jsonb_agg", "string_agg", "bool_and", "bool_or"];
 
 /// Reads one test. The error says what is wrong with it.
 pub(crate) fn parse(text: &str) -> Result<Check, String> {
@@ -44,7 +45,10 @@ fn named(function: &Function) -> Option<Result<Check, String>> {
     let name = folded(name.as_ident()?);
     let arguments = arguments(function);
     let columns = || -> Result<Vec<String>, String> {
-        arguments.iter().map(|argument| column(argument).ok_or_else(|| format!("`{argument}` is no column"))).collect()
+        arguments
+            .iter()
+            .map(|argument| column(argument).ok_or_else(|| format!("`{argument}` is no column")))
+            .collect()
     };
     let check = match name.as_str() {
         "not_null" => columns().and_then(|columns| match columns.as_slice() {
@@ -75,8 +79,11 @@ fn arguments(function: &Function) -> Vec<Expr> {
 }
 
 fn accepted_values(arguments: &[Expr]) -> Result<Check, String> {
-    let wrong = || "accepted_values takes a column and its values: accepted_values(status, 'paid', 'open')".to_owned();
-    let (first, values) = arguments.split_first().filter(|(_, values)| !values.is_empty()).ok_or_else(wrong)?;
+    let wrong = || {
+        "accepted_values takes a column and its values: accepted_values(status, 'paid', 'open')".to_owned()
+    };
+    let (first, values) =
+        arguments.split_first().filter(|(_, values)| !values.is_empty()).ok_or_else(wrong)?;
     let column = column(first).ok_or_else(wrong)?;
     let values: Option<Vec<String>> = values
         .iter()
@@ -95,7 +102,10 @@ fn accepted_values(arguments: &[Expr]) -> Result<Check, String> {
 }
 
 fn relationship(arguments: &[Expr]) -> Result<Check, String> {
-    let wrong = || "relationships takes a column and another model's: relationships(customer_id, customers.id)".to_owned();
+    let wrong = || {
+        "relationships takes a column and another model's: relationships(customer_id, customers.id)"
+            .to_owned()
+    };
     let [first, Expr::CompoundIdentifier(parts)] = arguments else { return Err(wrong()) };
     let (model, model_column) = match parts.as_slice() {
         [model, column] => (model, column),
@@ -135,9 +145,12 @@ impl Visitor for OneRow {
 
     fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<String> {
         if let Expr::Function(function) = expression {
-            let name = function.name.0.last().and_then(|part| part.as_ident()).map(|name: &Ident| folded(name));
+            let name =
+                function.name.0.last().and_then(|part| part.as_ident()).map(|name: &Ident| folded(name));
             if function.over.is_some() || name.is_some_and(|name| AGGREGATES.contains(&name.as_str())) {
-                return ControlFlow::Break(format!("a condition is about one row: `{function}` is about many"));
+                return ControlFlow::Break(format!(
+                    "a condition is about one row: `{function}` is about many"
+                ));
             }
         }
         ControlFlow::Continue(())
@@ -182,8 +195,16 @@ mod tests {
     #[test]
     fn what_is_no_test_is_refused() {
         for text in [
-            "", "total >=", "total > 0; drop table x", "not_null()", "unique()", "accepted_values(status)",
-            "freshness(at)", "relationships(a, b)", "sum(total) > 0", "a in (select b from c)",
+            "",
+            "total >=",
+            "total > 0; drop table x",
+            "not_null()",
+            "unique()",
+            "accepted_values(status)",
+            "freshness(at)",
+            "relationships(a, b)",
+            "sum(total) > 0",
+            "a in (select b from c)",
             "row_number() over () > 1",
         ] {
             assert!(parse(text).is_err(), "{text}");

@@ -75,7 +75,7 @@ pub(crate) fn read(file: &str, text: &str, problems: &mut Problems) -> Header {
     let malformed = document.has_problems();
     if malformed {
         document.problem(
-            block.toml.len(),
+            0..0,
             "the comment that a model begins with is TOML: write prose in it behind `#`, as in `-- # prose`, \
              or below an empty line",
         );
@@ -83,7 +83,7 @@ pub(crate) fn read(file: &str, text: &str, problems: &mut Problems) -> Header {
     let mut reader = Reader { document, header: Header::empty(&block) };
     if table.is_empty() && !malformed {
         reader.document.problem(
-            0,
+            0..0,
             "the header is missing: begin the file with a comment such as `-- kind = \"view\"`",
         );
     } else if !malformed {
@@ -170,7 +170,8 @@ impl<'t> Reader<'t> {
             None => {
                 let names: Vec<&str> = ALL.iter().map(|kind| kind.name()).collect();
                 let message = format!("`kind` is missing: one of {}", names.join(", "));
-                self.document.problem(first_key(table), message);
+                let at = first_key(table);
+                self.document.problem(at..at, message);
                 None
             }
         };
@@ -179,7 +180,8 @@ impl<'t> Reader<'t> {
         }
         if let Some(kind) = self.header.kind {
             let has = |wanted: &str| find(wanted).is_some();
-            self.check_needs(kind, has, first_key(table), find("on_conflict").map(|(key, _)| key));
+            let bucket = find("bucket").map(|(_, value)| value.span());
+            self.check_needs(kind, has, first_key(table), find("on_conflict").map(|(key, _)| key), bucket);
         }
     }
 
@@ -232,10 +234,11 @@ impl<'t> Reader<'t> {
         has: impl Fn(&str) -> bool,
         at: usize,
         on_conflict: Option<&Key<'_>>,
+        bucket_at: Option<std::ops::Range<usize>>,
     ) {
         let mut missing = |name: &str, why: &str| {
             if !has(name) {
-                self.document.problem(at, format!("a {} needs `{name}`: {why}", words(kind)));
+                self.document.problem(at..at, format!("a {} needs `{name}`: {why}", words(kind)));
             }
         };
         match kind {
@@ -245,7 +248,10 @@ impl<'t> Reader<'t> {
                 missing("bucket", "the column that it is computed again by");
             }
             Kind::MaterializedView => {
-                missing("key", "the columns that name a row, so that it can be refreshed without blocking its readers");
+                missing(
+                    "key",
+                    "the columns that name a row, so that it can be refreshed without blocking its readers",
+                );
             }
             Kind::View => {}
         }
@@ -259,7 +265,7 @@ impl<'t> Reader<'t> {
         if kind != Kind::Fact {
             self.header.routes = Some(Vec::new());
         }
-        if let Some(bucket) = &self.header.bucket
+        if let (Some(bucket), Some(bucket_at)) = (&self.header.bucket, &bucket_at)
             && !self.header.key.is_empty()
             && !self.header.key.iter().any(|column| column.value == bucket.value)
         {
@@ -267,7 +273,7 @@ impl<'t> Reader<'t> {
                 "the bucket {} must be one of the columns of `key`, which name a row",
                 quoted(&bucket.value)
             );
-            self.document.problem(bucket.at, message);
+            self.document.problem(bucket_at.clone(), message);
         }
     }
 
@@ -347,7 +353,8 @@ impl<'t> Reader<'t> {
 
     fn read_indexes(&mut self, value: &Value<'t>) {
         let Some(items) = value.get_ref().as_array() else {
-            let message = "expected a list of lists of columns, as `[[\"customer_id\"], [\"status\", \"day\"]]`";
+            let message =
+                "expected a list of lists of columns, as `[[\"customer_id\"], [\"status\", \"day\"]]`";
             self.document.problem(value.span(), message);
             return;
         };
@@ -387,7 +394,8 @@ impl<'t> Reader<'t> {
                 match text {
                     Some(text) => self.read_test(text, severity),
                     None => {
-                        let message = "`test` is missing, as in `{test = \"total >= 0\", severity = \"warn\"}`";
+                        let message =
+                            "`test` is missing, as in `{test = \"total >= 0\", severity = \"warn\"}`";
                         self.document.problem(item.span(), message);
                     }
                 }
@@ -442,11 +450,15 @@ fn does_not_belong(name: &str, kind: Kind, kinds: &[Kind]) -> String {
     let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
     match (name, kind) {
         ("key" | "indexes", Kind::View) => {
-            format!("`{name}` is for tables, and a view is none: take it out, or make this a `materialized_view`")
+            format!(
+                "`{name}` is for tables, and a view is none: take it out, or make this a `materialized_view`"
+            )
         }
-        ("reads", _) => "`reads` cannot go with a rollup, whose query has to be understood: put the part that is \
+        ("reads", _) => {
+            "`reads` cannot go with a rollup, whose query has to be understood: put the part that is \
                          not into a model below it"
-            .to_owned(),
+                .to_owned()
+        }
         _ if kinds.len() == 1 => {
             format!("`{name}` is a {}'s; this is a {}", names.concat(), words(kind))
         }

@@ -4,22 +4,29 @@
 //!
 //! - [`model`]: what a file of `pipeline/models/` says, as plain types.
 //! - [`project`]: the folder read, parsed, checked and ordered; no database.
+//! - [`graph`]: the models as a picture; [`plan`]: what deploying would do, without doing it.
 //! - [`deploy`]: tables and views made, and brought up to the files.
 //! - [`facts`]: a model over events, without those it cannot take.
 //! - [`transform`]: what waits, claimed and turned into facts, exactly once.
+//! - [`backfill`]: history, in place or beside the table that is then replaced.
+//! - [`testing`]: the tests of models over everything that is there.
 //! - [`runs`], [`notify`]: what was done, for those who ask and those who listen.
 //! - [`work`], [`sql`]: the settings of every transaction; names and values in generated SQL.
 
+pub mod backfill;
 mod check;
 pub mod deploy;
 pub mod facts;
+pub mod graph;
 mod header;
 pub mod model;
 pub mod notify;
+pub mod plan;
 mod problem;
 pub mod project;
 mod query;
 pub mod runs;
 pub mod sql;
+pub mod testing;
 pub mod transform;
 pub mod work;

@@ -78,7 +78,9 @@ impl Project {
 
     /// The fact models that take the events of a source and type, in order.
     pub fn facts_for<'p>(&'p self, source: &'p str, event_type: &'p str) -> impl Iterator<Item = &'p Model> {
-        self.models.iter().filter(move |model| model.routes.iter().any(|route| route.takes(source, event_type)))
+        self.models
+            .iter()
+            .filter(move |model| model.routes.iter().any(|route| route.takes(source, event_type)))
     }
 
     /// Everything that reads `name`, however far above, in order.
@@ -253,7 +255,8 @@ fn resolve(drafts: &mut [Draft]) {
                 None => {
                     let hint = match did_you_mean(name, names.iter().map(String::as_str)) {
                         hint if hint.is_empty() => {
-                            "; a relation that is no model is written with its schema: `public.countries`".to_owned()
+                            "; a relation that is no model is written with its schema: `public.countries`"
+                                .to_owned()
                         }
                         hint => hint,
                     };
@@ -276,13 +279,17 @@ fn resolve(drafts: &mut [Draft]) {
         let Some(model) = &mut draft.model else { continue };
         if model.kind == ModelKind::Fact && draft.problems.is_empty() && !reads.contains(&Reference::Batch) {
             let at = At { line: model.query_line, column: 1 };
-            draft.problems.add(at, "a fact reads `batch`, the events that were claimed: `select … from batch`");
+            draft
+                .problems
+                .add(at, "a fact reads `batch`, the events that were claimed: `select … from batch`");
         }
         if let Some(bucket) = &model.bucket
             && !reads.contains(&Reference::Model(bucket.model.clone()))
         {
             let at = At { line: model.query_line, column: 1 };
-            draft.problems.add(at, format!("the bucket comes from {}, which is no model", quoted(&bucket.model)));
+            draft
+                .problems
+                .add(at, format!("the bucket comes from {}, which is no model", quoted(&bucket.model)));
         }
         model.reads = reads;
     }
@@ -304,7 +311,9 @@ fn order(mut drafts: Vec<Draft>) -> Project {
     // What is left is wrong, reads what is wrong, or reads itself in a circle.
     let reads: BTreeMap<String, Vec<String>> = drafts
         .iter()
-        .filter_map(|draft| Some((draft.name.clone(), below(draft.model.as_ref()?).map(str::to_owned).collect())))
+        .filter_map(|draft| {
+            Some((draft.name.clone(), below(draft.model.as_ref()?).map(str::to_owned).collect()))
+        })
         .collect();
     let wrong: BTreeSet<String> =
         drafts.iter().filter(|draft| !draft.problems.is_empty()).map(|draft| draft.name.clone()).collect();
@@ -317,7 +326,11 @@ fn order(mut drafts: Vec<Draft>) -> Project {
         let message = match circle(&reads, &draft.name) {
             Some(circle) => format!("the models read each other in a circle: {}", circle.join(" → ")),
             None => {
-                let broken = reads.get(&draft.name).into_iter().flatten().find(|read| reads.contains_key(*read) || wrong.contains(*read));
+                let broken = reads
+                    .get(&draft.name)
+                    .into_iter()
+                    .flatten()
+                    .find(|read| reads.contains_key(*read) || wrong.contains(*read));
                 format!("it reads {}, which is broken", quoted(broken.map_or("", String::as_str)))
             }
         };

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName,
-    Query, Select, SelectItem, SetExpr, Statement, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident,
+    ObjectName, Query, Select, SelectItem, SetExpr, Statement, TableFactor, Value, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
@@ -61,10 +62,10 @@ impl Sql {
         if text.len() > LONGEST {
             return Err((start, format!("the query has {} bytes, more than {LONGEST}", text.len())));
         }
-        let tokens = Tokenizer::new(&PostgreSqlDialect {}, text)
-            .tokenize_with_location()
-            .map_err(|error| {
-                let at = At { line: lines + error.location.line as usize, column: error.location.column as usize };
+        let tokens =
+            Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().map_err(|error| {
+                let at =
+                    At { line: lines + error.location.line as usize, column: error.location.column as usize };
                 (at, format!("this is no SQL: {}", error.message))
             })?;
         let said = |token: &&TokenWithSpan| !matches!(token.token, Token::Whitespace(_) | Token::EOF);
@@ -116,7 +117,8 @@ impl Sql {
 
     /// Every relation that the query reads, once, those of its own `with` left out.
     pub fn reads(&self, query: &Query) -> Vec<Named> {
-        let mut relations = Relations { lines: self.lines_before, scope: Vec::new(), inside: 0, found: Vec::new() };
+        let mut relations =
+            Relations { lines: self.lines_before, scope: Vec::new(), inside: 0, found: Vec::new() };
         let _ = query.visit(&mut relations);
         let mut seen = BTreeSet::new();
         relations.found.retain(|named| seen.insert((named.schema.clone(), named.name.clone())));
@@ -127,20 +129,26 @@ impl Sql {
     pub fn bucket(&self, query: &Query, column: &str) -> Result<Bucket, Wrong> {
         let wrong = |message: &str| (At { line: self.line, column: 1 }, message.to_owned());
         if query.with.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
-            return Err(wrong("a rollup is one `select … from … group by`, without `with` and `limit`: put the rest in a model below it"));
+            return Err(wrong(
+                "a rollup is one `select … from … group by`, without `with` and `limit`: put the rest in a model below it",
+            ));
         }
         let SetExpr::Select(select) = query.body.as_ref() else {
             return Err(wrong("a rollup is one `select … from … group by`, without set operations"));
         };
         if select.distinct.is_some() || !select.named_window.is_empty() || has_window(select) {
-            return Err(wrong("a rollup has neither `distinct` nor window functions: a bucket must not depend on others"));
+            return Err(wrong(
+                "a rollup has neither `distinct` nor window functions: a bucket must not depend on others",
+            ));
         }
         let (position, expression) = select
             .projection
             .iter()
             .enumerate()
             .find_map(|(position, item)| Some((position, made_as(item, column)?)))
-            .ok_or_else(|| wrong(&format!("the query makes no column `{column}`, which the header calls its bucket")))?;
+            .ok_or_else(|| {
+                wrong(&format!("the query makes no column `{column}`, which the header calls its bucket"))
+            })?;
         let GroupByExpr::Expressions(groups, modifiers) = &select.group_by else {
             return Err(wrong("a rollup groups by its bucket: write it in `group by`"));
         };
@@ -150,7 +158,9 @@ impl Sql {
             other => other == expression,
         });
         if !grouped || !modifiers.is_empty() {
-            return Err(wrong(&format!("a rollup groups by its bucket: `group by {column}`, without grouping sets")));
+            return Err(wrong(&format!(
+                "a rollup groups by its bucket: `group by {column}`, without grouping sets"
+            )));
         }
         let (model, plain) = self.source(select, expression).map_err(|message| wrong(&message))?;
         Ok(Bucket { column: column.to_owned(), model, range: range(&plain), expression: plain.to_string() })
@@ -160,7 +170,8 @@ impl Sql {
     fn source(&self, select: &Select, expression: &Expr) -> Result<(String, Expr), String> {
         let mut relations = Vec::new();
         for from in &select.from {
-            for factor in std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)) {
+            for factor in std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
+            {
                 let TableFactor::Table { name, alias, args: None, .. } = factor else {
                     return Err("a rollup reads models by name, without subqueries in `from`".to_owned());
                 };
@@ -172,11 +183,15 @@ impl Sql {
         let mut plain = expression.clone();
         let mut qualifiers = Unqualify { found: BTreeSet::new(), bare: false };
         let _ = VisitMut::visit(&mut plain, &mut qualifiers);
-        let known_as = match (relations.as_slice(), qualifiers.found.iter().next()) {
-            ([(only, _)], _) => only.clone(),
-            (_, Some(qualifier)) if qualifiers.found.len() == 1 && !qualifiers.bare => qualifier.clone(),
-            _ => return Err("write the bucket's columns with their relation, as in `orders.ordered_at`, all of one".to_owned()),
-        };
+        let known_as =
+            match (relations.as_slice(), qualifiers.found.iter().next()) {
+                ([(only, _)], _) => only.clone(),
+                (_, Some(qualifier)) if qualifiers.found.len() == 1 && !qualifiers.bare => qualifier.clone(),
+                _ => return Err(
+                    "write the bucket's columns with their relation, as in `orders.ordered_at`, all of one"
+                        .to_owned(),
+                ),
+            };
         let table = relations.iter().find(|(name, _)| *name == known_as).map(|(_, table)| table.clone());
         let table = table.ok_or_else(|| format!("the bucket reads `{known_as}`, which is not in `from`"))?;
         if relations.iter().filter(|(_, other)| *other == table).count() > 1 {
@@ -223,7 +238,11 @@ fn offset(text: &str, location: Location) -> usize {
         .map(str::len)
         .sum::<usize>();
     let line = &text[line_start..];
-    line_start + line.char_indices().nth((location.column as usize).saturating_sub(1)).map_or(line.len(), |(at, _)| at)
+    line_start
+        + line
+            .char_indices()
+            .nth((location.column as usize).saturating_sub(1))
+            .map_or(line.len(), |(at, _)| at)
 }
 
 fn split(name: &ObjectName) -> Option<(Option<String>, String)> {
@@ -241,7 +260,9 @@ fn made_as<'s>(item: &'s SelectItem, column: &str) -> Option<&'s Expr> {
         SelectItem::ExprWithAlias { expr, alias } if folded(alias) == column => Some(expr),
         SelectItem::UnnamedExpr(expr) => match expr {
             Expr::Identifier(name) if folded(name) == column => Some(expr),
-            Expr::CompoundIdentifier(parts) if parts.last().is_some_and(|name| folded(name) == column) => Some(expr),
+            Expr::CompoundIdentifier(parts) if parts.last().is_some_and(|name| folded(name) == column) => {
+                Some(expr)
+            }
             _ => None,
         },
         _ => None,
@@ -347,7 +368,9 @@ impl Visitor for OnlyReads {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<String> {
         match &select.into {
-            Some(_) => ControlFlow::Break(format!("a model only reads: no `into` (below line {})", self.lines)),
+            Some(_) => {
+                ControlFlow::Break(format!("a model only reads: no `into` (below line {})", self.lines))
+            }
             None => ControlFlow::Continue(()),
         }
     }

@@ -69,6 +69,41 @@ async fn a_file_that_is_put_is_followed_until_its_rows_are_there() {
 }
 
 #[tokio::test]
+async fn status_accounts_for_every_event_of_a_processed_batch() {
+    let (database, aws) = (Database::new().await, Aws::new().await);
+    let variables = aws.variables(&database.url());
+    let owner = database.owner().await;
+    let events = "insert into raw_events (source, event_type, payload) select 'shop', 'orders', '{}' from generate_series(1, 9)";
+    owner.batch_execute(events).await.unwrap();
+    owner.batch_execute(&events.replace("1, 9", "1, 5")).await.unwrap();
+    let processed = "update staging.batches
+         set processed_at = now(), transformed_count = 6, quarantined_count = 2, unmodelled_count = 1 where staged_count = 9";
+    assert_eq!(owner.execute(processed, &[]).await.unwrap(), 1);
+
+    let status = run(&["status", "--json"], &variables).await;
+    assert_eq!(status.status.code(), Some(0), "{}", text(&status.stderr));
+    let report: Value = serde_json::from_slice(&status.stdout).unwrap();
+    let counts = ["unprocessed", "processed", "transformed", "quarantined", "unmodelled"]
+        .map(|name| report["event_types"][0][name].as_i64().unwrap());
+    assert_eq!(counts, [5, 9, 6, 2, 1]);
+    let said = text(&run(&["status"], &variables).await.stdout);
+    assert!(said.contains("9 processed = 6 transformed + 2 quarantined + 1 unmodelled"), "{said}");
+
+    // The table itself refuses this; a status that trusted it would not be worth asking.
+    owner
+        .batch_execute(
+            "alter table staging.batches drop constraint batches_processed_reconciles;
+             update staging.batches set transformed_count = 5 where staged_count = 9",
+        )
+        .await
+        .unwrap();
+    let status = run(&["status", "--quick"], &variables).await;
+    let said = text(&status.stdout);
+    assert_eq!(status.status.code(), Some(1), "{said}");
+    assert!(said.contains("insert:") && said.contains("9 against 8"), "{said}");
+}
+
+#[tokio::test]
 async fn an_upload_in_parts_arrives_whole() {
     let (database, aws) = (Database::new().await, Aws::new().await);
     let folder = tempfile::TempDir::new().unwrap();

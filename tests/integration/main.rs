@@ -7,12 +7,14 @@
 )]
 
 mod cli;
+mod dbt;
 mod faults;
 mod ingest_csv;
 mod schema;
 mod stack;
 mod staging;
 mod tls;
+mod transform;
 mod webhook;
 mod webhook_commands;
 mod webhook_content;

@@ -3,9 +3,11 @@
 pub mod demo;
 pub mod dev;
 pub mod migrate;
+pub mod models;
 pub mod put;
 pub mod send;
 pub mod status;
+pub mod tail;
 pub mod verify;
 
 use std::process::ExitCode;

@@ -73,6 +73,9 @@ pub(super) fn print_event_types(event_types: &[EventType], terminal: &mut Termin
         ("rejected", Right),
         ("repaired", Right),
         ("unprocessed", Right),
+        ("transformed", Right),
+        ("quarantined", Right),
+        ("unmodelled", Right),
         ("oldest", Right),
         ("rows/s 1 min", Right),
         ("1 h", Right),
@@ -90,6 +93,9 @@ pub(super) fn print_event_types(event_types: &[EventType], terminal: &mut Termin
                 figure(counts.rejected),
                 figure(counts.repaired),
                 figure(counts.unprocessed),
+                figure(counts.transformed),
+                figure(counts.quarantined),
+                figure(counts.unmodelled),
                 counts.oldest_unprocessed_seconds.map_or_else(|| "-".to_owned(), age),
                 format!("{:.0}", counts.rows_per_second_minute),
                 format!("{:.0}", counts.rows_per_second_hour),
@@ -110,6 +116,13 @@ pub(super) fn print_reconciliation(report: &Report, terminal: &mut Terminal) {
             figure(read),
             figure(staged),
             figure(rejected)
+        ));
+        terminal.good(&format!(
+            "            {} processed = {} transformed + {} quarantined + {} unmodelled",
+            figure(sum(|c| c.processed)),
+            figure(sum(|c| c.transformed)),
+            figure(sum(|c| c.quarantined)),
+            figure(sum(|c| c.unmodelled))
         ));
         return;
     }

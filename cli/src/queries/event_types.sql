@@ -23,6 +23,10 @@ ledger as (
         sum(repaired_count)::bigint as repaired_count,
         coalesce(sum(staged_count) filter (where processed_at is null and superseded_at is null), 0)::bigint
             as unprocessed_count,
+        coalesce(sum(staged_count) filter (where processed_at is not null), 0)::bigint as processed_count,
+        sum(transformed_count)::bigint as transformed_count,
+        sum(quarantined_count)::bigint as quarantined_count,
+        sum(unmodelled_count)::bigint as unmodelled_count,
         extract(
             epoch from now() - min(received_at) filter (where processed_at is null and superseded_at is null)
         )::double precision as oldest_unprocessed_seconds,
@@ -45,6 +49,10 @@ select
     coalesce(ledger.rejected_count, 0) as rejected_count,
     coalesce(ledger.repaired_count, 0) as repaired_count,
     coalesce(ledger.unprocessed_count, 0) as unprocessed_count,
+    coalesce(ledger.processed_count, 0) as processed_count,
+    coalesce(ledger.transformed_count, 0) as transformed_count,
+    coalesce(ledger.quarantined_count, 0) as quarantined_count,
+    coalesce(ledger.unmodelled_count, 0) as unmodelled_count,
     ledger.oldest_unprocessed_seconds,
     coalesce(ledger.rows_per_second_minute, 0) as rows_per_second_minute,
     coalesce(ledger.rows_per_second_hour, 0) as rows_per_second_hour

@@ -1,4 +1,5 @@
-//! The stack's database: the user's own, or a server that we start; migrated, with a password for the function's role.
+//! The stack's database: the user's own, or a server that we start; migrated, with a password for each
+//! function's role.
 
 use std::path::Path;
 
@@ -13,7 +14,11 @@ use crate::terminal::Terminal;
 
 /// The database of our own server.
 const DATABASE: &str = "millrace";
-const INGEST: &str = "millrace_ingest";
+/// The roles that functions connect as: where the password is kept, and the template's parameter that takes it.
+const ROLES: [(&str, &str, &str); 2] = [
+    ("millrace_ingest", "ingest-password", "DatabasePassword"),
+    ("millrace_transform", "transform-password", "TransformDatabasePassword"),
+];
 
 /// A database that is ready for the functions.
 #[derive(Debug)]
@@ -77,15 +82,20 @@ impl Database {
         Ok(())
     }
 
-    /// Gives the function's role its password, and tells the template how to connect.
+    /// Gives each function's role its password, and tells the template how to connect.
     pub async fn parameters(&self, state: &Path) -> Result<Parameters> {
-        let password = secret::kept_in(&state.join("ingest-password"))?;
         let client = connect(&self.url).await?;
-        // The password is hexadecimal, and ALTER ROLE takes no parameters.
-        client.batch_execute(&format!("alter role {INGEST} login password '{password}'")).await.map_err(
-            |error| database::failure::from_postgres("give the function's role its password", error),
-        )?;
-        Parameters::from_url(&self.url, password)
+        let mut passwords = Vec::new();
+        for (role, file, parameter) in ROLES {
+            let password = secret::kept_in(&state.join(file))?;
+            // The password is hexadecimal, and ALTER ROLE takes no parameters.
+            let statement = format!("alter role {role} login password '{password}'");
+            client.batch_execute(&statement).await.map_err(|error| {
+                database::failure::from_postgres("give a function's role its password", error)
+            })?;
+            passwords.push((parameter, password));
+        }
+        Parameters::from_url(&self.url, passwords)
     }
 }
 

@@ -15,10 +15,10 @@ use crate::checkout::Checkout;
 use crate::environment::{Clients, aws_failure};
 
 /// As in infra/samconfig.toml, section `local`.
-const STACK: &str = "millrace";
+pub(super) const STACK: &str = "millrace";
 const ARTIFACTS: &str = "millrace-deploy";
 /// As `make` builds them and the template names them.
-pub const FUNCTIONS: [&str; 2] = ["ingest-csv", "ingest-webhook"];
+pub const FUNCTIONS: [&str; 3] = ["ingest-csv", "ingest-webhook", "transform"];
 
 /// What the template made.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ pub struct Webhooks {
     pub host: String,
 }
 
-/// The template's parameters: where the function finds the database.
+/// The template's parameters: where the functions find the database.
 #[derive(Debug, Clone)]
 pub struct Parameters {
     pub database_host: String,
@@ -47,12 +47,13 @@ pub struct Parameters {
     pub database_name: String,
     pub ssl_mode: String,
     pub root_certificate: String,
-    pub password: String,
+    /// The template's parameter and its value, for each role.
+    pub passwords: Vec<(&'static str, String)>,
 }
 
 impl Parameters {
-    /// Where `url` points, for the function's own role.
-    pub fn from_url(url: &str, password: String) -> Result<Self> {
+    /// Where `url` points, for the functions' own roles.
+    pub fn from_url(url: &str, passwords: Vec<(&'static str, String)>) -> Result<Self> {
         let wrong = |what: &str| Error::new(Kind::Config, format!("DATABASE_URL: {what}"));
         let (_, rest) = url.split_once("://").ok_or_else(|| wrong("it must start with postgresql://"))?;
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -88,7 +89,7 @@ impl Parameters {
             database_name: database.to_owned(),
             ssl_mode: setting("sslmode").unwrap_or(if local { "prefer" } else { "verify-full" }).to_owned(),
             root_certificate: setting("sslrootcert").unwrap_or_default().to_owned(),
-            password,
+            passwords,
         })
     }
 }
@@ -134,13 +135,14 @@ fn overrides(checkout: &Checkout, parameters: &Parameters) -> Vec<String> {
         format!("DatabasePort={}", parameters.database_port),
         format!("DatabaseName={}", parameters.database_name),
         format!("DatabaseSslMode={}", parameters.ssl_mode),
-        format!("DatabasePassword={}", parameters.password),
         format!("Architecture={architecture}"),
         // The emulator compares this with a number, and gets it as text.
         "MaximumConcurrency=0".to_owned(),
         // The emulator mounts no layers.
         format!("PipelinePath={}", checkout.pipeline().display()),
     ];
+    overrides
+        .extend(parameters.passwords.iter().map(|(parameter, password)| format!("{parameter}={password}")));
     // SAM takes no empty value.
     let certificate = Some(parameters.root_certificate.as_str()).filter(|path| !path.is_empty());
     overrides.push(format!("DatabaseRootCertificate={}", certificate.unwrap_or("none")));
@@ -259,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_function_connects_where_the_owner_does() {
+    fn the_functions_connect_where_the_owner_does() {
         for (url, host, port, name, ssl_mode) in [
             ("postgresql://a:b@127.0.0.1:5433/shop", "127.0.0.1", 5433, "shop", "prefer"),
             ("postgres://a:b@db.example.com/shop", "db.example.com", 5432, "shop", "verify-full"),
@@ -268,13 +270,13 @@ mod tests {
             ("postgresql://me@[::1]:5433/x", "[::1]", 5433, "x", "prefer"),
             ("postgresql://me@/x?host=/var/run/postgresql", "%2Fvar%2Frun%2Fpostgresql", 5432, "x", "prefer"),
         ] {
-            let parameters = Parameters::from_url(url, "secret".to_owned()).unwrap();
+            let parameters = Parameters::from_url(url, Vec::new()).unwrap();
             assert_eq!(parameters.database_host, host, "{url}");
             assert_eq!(parameters.database_port, port, "{url}");
             assert_eq!(parameters.database_name, name, "{url}");
             assert_eq!(parameters.ssl_mode, ssl_mode, "{url}");
         }
-        assert!(Parameters::from_url("postgresql://a@h1,h2/x", String::new()).is_err());
-        assert!(Parameters::from_url("postgresql://a@h:x/x", String::new()).is_err());
+        assert!(Parameters::from_url("postgresql://a@h1,h2/x", Vec::new()).is_err());
+        assert!(Parameters::from_url("postgresql://a@h:x/x", Vec::new()).is_err());
     }
 }

@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
 use millrace::{Error, Kind, Result};
+use serde_json::Value;
 
+use super::deploy::STACK;
 use super::ports;
 use super::process::Process;
 use crate::environment::LocalAws;
+use crate::post::post;
 
 /// A running emulator, bound to the loopback interface. Dropping it stops it and the functions that it runs.
 #[derive(Debug)]
@@ -135,4 +139,66 @@ pub(super) fn get(port: u16, path: &str) -> Option<(u16, String)> {
     let status = answer.split(' ').nth(1)?.parse().ok()?;
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
     Some((status, body))
+}
+
+/// Invokes a function of the stack, `transform`, and waits for its answer.
+///
+/// # Errors
+/// When there is no such function, it failed, or it has not answered within half a minute.
+pub async fn invoke(port: u16, function: &str) -> Result<Value> {
+    let url = format!("{}/2015-03-31/functions/{STACK}-{function}/invocations", endpoint(port));
+    let failed = |why: String| Error::new(Kind::Transient, format!("invoke {function}: {why}"));
+    let answer = post(&url, None, HeaderMap::new(), b"{}".to_vec())
+        .await?
+        .ok_or_else(|| failed("no answer yet; its log is in .millrace/aws/log".to_owned()))?;
+    let text = || String::from_utf8_lossy(&answer.body).trim().to_owned();
+    // A function that failed is answered 200 too, with this header.
+    if !answer.status.is_success() || answer.headers.contains_key("x-amz-function-error") {
+        return Err(failed(text()));
+    }
+    serde_json::from_slice(&answer.body).map_err(|error| failed(text()).with_source(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Invokes `transform` where one request is answered with `answer`; the result, and the request's first line.
+    async fn invoke_answered(answer: &'static str) -> (Result<Value>, String) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n{}") {
+                let mut buffer = [0; 1024];
+                let count = stream.read(&mut buffer).unwrap();
+                assert!(count > 0, "the request ended early");
+                request.extend_from_slice(&buffer[..count]);
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8(request).unwrap().lines().next().unwrap().to_owned()
+        });
+        let result = invoke(port, "transform").await;
+        (result, server.join().unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_invocation_gives_what_the_function_answered() {
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{\"claims\":3}";
+        let (result, request) = invoke_answered(answer).await;
+        assert_eq!(result.unwrap()["claims"], 3);
+        assert_eq!(request, "POST /2015-03-31/functions/millrace-transform/invocations HTTP/1.1");
+    }
+
+    #[tokio::test]
+    async fn a_function_that_fails_is_an_error_though_the_status_is_200() {
+        let answer = "HTTP/1.1 200 OK\r\nX-Amz-Function-Error: Unhandled\r\nContent-Length: 24\r\n\r\n{\"errorMessage\":\"wrong\"}";
+        let error = invoke_answered(answer).await.0.unwrap_err();
+        assert!(error.to_string().contains("wrong"), "{error}");
+        let answer = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}";
+        assert!(invoke_answered(answer).await.0.is_err());
+    }
 }

@@ -49,8 +49,7 @@ impl Transform {
     async fn run(&mut self, run_id: Uuid, deadline: Instant) -> Result<Value> {
         // Read each time: the local stack's folder is the checkout, and reading a few files takes no time.
         let project = Project::load(&self.settings.pipeline)?;
-        let last_claim =
-            deadline.checked_sub(self.settings.deadline_margin).unwrap_or_else(Instant::now);
+        let last_claim = deadline.checked_sub(self.settings.deadline_margin).unwrap_or_else(Instant::now);
         let limits =
             Limits { bounds: self.settings.bounds, linger: self.settings.linger, last_claim, deadline };
         let summary =
@@ -64,9 +63,8 @@ impl Transform {
         );
         match summary.failure() {
             Some(error) => Err(error),
-            None => serde_json::to_value(&summary).map_err(|error| {
-                Error::new(Kind::Bug, "write the summary as JSON").with_source(error)
-            }),
+            None => serde_json::to_value(&summary)
+                .map_err(|error| Error::new(Kind::Bug, "write the summary as JSON").with_source(error)),
         }
     }
 }

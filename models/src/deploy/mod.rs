@@ -100,7 +100,12 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
             // The database is in the way, not the model.
             Err(error) if matches!(error.kind(), Kind::Transient | Kind::Conflict) => return Err(error),
             Err(error) => {
-                error!(model = model.name, file = model.file, error = error.chain(), "a model is not deployed");
+                error!(
+                    model = model.name,
+                    file = model.file,
+                    error = error.chain(),
+                    "a model is not deployed"
+                );
                 deployment.stopped.insert(model.name.clone(), error);
             }
         }
@@ -187,7 +192,8 @@ pub async fn record(transaction: &Transaction<'_>, model: &Model) -> Result<()> 
 pub fn with_downstream(project: &Project, name: &str) -> HashSet<String> {
     let mut found = HashSet::from([name.to_owned()]);
     for model in &project.models {
-        let above = model.reads.iter().any(|read| matches!(read, Reference::Model(below) if found.contains(below)));
+        let above =
+            model.reads.iter().any(|read| matches!(read, Reference::Model(below) if found.contains(below)));
         if above {
             found.insert(model.name.clone());
         }

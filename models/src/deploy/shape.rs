@@ -35,14 +35,11 @@ with no data"
         ),
         _ => format!("create table {table} as select * from (\n{query}\n) as query with no data"),
     };
-    transaction
-        .batch_execute(&statement)
-        .await
-        .map_err(|error| {
-            let place = line_of(&error, &statement, model)
-                .map_or_else(|| model.file.clone(), |line| format!("{}:{line}", model.file));
-            from_postgres(&format!("{place}: the query"), error)
-        })?;
+    transaction.batch_execute(&statement).await.map_err(|error| {
+        let place = line_of(&error, &statement, model)
+            .map_or_else(|| model.file.clone(), |line| format!("{}:{line}", model.file));
+        from_postgres(&format!("{place}: the query"), error)
+    })?;
     let columns = columns(transaction, name).await?;
     if columns.is_empty() {
         return Err(Error::new(Kind::Config, format!("{}: the query makes no column", model.file)));
@@ -64,7 +61,8 @@ fn line_of(error: &tokio_postgres::Error, statement: &str, model: &Model) -> Opt
     let ErrorPosition::Original(position) = error.as_db_error()?.position()? else { return None };
     // A position counts characters, from 1.
     let at = statement.char_indices().nth(*position as usize - 1)?.0;
-    let inside = at.checked_sub(statement.find(&model.query)?).filter(|inside| *inside < model.query.len())?;
+    let inside =
+        at.checked_sub(statement.find(&model.query)?).filter(|inside| *inside < model.query.len())?;
     Some(model.query_line + model.query[..inside].matches('\n').count())
 }
 
@@ -74,8 +72,5 @@ pub async fn columns(transaction: &Transaction<'_>, name: &str) -> Result<Vec<Co
         .query_typed(RELATION_COLUMNS, &[(&name, Type::TEXT)])
         .await
         .map_err(|error| from_postgres("read a relation's columns", error))?;
-    Ok(rows
-        .iter()
-        .map(|row| Column { name: row.get("name"), data_type: row.get("data_type") })
-        .collect())
+    Ok(rows.iter().map(|row| Column { name: row.get("name"), data_type: row.get("data_type") }).collect())
 }

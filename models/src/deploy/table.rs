@@ -60,11 +60,7 @@ pub async fn bring_up(transaction: &Transaction<'_>, model: &Model, ours: bool) 
         return finish(transaction, model, &model.name).await;
     }
     if !ours {
-        let message = format!(
-            "facts.{} is there and was not made by a model: rename it, or the file {}",
-            model.name, model.file
-        );
-        return Err(Error::new(Kind::Config, message).with_code("model_name_taken"));
+        return Err(not_ours(model));
     }
     let difference = compare(transaction, model).await?;
     if difference.is_breaking() {
@@ -90,6 +86,15 @@ pub async fn bring_up(transaction: &Transaction<'_>, model: &Model, ours: bool) 
         .await?;
     }
     finish(transaction, model, &model.name).await
+}
+
+/// The error for a relation in the place of `model`'s that no model made.
+pub fn not_ours(model: &Model) -> Error {
+    let message = format!(
+        "facts.{} is there and was not made by a model: rename it, or the file {}",
+        model.name, model.file
+    );
+    Error::new(Kind::Config, message).with_code("model_name_taken")
 }
 
 /// How the table of `model` differs from its query. Makes and drops a table on the way, so it wants a transaction.
@@ -156,8 +161,7 @@ pub async fn finish(transaction: &Transaction<'_>, model: &Model, name: &str) ->
     let comment = model.description.as_deref().map_or_else(|| "null".to_owned(), literal);
     run(transaction, &format!("comment on table {table} is {comment}")).await?;
     for (column, text) in &model.columns {
-        let statement =
-            format!("comment on column {table}.{} is {}", identifier(column), literal(text));
+        let statement = format!("comment on column {table}.{} is {}", identifier(column), literal(text));
         run(transaction, &statement).await?;
     }
     Ok(())
@@ -199,9 +203,10 @@ async fn constrain(transaction: &Transaction<'_>, model: &Model, name: &str) -> 
             "alter table {table} add constraint {} check ({condition}) not valid",
             identifier(constraint)
         );
-        transaction.batch_execute(&statement).await.map_err(|error| {
-            from_postgres(&format!("{}: the test `{condition}`", model.file), error)
-        })?;
+        transaction
+            .batch_execute(&statement)
+            .await
+            .map_err(|error| from_postgres(&format!("{}: the test `{condition}`", model.file), error))?;
     }
     Ok(())
 }

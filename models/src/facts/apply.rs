@@ -95,7 +95,8 @@ async fn attempt(
         }
         Err(error) => error,
     };
-    let Some(refusal) = error.as_db_error().filter(|error| is_of_the_data(error.code().code())).map(read) else {
+    let Some(refusal) = error.as_db_error().filter(|error| is_of_the_data(error.code().code())).map(read)
+    else {
         return Err(failed(error));
     };
     transaction.batch_execute("rollback to savepoint attempt").await.map_err(failed)?;
@@ -146,7 +147,9 @@ mod tests {
         for sqlstate in ["22P02", "22003", "23505", "23514", "21000", "54000", "P0001"] {
             assert!(is_of_the_data(sqlstate), "{sqlstate}");
         }
-        for sqlstate in ["42P01", "42703", "42601", "42501", "40P01", "57014", "53100", "08006", "25006", "55P03"] {
+        for sqlstate in
+            ["42P01", "42703", "42601", "42501", "40P01", "57014", "53100", "08006", "25006", "55P03"]
+        {
             assert!(!is_of_the_data(sqlstate), "{sqlstate}");
         }
     }

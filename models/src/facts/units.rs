@@ -97,9 +97,7 @@ fn halve_ids(unit: &Unit, ids: &[i64]) -> Halves {
         [id] => Halves::Event(Some(*id)),
         ids => {
             let (first, second) = ids.split_at(ids.len() / 2);
-            let part = |ids: &[i64]| {
-                vec![Unit { first_id: ids[0], last_id: ids[ids.len() - 1], ..*unit }]
-            };
+            let part = |ids: &[i64]| vec![Unit { first_id: ids[0], last_id: ids[ids.len() - 1], ..*unit }];
             Halves::Two(part(first), part(second))
         }
     }

@@ -22,10 +22,16 @@ fn view(query: &str) -> Project {
 
 fn reads(project: &Project) -> Vec<&str> {
     assert_eq!(project.problems(), Vec::<&str>::new());
-    project.model("x").unwrap().reads.iter().map(|read| match read {
-        Reference::Batch => "batch",
-        Reference::Model(name) | Reference::Other(name) => name,
-    }).collect()
+    project
+        .model("x")
+        .unwrap()
+        .reads
+        .iter()
+        .map(|read| match read {
+            Reference::Batch => "batch",
+            Reference::Model(name) | Reference::Other(name) => name,
+        })
+        .collect()
 }
 
 #[test]
@@ -68,7 +74,10 @@ fn what_a_query_reads_is_found_wherever_it_stands() {
         ("with o as (select * from orders) select * from o", vec!["orders"]),
         // The name inside is the model; outside it is the common table.
         ("with orders as (select * from orders) select * from orders", vec!["orders"]),
-        ("with recursive r as (select 1 as n union all select n + 1 from r where n < 3) select * from r", vec![]),
+        (
+            "with recursive r as (select 1 as n union all select n + 1 from r where n < 3) select * from r",
+            vec![],
+        ),
         ("select * from orders union all select * from raw_events", vec!["orders", "staging.raw_events"]),
         ("select * from generate_series(1, 3) as n", vec![]),
         ("select * from orders, lateral (select 1 as one) as l", vec!["orders"]),
@@ -105,16 +114,25 @@ fn problems_name_their_place_and_what_to_do() {
     let cases = [
         ("", "models/x.sql:1:1: the header is missing"),
         ("-- kind = \"facts\"\nselect 1 as a", "models/x.sql:1:11: `facts` is none of"),
-        ("-- kind = \"view\"\n-- sauce = \"a\"\nselect 1 as a", "models/x.sql:2:4: unknown key `sauce`; did you mean `source`"),
+        (
+            "-- kind = \"view\"\n-- sourc = \"a\"\nselect 1 as a",
+            "models/x.sql:2:4: unknown key `sourc`; did you mean `source`",
+        ),
         ("-- kind = \"view\"\n-- source = \"a/b\"\nselect 1 as a", "models/x.sql:2:4: `source` is a fact's"),
         ("-- kind = \"view\"", "there is no query"),
         ("-- kind = \"view\"\nselect * from order", "models/x.sql:2"),
-        ("-- kind = \"view\"\nselect * from ordres", "models/x.sql:2:15: no model is called `ordres`; did you mean `orders`"),
+        (
+            "-- kind = \"view\"\nselect * from ordres",
+            "models/x.sql:2:15: no model is called `ordres`; did you mean `orders`",
+        ),
         ("-- kind = \"view\"\nselect 1; select 2", "models/x.sql:2:9: a model is one query"),
         ("-- kind = \"view\"\ndelete from orders", "models/x.sql:2:1: a model is one query"),
         ("-- kind = \"view\"\nselect * from batch", "only a fact reads `batch`"),
         ("-- kind = \"fact\"\n-- source = \"shop\"\nselect 1 as a from batch", "write `shop/*`"),
-        ("-- kind = \"fact\"\n-- source = \"a/b\"\n-- on_conflict = \"update\"\nselect 1 as a from batch", "`on_conflict` needs `key`"),
+        (
+            "-- kind = \"fact\"\n-- source = \"a/b\"\n-- on_conflict = \"update\"\nselect 1 as a from batch",
+            "`on_conflict` needs `key`",
+        ),
         ("-- kind = \"materialized_view\"\nselect * from orders", "without blocking its readers"),
         ("-- kind = \"view\"\n-- tests = [\"sum(a) > 0\"]\nselect 1 as a", "models/x.sql:2"),
         ("-- kind = \"view\"\n-- this is prose\nselect 1 as a", "behind `#`"),
@@ -122,7 +140,11 @@ fn problems_name_their_place_and_what_to_do() {
     ];
     for (text, expected) in cases {
         let project = project(&[("orders", ORDERS), ("x", text)]);
-        assert!(project.problems().iter().any(|problem| problem.contains(expected)), "{text:?}: {:?}", project.problems());
+        assert!(
+            project.problems().iter().any(|problem| problem.contains(expected)),
+            "{text:?}: {:?}",
+            project.problems()
+        );
         assert!(project.model("orders").is_some());
     }
 }
@@ -130,13 +152,17 @@ fn problems_name_their_place_and_what_to_do() {
 #[test]
 fn models_come_after_what_they_read_and_circles_are_refused() {
     let view = |query: &str| format!("-- kind = \"view\"\n{query}");
-    let ordered = project(&[("a", &view("select * from z")), ("orders", ORDERS), ("z", &view("select * from orders"))]);
+    let ordered =
+        project(&[("a", &view("select * from z")), ("orders", ORDERS), ("z", &view("select * from orders"))]);
     let names: Vec<&str> = ordered.models.iter().map(|model| model.name.as_str()).collect();
     assert_eq!(names, ["orders", "z", "a"]);
     let above: Vec<&str> = ordered.downstream("orders").iter().map(|model| model.name.as_str()).collect();
     assert_eq!(above, ["z", "a"]);
     let round = project(&[
-        ("a", &view("select * from b")), ("b", &view("select * from c")), ("c", &view("select * from b")), ("orders", ORDERS),
+        ("a", &view("select * from b")),
+        ("b", &view("select * from c")),
+        ("c", &view("select * from b")),
+        ("orders", ORDERS),
     ]);
     assert_eq!(round.models.len(), 1);
     let problems = round.problems();
@@ -147,7 +173,10 @@ fn models_come_after_what_they_read_and_circles_are_refused() {
 #[test]
 fn a_broken_file_says_whose_events_wait() {
     let routes = |text: &str| project(&[("x", text)]).broken[0].routes.clone();
-    assert_eq!(routes("-- kind = \"fact\"\n-- source = \"a/b\"\nselect"), Some(vec![Route { source: "a".into(), event_type: Some("b".into()) }]));
+    assert_eq!(
+        routes("-- kind = \"fact\"\n-- source = \"a/b\"\nselect"),
+        Some(vec![Route { source: "a".into(), event_type: Some("b".into()) }])
+    );
     assert_eq!(routes("-- kind = \"view\"\nselect"), Some(vec![]));
     assert_eq!(routes("-- kind = \"fact\nselect"), None);
 }
@@ -166,7 +195,10 @@ fn what_the_parser_does_not_take_is_declared() {
     let query = "select * from only (batch) as b merge nonsense";
     let without = fact(query);
     assert!(without.problems()[0].contains("reads = ["), "{:?}", without.problems());
-    let with = project(&[("x", &format!("-- kind = \"fact\"\n-- source = \"a/b\"\n-- reads = [\"batch\", \"public.t\"]\n{query}"))]);
+    let with = project(&[(
+        "x",
+        &format!("-- kind = \"fact\"\n-- source = \"a/b\"\n-- reads = [\"batch\", \"public.t\"]\n{query}"),
+    )]);
     assert_eq!(reads(&with), ["batch", "public.t"]);
 }
 
@@ -179,16 +211,37 @@ fn a_rollup_knows_its_bucket() {
     let header = "-- key = [\"day\"]\n-- bucket = \"day\"";
     let span = |step: &str| BucketRange::Span { column: "ordered_at".into(), step: step.into() };
     let cases = [
-        ("select date_trunc('day', ordered_at) as day, count(*) as n from orders group by 1", "date_trunc('day', ordered_at)", span("1 day")),
-        ("select date_trunc('quarter', o.ordered_at) as day, count(*) as n from orders o group by day", "date_trunc('quarter', ordered_at)", span("3 months")),
-        ("select ordered_at::date as day, count(*) as n from orders group by ordered_at::date", "ordered_at::DATE", span("1 day")),
-        ("select order_id as day, count(*) as n from orders group by order_id", "order_id", BucketRange::Value { column: "order_id".into() }),
-        ("select order_id % 10 as day, count(*) as n from orders group by 1", "order_id % 10", BucketRange::Unknown),
+        (
+            "select date_trunc('day', ordered_at) as day, count(*) as n from orders group by 1",
+            "date_trunc('day', ordered_at)",
+            span("1 day"),
+        ),
+        (
+            "select date_trunc('quarter', o.ordered_at) as day, count(*) as n from orders o group by day",
+            "date_trunc('quarter', ordered_at)",
+            span("3 months"),
+        ),
+        (
+            "select ordered_at::date as day, count(*) as n from orders group by ordered_at::date",
+            "ordered_at::DATE",
+            span("1 day"),
+        ),
+        (
+            "select order_id as day, count(*) as n from orders group by order_id",
+            "order_id",
+            BucketRange::Value { column: "order_id".into() },
+        ),
+        (
+            "select order_id % 10 as day, count(*) as n from orders group by 1",
+            "order_id % 10",
+            BucketRange::Unknown,
+        ),
     ];
     for (query, expression, range) in cases {
         let project = rollup(header, query);
         assert_eq!(project.problems(), Vec::<&str>::new(), "{query}");
-        let expected = Bucket { column: "day".into(), model: "orders".into(), expression: expression.into(), range };
+        let expected =
+            Bucket { column: "day".into(), model: "orders".into(), expression: expression.into(), range };
         assert_eq!(project.model("x").unwrap().bucket, Some(expected), "{query}");
     }
 }

@@ -102,7 +102,8 @@ impl Claim<'_> {
                 silence.elsewhere(self.dead_letters.send(&letters)).await?;
                 mark(transaction, &batches, &quarantined, models.is_empty(), self.release).await?;
                 let quarantined = quarantined.values().sum::<i64>() as u64;
-                notify::transformed(transaction, route, batches.len(), event_count, quarantined, &rows).await?;
+                notify::transformed(transaction, route, batches.len(), event_count, quarantined, &rows)
+                    .await?;
                 let superseded = batches.iter().filter(|batch| batch.superseded);
                 let skipped = superseded.map(|batch| batch.staged_count as u64).sum::<u64>();
                 Ok(Some(Claimed {

@@ -119,9 +119,10 @@ pub async fn run(
     run_id: Uuid,
     limits: Limits,
 ) -> Result<Summary> {
-    let deployment = deploy::deploy(connection, project, limits.deadline).await?;
+    let deployment = Box::pin(deploy::deploy(connection, project, limits.deadline)).await?;
     let release = release::ensure(connection, project, limits.deadline).await?;
-    let claim = Claim { project, deployment: &deployment, release, dead_letters, run_id, bounds: limits.bounds };
+    let claim =
+        Claim { project, deployment: &deployment, release, dead_letters, run_id, bounds: limits.bounds };
     let mut summary = Summary::default();
     record_stopped(connection, &deployment, run_id, limits.deadline).await?;
     let mut last_found = Instant::now();
@@ -138,7 +139,8 @@ pub async fn run(
                 wait(&mut summary, &mut failed, source, event_type, reason);
                 continue;
             }
-            let retracted = retract::retract(connection, &claim, source, event_type, limits.deadline).await?;
+            let retracted =
+                Box::pin(retract::retract(connection, &claim, source, event_type, limits.deadline)).await?;
             summary.retracted += retracted;
             found |= retracted > 0;
         }
@@ -158,8 +160,14 @@ pub async fn run(
                 Err(error) => {
                     let reason = error.chain();
                     error!(source, event_type, error = reason, "events wait");
-                    runs::record_failure(connection, run_id, &claim.models(&source, &event_type), &reason, limits.deadline)
-                        .await?;
+                    runs::record_failure(
+                        connection,
+                        run_id,
+                        &claim.models(&source, &event_type),
+                        &reason,
+                        limits.deadline,
+                    )
+                    .await?;
                     wait(&mut summary, &mut failed, &source, &event_type, reason);
                 }
             }
@@ -197,7 +205,9 @@ async fn claim_route(
             break;
         }
         let started = Instant::now();
-        let Some(claimed) = claim.run(connection, &route, since, limits.deadline).await? else { break };
+        // Boxed: the futures of a claim are deeper than the compiler lays out in one go.
+        let claimed = Box::pin(claim.run(connection, &route, since, limits.deadline)).await?;
+        let Some(claimed) = claimed else { break };
         info!(
             source,
             event_type,
@@ -223,11 +233,7 @@ fn wait(
     reason: String,
 ) {
     failed.insert((source.to_owned(), event_type.to_owned()));
-    summary.waiting.insert(Waiting {
-        source: source.to_owned(),
-        event_type: event_type.to_owned(),
-        reason,
-    });
+    summary.waiting.insert(Waiting { source: source.to_owned(), event_type: event_type.to_owned(), reason });
 }
 
 async fn record_stopped(
@@ -237,7 +243,8 @@ async fn record_stopped(
     deadline: Instant,
 ) -> Result<()> {
     for (model, error) in &deployment.stopped {
-        runs::record_failure(connection, run_id, std::slice::from_ref(model), &error.chain(), deadline).await?;
+        runs::record_failure(connection, run_id, std::slice::from_ref(model), &error.chain(), deadline)
+            .await?;
     }
     Ok(())
 }

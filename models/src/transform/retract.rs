@@ -65,8 +65,7 @@ pub async fn retract(
                 let started = Instant::now();
                 let columns = claim.deployment.catalog.query_columns(&model.name);
                 let table = relation(&model.name);
-                let row_count =
-                    take_back(transaction, model, &table, &columns, &batches).await?;
+                let row_count = take_back(transaction, model, &table, &columns, &batches).await?;
                 let done = Done { row_count, duration: started.elapsed(), ..Done::default() };
                 runs::count(transaction, claim.run_id, &model.name, Activity::Retract, &done).await?;
             }
@@ -102,12 +101,19 @@ returning {fact_key}",
         fact_key = if model.key.is_empty() {
             key.clone()
         } else {
-            model.key.iter().map(|name| format!("fact.{}", crate::sql::identifier(name))).collect::<Vec<_>>().join(", ")
+            model
+                .key
+                .iter()
+                .map(|name| format!("fact.{}", crate::sql::identifier(name)))
+                .collect::<Vec<_>>()
+                .join(", ")
         },
     );
     // The deleted keys stay in a table of this transaction's own: their types are the fact's.
     transaction
-        .batch_execute(&format!("create temporary table {deleted} on commit drop as select {key} from {table} with no data"))
+        .batch_execute(&format!(
+            "create temporary table {deleted} on commit drop as select {key} from {table} with no data"
+        ))
         .await
         .map_err(failed)?;
     let parameters = Parameters::new(batches);

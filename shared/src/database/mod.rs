@@ -5,10 +5,12 @@
 //! - [`transaction`]: [`Connection::run_tx`], which retries what is worth retrying.
 //! - [`session`]: a client with its prepared statements.
 //! - [`silence`]: noticing that the server has fallen silent.
+//! - [`listener`]: hearing what is notified.
 //! - [`failure`]: what a Postgres error means to us.
 
 pub mod connection;
 pub mod failure;
+pub mod listener;
 pub mod session;
 pub mod settings;
 pub mod silence;

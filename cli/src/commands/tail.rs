@@ -1,0 +1,78 @@
+//! `millrace tail`: what is notified on channel `millrace`, as it happens.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use millrace::Result;
+use millrace::database::{Settings, listener};
+use millrace_models::notify::CHANNEL;
+use serde_json::Value;
+
+use super::{Outcome, asked_to_stop};
+use crate::checkout::Checkout;
+use crate::environment;
+use crate::terminal::{Terminal, figure, one_line};
+
+pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
+    let url = environment::database_url(checkout)?;
+    let settings = Settings::parse(&url)?.application_name("millrace tail");
+    let (heard, lines) = mpsc::channel();
+    let ready = heard.clone();
+    let listening = listener::listen(
+        &settings,
+        CHANNEL,
+        move || drop(ready.send(format!("listening on channel {CHANNEL}; Ctrl-C ends"))),
+        |payload| drop(heard.send(describe(payload))),
+    );
+    let printing = async {
+        loop {
+            while let Ok(line) = lines.try_recv() {
+                terminal.line(&line);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        ended = listening => ended.map(|()| Outcome::Unable),
+        () = printing => Ok(Outcome::Done),
+        stop = asked_to_stop() => stop.map(|()| Outcome::Done),
+    }
+}
+
+/// A message of ours in words; any other as it is.
+fn describe(payload: &str) -> String {
+    let Ok(message) = serde_json::from_str::<Value>(payload) else { return one_line(payload, 200) };
+    let number = |name: &str| figure(message[name].as_i64().unwrap_or_default());
+    let text = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
+    match message["kind"].as_str() {
+        Some("transform") => {
+            let rows = message["rows"].as_object().map_or_else(String::new, |rows| {
+                rows.iter().map(|(model, count)| format!("  {model} +{count}")).collect()
+            });
+            let quarantined = match message["quarantined"].as_i64() {
+                Some(0) | None => String::new(),
+                Some(_) => format!("  {} quarantined", number("quarantined")),
+            };
+            format!(
+                "transform  {}/{}  {} events{rows}{quarantined}",
+                text("source"),
+                text("event_type"),
+                number("events")
+            )
+        }
+        Some("refresh") => format!("refresh    {}  {} rows", text("model"), number("rows")),
+        _ => one_line(payload, 200),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_put_in_words() {
+        let message = r#"{"kind":"transform","source":"shop","event_type":"orders","batches":1,"events":1200,"quarantined":2,"rows":{"orders":1198}}"#;
+        assert_eq!(describe(message), "transform  shop/orders  1,200 events  orders +1198  2 quarantined");
+        assert_eq!(describe("hello\n"), "hello⏎");
+    }
+}

@@ -1,0 +1,1 @@
+delete from pipeline.backfills where model = $1 and finished_at is null

@@ -1,0 +1,28 @@
+-- The processed batches of the model's routes that neither a release with this very model nor a backfill of it took. A
+-- rebuild begins with nothing, so it takes them all.
+insert into pipeline.backfill_batches (backfill_id, batch_id, received_at, staged_count)
+select $5, batches.batch_id, batches.received_at, batches.staged_count
+from staging.batches
+where batches.processed_at is not null
+    and batches.superseded_at is null
+    and exists (
+        select from unnest($1::text[], $2::text[]) as route (source, event_type)
+        where route.source = batches.source and (route.event_type is null or route.event_type = batches.event_type)
+    )
+    and (
+        $6
+        or not exists (
+            select from pipeline.releases
+            where releases.release_id = batches.processed_by and releases.models ->> $3 = $4
+        )
+    )
+    and not exists (
+        select from pipeline.backfill_batches as taken
+        join pipeline.backfills using (backfill_id)
+        where taken.batch_id = batches.batch_id
+            and (
+                taken.backfill_id = $5
+                or not $6 and taken.done_at is not null and backfills.model = $3 and backfills.fingerprint = $4
+            )
+    )
+on conflict (backfill_id, batch_id) do nothing

@@ -1,0 +1,1 @@
+delete from pipeline.models where model = $1

@@ -1,0 +1,4 @@
+select conname::text
+from pg_constraint
+join pg_class on pg_class.oid = conrelid
+where relnamespace = 'facts'::regnamespace and relname = $1 and contype = 'p'

@@ -1,0 +1,103 @@
+//! A rebuilt table in the place of the one before.
+
+use millrace::Result;
+use millrace::database::failure::from_postgres;
+use tokio_postgres::Transaction;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::stands_on;
+use crate::deploy::shape;
+use crate::facts::units::Unit;
+use crate::model::Model;
+use crate::project::Project;
+use crate::sql::{identifier, relation};
+use crate::transform::retract;
+
+const LOCK: &str = include_str!("lock_model.sql");
+const REPLACED: &str = include_str!("replaced.sql");
+const DEPENDANTS: &str = include_str!("dependants.sql");
+const FORGET: &str = include_str!("forget.sql");
+const KEY_NAME: &str = include_str!("key_name.sql");
+
+/// Waits for the claims that write the model's table, and keeps new ones waiting.
+pub async fn lock(transaction: &Transaction<'_>, model: &Model) -> Result<()> {
+    transaction
+        .query_typed(LOCK, &[(&model.name, Type::TEXT)])
+        .await
+        .map_err(|error| from_postgres("wait for claims of a model", error))?;
+    Ok(())
+}
+
+/// Takes back what the rebuilt table has of batches that were replaced since.
+pub async fn take_back_replaced(
+    transaction: &Transaction<'_>,
+    model: &Model,
+    backfill_id: Uuid,
+    beside: &str,
+) -> Result<()> {
+    let rows = transaction
+        .query_typed(REPLACED, &[(&backfill_id, Type::UUID)])
+        .await
+        .map_err(|error| from_postgres("look for replaced batches of a backfill", error))?;
+    let units: Vec<Unit> = rows.iter().map(|row| Unit::whole(row.get(0), row.get(1))).collect();
+    if units.is_empty() {
+        return Ok(());
+    }
+    let columns: Vec<String> = shape::columns(transaction, beside)
+        .await?
+        .into_iter()
+        .map(|column| column.name)
+        .filter(|column| !shape::is_ours(column))
+        .collect();
+    retract::take_back(transaction, model, &relation(beside), &columns, &units).await?;
+    Ok(())
+}
+
+/// Puts the table `beside` in the place of the model's. Views of ours that stand on that are dropped, and made again by
+/// the next deployment; somebody else's are not touched.
+pub async fn swap(
+    transaction: &Transaction<'_>,
+    project: &Project,
+    model: &Model,
+    beside: &str,
+) -> Result<()> {
+    let failed = |error| from_postgres("swap a rebuilt table", error);
+    let dependants =
+        transaction.query_typed(DEPENDANTS, &[(&model.name, Type::TEXT)]).await.map_err(failed)?;
+    let mut ours = Vec::new();
+    let mut foreign = Vec::new();
+    for row in &dependants {
+        let (name, kind): (String, &str) = (row.get("name"), row.get("kind"));
+        match row.get::<_, &str>("schema") == "facts" && project.model(&name).is_some() {
+            true => ours.push((name, kind.to_owned())),
+            false => foreign.push(row.get::<_, String>("shown")),
+        }
+    }
+    if !foreign.is_empty() {
+        return Err(stands_on(model, &foreign));
+    }
+    for (name, kind) in &ours {
+        let what = if kind == "m" { "materialized view" } else { "view" };
+        let statement = format!("drop {what} if exists {} cascade", relation(name));
+        transaction.batch_execute(&statement).await.map_err(failed)?;
+        transaction.execute_typed(FORGET, &[(&name, Type::TEXT)]).await.map_err(failed)?;
+    }
+    let table = relation(&model.name);
+    let statement = format!(
+        "drop table if exists {table}; alter table {} rename to {}",
+        relation(beside),
+        identifier(&model.name)
+    );
+    transaction.batch_execute(&statement).await.map_err(failed)?;
+    let key = transaction.query_typed(KEY_NAME, &[(&model.name, Type::TEXT)]).await.map_err(failed)?;
+    if let Some(row) = key.first() {
+        let statement = format!(
+            "alter table {table} rename constraint {} to {}",
+            identifier(row.get(0)),
+            identifier(&format!("{}_pkey", model.name))
+        );
+        transaction.batch_execute(&statement).await.map_err(failed)?;
+    }
+    Ok(())
+}

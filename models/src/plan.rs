@@ -1,0 +1,159 @@
+//! What deploying the models would do, found out without doing it: everything is tried in a transaction that is rolled
+//! back.
+
+use std::time::Instant;
+
+use millrace::database::Connection;
+use millrace::database::failure::from_postgres;
+use millrace::{Error, Result};
+use tokio_postgres::Transaction;
+
+use crate::backfill::{self, History};
+use crate::deploy::catalog::{Catalog, Deployed};
+use crate::deploy::{definition_hash, shape, table};
+use crate::model::{Kind, Model};
+use crate::project::Project;
+use crate::work;
+
+/// What would happen to one model.
+#[derive(Debug)]
+pub struct Step {
+    pub model: String,
+    pub kind: Kind,
+    pub action: Action,
+    /// The query as deployed, when it is another.
+    pub deployed_query: Option<String>,
+    /// What a fact has not seen.
+    pub history: History,
+    /// What reads it, however far above.
+    pub downstream: Vec<String>,
+}
+
+#[derive(Debug)]
+pub enum Action {
+    Create,
+    /// Nothing but what its rows are made from or said about: the words say what.
+    Change(Vec<String>),
+    /// Only a rebuild can follow: the words say why.
+    Breaking(Vec<String>),
+    Unchanged,
+    Fails(Error),
+}
+
+/// The steps of `project`, in order; nothing is written.
+pub async fn plan(connection: &mut Connection, project: &Project, deadline: Instant) -> Result<Vec<Step>> {
+    let mut actions = Vec::new();
+    {
+        let session = connection.session().await?;
+        let mut transaction =
+            session.transaction().await.map_err(|error| from_postgres("begin a plan", error))?;
+        work::begin(&transaction).await?;
+        let catalog = Catalog::read(&transaction).await?;
+        for model in &project.models {
+            actions.push(try_model(&mut transaction, &catalog, model).await?);
+        }
+        transaction.rollback().await.map_err(|error| from_postgres("roll a plan back", error))?;
+    }
+    let mut steps = Vec::new();
+    for (model, (action, deployed)) in project.models.iter().zip(actions) {
+        let history = match model.kind {
+            Kind::Fact => Box::pin(backfill::unseen(connection, model, deadline)).await?,
+            _ => History::default(),
+        };
+        steps.push(Step {
+            model: model.name.clone(),
+            kind: model.kind,
+            action,
+            deployed_query: deployed.filter(|old| old.query != model.query).map(|old| old.query),
+            history,
+            downstream: project.downstream(&model.name).iter().map(|above| above.name.clone()).collect(),
+        });
+    }
+    Ok(steps)
+}
+
+async fn try_model(
+    transaction: &mut Transaction<'_>,
+    catalog: &Catalog,
+    model: &Model,
+) -> Result<(Action, Option<Deployed>)> {
+    let deployed = catalog.deployed.get(&model.name).cloned();
+    let savepoint =
+        transaction.transaction().await.map_err(|error| from_postgres("set a savepoint", error))?;
+    let tried = try_shape(&savepoint, catalog, model).await;
+    let action = match tried {
+        Ok(action) => {
+            savepoint.commit().await.map_err(|error| from_postgres("release a savepoint", error))?;
+            action
+        }
+        Err(error) => {
+            savepoint.rollback().await.map_err(|error| from_postgres("roll back to a savepoint", error))?;
+            Action::Fails(error)
+        }
+    };
+    Ok((action, deployed))
+}
+
+async fn try_shape(transaction: &Transaction<'_>, catalog: &Catalog, model: &Model) -> Result<Action> {
+    if !catalog.columns.contains_key(&model.name) {
+        match model.kind {
+            Kind::Fact | Kind::Rollup => {
+                table::create(transaction, model, &model.name).await?;
+                table::finish(transaction, model, &model.name).await?;
+            }
+            // As a table of its columns: what stands on it needs no more.
+            Kind::View | Kind::MaterializedView => {
+                shape::create(transaction, model, &model.name).await?;
+            }
+        }
+        return Ok(Action::Create);
+    }
+    let Some(deployed) = catalog.deployed.get(&model.name) else {
+        return Err(table::not_ours(model));
+    };
+    if deployed.definition_hash == definition_hash(model) {
+        return Ok(Action::Unchanged);
+    }
+    let mut words = Vec::new();
+    if matches!(model.kind, Kind::Fact | Kind::Rollup) {
+        let difference = table::compare(transaction, model).await?;
+        if difference.is_breaking() {
+            return Ok(Action::Breaking(difference.describe(model)));
+        }
+        words.extend(
+            difference.added.iter().map(|column| format!("add column {} {}", column.name, column.data_type)),
+        );
+        // So that what is above it is tried with it.
+        table::bring_up(transaction, model, true).await?;
+    }
+    if deployed.fingerprint != model.fingerprint {
+        words.push("another query".to_owned());
+    }
+    if words.is_empty() {
+        words.push("tests, indexes or descriptions".to_owned());
+    }
+    Ok(Action::Change(words))
+}
+
+/// The locks that deploying a step takes, in words.
+pub fn locks(step: &Step) -> Option<String> {
+    let name = &step.model;
+    match &step.action {
+        Action::Create => None,
+        Action::Change(_) => Some(format!("ACCESS EXCLUSIVE on facts.{name}, for a moment")),
+        Action::Breaking(_) => Some(format!(
+            "with --full-refresh: ACCESS EXCLUSIVE on facts.{name} while the rebuilt table is swapped in"
+        )),
+        Action::Unchanged | Action::Fails(_) => None,
+    }
+}
+
+/// Whether deploying would fail or lose something.
+pub fn needs_attention(steps: &[Step]) -> bool {
+    steps.iter().any(|step| matches!(step.action, Action::Breaking(_) | Action::Fails(_)))
+}
+
+/// Whether `deploy` would do anything.
+pub fn is_empty(steps: &[Step]) -> bool {
+    steps.iter().all(|step| matches!(step.action, Action::Unchanged) && step.history.batches == 0)
+}

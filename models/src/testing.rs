@@ -1,0 +1,67 @@
+//! The tests of models over everything that is there.
+
+use std::time::Instant;
+
+use millrace::Result;
+use millrace::database::Connection;
+use millrace::database::failure::from_postgres;
+
+use crate::model::{Check, Model, Severity, Test};
+use crate::sql::{identifier, identifiers, literal, relation};
+use crate::work;
+
+/// What a test found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub test: String,
+    pub severity: Severity,
+    /// Rows, keys or values that fail; 0 is a pass.
+    pub failing: i64,
+}
+
+/// Runs every test of a model.
+pub async fn run(connection: &mut Connection, model: &Model, deadline: Instant) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for test in &model.tests {
+        let sql = statement(model, test);
+        let failing = connection
+            .run_tx("test a model", deadline, async |transaction| {
+                work::begin(transaction).await?;
+                let rows = transaction.query_typed(&sql, &[]).await.map_err(|error| {
+                    from_postgres(&format!("{}: the test `{}`", model.file, test.text), error)
+                })?;
+                Ok(rows.first().map_or(0, |row| row.get(0)))
+            })
+            .await?;
+        findings.push(Finding { test: test.text.clone(), severity: test.severity, failing });
+    }
+    Ok(findings)
+}
+
+/// The query that counts what fails.
+fn statement(model: &Model, test: &Test) -> String {
+    let table = relation(&model.name);
+    match &test.check {
+        Check::Row { condition } => format!("select count(*) from {table} where ({condition}) is false"),
+        Check::Unique { columns } => {
+            let columns = identifiers(columns.iter().map(String::as_str));
+            format!(
+                "select count(*) from (select from {table} group by {columns} having count(*) > 1) as twice"
+            )
+        }
+        Check::Relationship { column, model, model_column } => format!(
+            "select count(*) from {table} as child where child.{column} is not null and not exists (
+                select from {parent} as parent where parent.{model_column} = child.{column}
+            )",
+            column = identifier(column),
+            parent = relation(model),
+            model_column = identifier(model_column),
+        ),
+        // Nothing at all is not fresh either.
+        Check::Freshness { column, interval } => format!(
+            "select (coalesce(max({column}) < now() - {interval}::interval, true))::int::bigint from {table}",
+            column = identifier(column),
+            interval = literal(interval),
+        ),
+    }
+}

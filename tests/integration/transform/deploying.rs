@@ -1,0 +1,73 @@
+//! Tables from queries, and what happens when a query changes.
+
+use super::site::{ORDERS, Site};
+
+async fn column_type(site: &Site, column: &str) -> String {
+    let sql = "select format_type(atttypid, atttypmod) from pg_attribute where attrelid = 'facts.orders'::regclass and attname = $1";
+    site.owner.query_one(sql, &[&column]).await.expect("a column").get(0)
+}
+
+#[tokio::test]
+async fn a_table_has_the_query_s_own_types_keys_indexes_and_comments() {
+    let orders = ORDERS.replace(
+        "-- key",
+        "-- description = \"It's orders\"\n-- columns = {total = \"In euros\"}\n-- indexes = [[\"total\", \"note\"]]\n-- key",
+    );
+    let site = Site::new(&[("orders", &orders)]).await;
+    site.transformed().await;
+    assert_eq!(column_type(&site, "total").await, "numeric(12,2)");
+    let text =
+        |sql: &'static str| async { site.owner.query_one(sql, &[]).await.unwrap().get::<_, String>(0) };
+    assert_eq!(text("select obj_description('facts.orders'::regclass)").await, "It's orders");
+    assert_eq!(text("select col_description('facts.orders'::regclass, 2)").await, "In euros");
+    assert_eq!(
+        text("select tableowner::text from pg_tables where tablename = 'orders'").await,
+        "millrace_transform"
+    );
+    let indexes =
+        "select count(*) from pg_indexes where tablename = 'orders' and indexdef like '%(total, note)%'";
+    assert_eq!(site.number(indexes).await, 1);
+    let reader = site.database.role("millrace_reader").await;
+    reader.batch_execute("select * from facts.orders").await.expect("the reader reads facts");
+    site.transformed().await;
+    assert_eq!(site.number(indexes).await, 1, "deployed once");
+}
+
+#[tokio::test]
+async fn a_new_column_is_added_and_a_changed_one_is_refused() {
+    let site = Site::new(&[("orders", ORDERS)]).await;
+    site.orders(&[(1, "1", "a")]).await;
+    site.transformed().await;
+    site.write("orders", &ORDERS.replace("from batch", ", payload->>'note' as remark from batch"));
+    site.orders(&[(2, "2", "b")]).await;
+    site.transformed().await;
+    assert_eq!(site.number("select count(*) from facts.orders where remark = 'b'").await, 1);
+    site.write("orders", &ORDERS.replace("numeric(12,2)", "text"));
+    site.orders(&[(3, "3", "c")]).await;
+    let summary = site.transform().await.expect("a run");
+    let reason = &summary.waiting.first().expect("something waits").reason;
+    for part in
+        ["total is numeric(12,2) and would become text", "remark is not selected any more", "--full-refresh"]
+    {
+        assert!(reason.contains(part), "{reason}");
+    }
+    assert_eq!(site.facts().await.len(), 2, "what is there stays");
+}
+
+#[tokio::test]
+async fn somebody_else_s_table_is_not_touched() {
+    let site = Site::new(&[("orders", ORDERS)]).await;
+    site.run("create table facts.orders (mine int)").await;
+    site.orders(&[(1, "1", "a")]).await;
+    let summary = site.transform().await.expect("a run");
+    assert!(summary.waiting.first().unwrap().reason.contains("was not made by a model"));
+}
+
+#[tokio::test]
+async fn two_workers_deploy_the_same_models_at_once() {
+    let site = Site::new(&[("orders", ORDERS)]).await;
+    site.orders(&[(1, "1", "a")]).await;
+    let (one, other, third) = tokio::join!(site.transformed(), site.transformed(), site.transformed());
+    assert_eq!(one.events + other.events + third.events, 1);
+    site.check_orders().await;
+}

@@ -1,0 +1,9 @@
+//! From raw events to facts: each test with its own database, dead-letter queue and models.
+
+mod backfill;
+mod deploying;
+mod quarantine;
+mod rebuild;
+mod retraction;
+mod routes;
+mod site;

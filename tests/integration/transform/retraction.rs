@@ -1,0 +1,64 @@
+//! Files that a newer version replaced: their facts go, and what they had covered comes back.
+
+use super::site::{ORDERS, Site};
+
+/// Marks the batches of the newest event of an order as replaced, as `finish_load` does.
+async fn supersede(site: &Site, note: &str) {
+    site.run(&format!(
+        "update staging.batches set superseded_at = now()
+         where batch_id in (select batch_id from staging.events where payload->>'note' = '{note}')"
+    ))
+    .await;
+}
+
+#[tokio::test]
+async fn a_replaced_version_s_facts_are_taken_back() {
+    let site = Site::new(&[("orders", ORDERS)]).await;
+    site.orders(&[(1, "1", "old"), (2, "1", "old"), (3, "1", "old")]).await;
+    site.transformed().await;
+    site.orders(&[(1, "2", "new"), (2, "2", "new")]).await;
+    supersede(&site, "old").await;
+    site.transformed().await;
+    assert_eq!(site.facts().await.keys().copied().collect::<Vec<_>>(), [1, 2]);
+    site.check_orders().await;
+    assert_eq!(site.transformed().await.retracted, 0, "once");
+}
+
+#[tokio::test]
+async fn what_a_replaced_event_had_covered_comes_back() {
+    let site = Site::new(&[("orders", ORDERS)]).await;
+    site.orders(&[(1, "1", "kept"), (9, "oops", "kept too")]).await;
+    site.orders(&[(1, "2", "replaced"), (2, "2", "replaced")]).await;
+    site.transformed().await;
+    assert_eq!(site.facts().await[&1].1, "replaced");
+    supersede(&site, "replaced").await;
+    let summary = site.transformed().await;
+    assert_eq!(summary.retracted, 1);
+    assert_eq!(site.facts().await[&1].1, "kept");
+    site.check_orders().await;
+    assert_eq!(site.letters().await.len(), 1, "the refused event has its letter already");
+}
+
+#[tokio::test]
+async fn a_batch_replaced_before_it_was_transformed_makes_no_facts() {
+    let site = Site::new(&[("orders", ORDERS)]).await;
+    site.orders(&[(1, "1", "gone")]).await;
+    supersede(&site, "gone").await;
+    let summary = site.transformed().await;
+    assert_eq!((summary.events, summary.unmodelled, summary.retracted), (1, 1, 0));
+    assert!(site.facts().await.is_empty());
+    site.check_counts().await;
+}
+
+#[tokio::test]
+async fn facts_without_a_key_are_taken_back_too() {
+    let lines = "-- kind = \"fact\"\n-- source = \"shop/orders\"\nselect payload->>'note' as note from batch, generate_series(1, 2)";
+    let site = Site::new(&[("lines", lines)]).await;
+    site.orders(&[(1, "1", "old")]).await;
+    site.orders(&[(1, "1", "new")]).await;
+    site.transformed().await;
+    supersede(&site, "old").await;
+    site.transformed().await;
+    assert_eq!(site.number("select count(*) from facts.lines where note = 'new'").await, 2);
+    assert_eq!(site.number("select count(*) from facts.lines").await, 2);
+}
