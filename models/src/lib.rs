@@ -6,6 +6,7 @@
 //! - [`project`]: the folder read, parsed, checked and ordered; no database.
 //! - [`graph`]: the models as a picture; [`plan`]: what deploying would do, without doing it.
 //! - [`deploy`]: tables and views made, and brought up to the files.
+//! - [`derived`]: rollups, materialized views and views: watched, and computed again where they were touched.
 //! - [`facts`]: a model over events, without those it cannot take.
 //! - [`transform`]: what waits, claimed and turned into facts, exactly once.
 //! - [`backfill`]: history, in place or beside the table that is then replaced.
@@ -16,6 +17,7 @@
 pub mod backfill;
 mod check;
 pub mod deploy;
+pub mod derived;
 pub mod facts;
 pub mod graph;
 mod header;

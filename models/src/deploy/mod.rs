@@ -24,7 +24,7 @@ use tracing::{error, info};
 
 use crate::model::{Kind as ModelKind, Model, Reference, Route};
 use crate::project::Project;
-use crate::work;
+use crate::{derived, work};
 use catalog::Catalog;
 
 const LOCK: &str = include_str!("lock.sql");
@@ -114,6 +114,7 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
         catalog = read_catalog(connection, deadline).await?;
     }
     deployment.catalog = catalog;
+    derived::watch(connection, project, &mut deployment, deadline).await?;
     Ok(deployment)
 }
 

@@ -2,11 +2,13 @@
 
 use millrace::Result;
 use millrace::database::failure::from_postgres;
-use tokio_postgres::{GenericClient, Row};
+use ring::digest::{SHA256, digest};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Row, Transaction};
 
 use crate::model::{Kind, Model, Reference};
 use crate::project::Project;
-use crate::sql::{bounded, fact};
+use crate::sql::{identifier, relation as fact};
 
 const NODES: &str = include_str!("nodes.sql");
 const BASES: &str = include_str!("bases.sql");
@@ -53,6 +55,8 @@ pub enum BaseKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
     pub relation: u32,
+    /// As SQL names it.
+    pub on: String,
     pub function: String,
     pub name: String,
     /// Its first argument.
@@ -67,6 +71,18 @@ pub struct Function {
     pub source: String,
 }
 
+/// What PostgreSQL keeps of a name, in bytes.
+const LONGEST_NAME: usize = 63;
+
+/// `name`, or where PostgreSQL would cut it a shorter one with a hash of the whole, so that two long names stay two.
+pub(super) fn bounded(name: &str) -> String {
+    if name.len() <= LONGEST_NAME {
+        return name.to_owned();
+    }
+    let hash = hex::encode(&digest(&SHA256, name.as_bytes()).as_ref()[..4]);
+    format!("{}_{hash}", &name[..name.floor_char_boundary(LONGEST_NAME - 1 - hash.len())])
+}
+
 /// The function by which changes touch the derived relation `name`.
 pub fn function_name(name: &str) -> String {
     bounded(&format!("touch_{name}"))
@@ -75,15 +91,18 @@ pub fn function_name(name: &str) -> String {
 impl Base {
     /// As SQL names it.
     pub fn qualified(&self) -> String {
-        format!("{}.{}", crate::sql::identifier(&self.schema), crate::sql::identifier(&self.name))
+        format!("{}.{}", identifier(&self.schema), identifier(&self.name))
     }
 }
 
 /// Every derived relation that exists, each after what it is computed from; else in the project's order, and then by name.
-pub async fn nodes<'p>(client: &impl GenericClient, project: &'p Project) -> Result<Vec<Node<'p>>> {
+pub async fn nodes<'p>(transaction: &Transaction<'_>, project: &'p Project) -> Result<Vec<Node<'p>>> {
     let rollups: Vec<&Model> = project.models.iter().filter(|model| model.kind == Kind::Rollup).collect();
     let names: Vec<&str> = rollups.iter().map(|model| model.name.as_str()).collect();
-    let rows = client.query(NODES, &[&names]).await.map_err(|error| from_postgres(LOOK, error))?;
+    let rows = transaction
+        .query_typed(NODES, &[(&names, Type::TEXT_ARRAY)])
+        .await
+        .map_err(|error| from_postgres(LOOK, error))?;
     let mut nodes: Vec<Node<'p>> = rows.iter().map(|row| node(row, project)).collect();
     let place = |node: &Node<'_>| project.models.iter().position(|model| model.name == node.name);
     nodes.sort_by_key(|node| place(node).unwrap_or(usize::MAX));
@@ -93,8 +112,10 @@ pub async fn nodes<'p>(client: &impl GenericClient, project: &'p Project) -> Res
         .flat_map(|model| model.reads.iter().filter_map(|read| Some((model.name.as_str(), relation(read)?))))
         .collect();
     let (readers, relations): (Vec<&str>, Vec<String>) = read.into_iter().unzip();
-    let rows =
-        client.query(BASES, &[&readers, &relations]).await.map_err(|error| from_postgres(LOOK, error))?;
+    let rows = transaction
+        .query_typed(BASES, &[(&readers, Type::TEXT_ARRAY), (&relations, Type::TEXT_ARRAY)])
+        .await
+        .map_err(|error| from_postgres(LOOK, error))?;
     for row in &rows {
         let reader: &str = row.get("node");
         if let Some(node) = nodes.iter_mut().find(|node| node.name == reader) {
@@ -104,12 +125,13 @@ pub async fn nodes<'p>(client: &impl GenericClient, project: &'p Project) -> Res
     Ok(in_order(nodes))
 }
 
-pub async fn triggers(client: &impl GenericClient) -> Result<Vec<Trigger>> {
-    let rows = client.query(TRIGGERS, &[]).await.map_err(|error| from_postgres(LOOK, error))?;
+pub async fn triggers(transaction: &Transaction<'_>) -> Result<Vec<Trigger>> {
+    let rows = transaction.query_typed(TRIGGERS, &[]).await.map_err(|error| from_postgres(LOOK, error))?;
     Ok(rows
         .iter()
         .map(|row| Trigger {
             relation: row.get("relation"),
+            on: row.get("on"),
             function: row.get("function"),
             name: row.get("name"),
             // Each argument ends in a zero byte.
@@ -119,8 +141,8 @@ pub async fn triggers(client: &impl GenericClient) -> Result<Vec<Trigger>> {
         .collect())
 }
 
-pub async fn functions(client: &impl GenericClient) -> Result<Vec<Function>> {
-    let rows = client.query(FUNCTIONS, &[]).await.map_err(|error| from_postgres(LOOK, error))?;
+pub async fn functions(transaction: &Transaction<'_>) -> Result<Vec<Function>> {
+    let rows = transaction.query_typed(FUNCTIONS, &[]).await.map_err(|error| from_postgres(LOOK, error))?;
     Ok(rows.iter().map(|row| Function { name: row.get("name"), source: row.get("source") }).collect())
 }
 
@@ -185,5 +207,18 @@ impl Node<'_> {
     /// Computed from that relation's rows, directly or through views.
     pub fn reads(&self, relation: u32) -> bool {
         self.bases.iter().any(|base| base.relation == relation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_stay_apart_and_short_ones_as_they_are() {
+        assert_eq!(function_name("orders"), "touch_orders");
+        let (one, other) = ("ü".repeat(40), "ü".repeat(41));
+        assert!(function_name(&one).len() <= LONGEST_NAME);
+        assert_ne!(function_name(&one), function_name(&other));
     }
 }

@@ -1,1 +1,1 @@
-delete from pipeline.touched where model = $1
+delete from pipeline.touched where model <> all ($1)

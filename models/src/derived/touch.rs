@@ -3,11 +3,12 @@
 use millrace::Result;
 use millrace::database::failure::from_postgres;
 use tokio_postgres::Transaction;
+use tokio_postgres::types::Type;
 
-use super::Change;
-use super::catalog::{BaseKind, Function, Node, Trigger, function_name, functions, triggers};
+use super::catalog::{BaseKind, Function, Node, Trigger, bounded, function_name, functions, nodes, triggers};
+use super::rollup;
 use crate::project::Project;
-use crate::sql::{bounded, identifier, literal};
+use crate::sql::{identifier, literal};
 
 const FUNCTION: &str = include_str!("touch_function.sql");
 const TOUCH_ALL: &str = include_str!("touch_all.sql");
@@ -29,86 +30,134 @@ const EVERYTHING: &str = "everything";
 /// All of the derived relation `model` is to be computed again.
 pub async fn touch_everything(transaction: &Transaction<'_>, model: &str) -> Result<()> {
     transaction
-        .execute(TOUCH, &[&model])
+        .execute_typed(TOUCH, &[(&model, Type::TEXT)])
         .await
         .map_err(|error| from_postgres("touch a derived relation", error))?;
     Ok(())
 }
 
-/// Makes the triggers what `nodes` want. A relation whose triggers were made or changed is touched as a whole: nobody
-/// watched until now.
-pub(super) async fn deploy(
-    transaction: &Transaction<'_>,
-    project: &Project,
-    nodes: &[Node<'_>],
-    changes: &mut Vec<Change>,
-) -> Result<()> {
-    let (existing_functions, existing_triggers) = (functions(transaction).await?, triggers(transaction).await?);
-    for node in nodes {
-        let function = Function { name: function_name(&node.name), source: body(node) };
-        let mut statements = String::new();
-        if !existing_functions.contains(&function) {
-            statements += &FUNCTION
-                .replace("{function}", &identifier(&function.name))
-                .replace("{body}", &literal(&function.source));
-        }
-        let wanted = wanted_triggers(node, &function.name);
-        for (trigger, create) in &wanted {
-            if !existing_triggers.contains(trigger) {
-                statements += create;
-            }
-        }
-        let fresh = !statements.is_empty();
-        for trigger in existing_triggers.iter().filter(|trigger| trigger.function == function.name) {
-            let same = |other: &Trigger| other.relation == trigger.relation && other.name == trigger.name;
-            if !wanted.iter().any(|(other, _)| same(other)) {
-                statements += &drop_trigger(transaction, trigger).await?;
-            }
-        }
-        if statements.is_empty() {
-            continue;
-        }
-        transaction
-            .batch_execute(&statements)
-            .await
-            .map_err(|error| from_postgres(&format!("watch what facts.{} is computed from", node.name), error))?;
-        if fresh {
-            touch_everything(transaction, &node.name).await?;
-        }
-        changes.push(Change::new(&node.name, "watches what it is computed from"));
-    }
-    drop_unwanted(transaction, project, nodes, &existing_functions, changes).await
+/// What a deployment has to do.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    /// Derived relations that are not watched as they should be.
+    pub names: Vec<String>,
+    /// There are triggers that nobody wants.
+    pub has_unwanted: bool,
 }
 
-/// Functions whose derived relation is gone take their triggers along. Those of a broken file stay until it is mended.
-async fn drop_unwanted(
-    transaction: &Transaction<'_>,
-    project: &Project,
-    nodes: &[Node<'_>],
-    existing: &[Function],
-    changes: &mut Vec<Change>,
-) -> Result<()> {
-    let kept: Vec<String> = nodes
-        .iter()
-        .map(|node| function_name(&node.name))
-        .chain(project.broken.iter().map(|broken| function_name(&broken.name)))
-        // Not made yet, or not any more: what touches it must not be lost meanwhile.
-        .chain(project.models.iter().map(|model| function_name(&model.name)))
-        .collect();
-    for function in existing.iter().filter(|function| !kept.contains(&function.name)) {
-        let sql = format!("drop function pipeline.{} cascade", identifier(&function.name));
+pub(super) async fn due(transaction: &Transaction<'_>, project: &Project) -> Result<Due> {
+    let nodes = nodes(transaction, project).await?;
+    let there = There::read(transaction).await?;
+    let has_unwanted = !there.unwanted(&kept(project, &nodes)).is_empty();
+    let mut due = Due { names: Vec::new(), has_unwanted };
+    for node in &nodes {
+        let index = rollup::missing_index(transaction, node).await?;
+        if index.is_some() || !there.missing(node).statements.is_empty() {
+            due.names.push(node.name.clone());
+        }
+    }
+    Ok(due)
+}
+
+/// Makes the triggers below one derived relation what it wants, and the index by which its buckets are found. When
+/// triggers were made or changed it is touched as a whole: nobody watched until now.
+pub(super) async fn watch(transaction: &Transaction<'_>, project: &Project, name: &str) -> Result<()> {
+    let nodes = nodes(transaction, project).await?;
+    let Some(node) = nodes.iter().find(|node| node.name == name) else { return Ok(()) };
+    rollup::check_bucket(transaction, node).await?;
+    let missing = There::read(transaction).await?.missing(node);
+    let statements =
+        missing.statements + &rollup::missing_index(transaction, node).await?.unwrap_or_default();
+    transaction
+        .batch_execute(&statements)
+        .await
+        .map_err(|error| from_postgres(&format!("watch what facts.{name} is computed from"), error))?;
+    if missing.is_fresh {
+        touch_everything(transaction, name).await?;
+    }
+    Ok(())
+}
+
+/// Functions whose derived relation is gone take their triggers along.
+pub(super) async fn drop_unwanted(transaction: &Transaction<'_>, project: &Project) -> Result<()> {
+    let nodes = nodes(transaction, project).await?;
+    let kept = kept(project, &nodes);
+    for function in There::read(transaction).await?.unwanted(&kept) {
+        let sql = format!("drop function pipeline.{} cascade", identifier(&function));
         transaction
             .batch_execute(&sql)
             .await
             .map_err(|error| from_postgres("drop the triggers of a derived relation that is gone", error))?;
-        let name = function.name.trim_start_matches("touch_");
-        transaction
-            .execute(FORGET, &[&name])
-            .await
-            .map_err(|error| from_postgres("forget what touched a derived relation that is gone", error))?;
-        changes.push(Change::new(name, "is not watched any more"));
     }
+    transaction
+        .execute_typed(FORGET, &[(&kept, Type::TEXT_ARRAY)])
+        .await
+        .map_err(|error| from_postgres("forget what touched derived relations that are gone", error))?;
     Ok(())
+}
+
+/// The relations whose triggers stay. Those of a broken file do until it is mended, and those of a model whose relation is
+/// not there: what touches it must not be lost meanwhile.
+fn kept(project: &Project, nodes: &[Node<'_>]) -> Vec<String> {
+    let names = nodes.iter().map(|node| &node.name);
+    let names = names.chain(project.broken.iter().map(|broken| &broken.name));
+    names.chain(project.models.iter().map(|model| &model.name)).cloned().collect()
+}
+
+/// The functions and triggers that there are.
+struct There {
+    functions: Vec<Function>,
+    triggers: Vec<Trigger>,
+}
+
+/// What a derived relation lacks.
+struct Missing {
+    statements: String,
+    /// Something changed unwatched.
+    is_fresh: bool,
+}
+
+impl There {
+    async fn read(transaction: &Transaction<'_>) -> Result<There> {
+        Ok(There { functions: functions(transaction).await?, triggers: triggers(transaction).await? })
+    }
+
+    fn missing(&self, node: &Node<'_>) -> Missing {
+        let function = Function { name: function_name(&node.name), source: body(node) };
+        let mut statements = String::new();
+        if !self.functions.contains(&function) {
+            statements += &FUNCTION
+                .replace("{function}", &identifier(&function.name))
+                .replace("{body}", &literal(&function.source));
+        }
+        let same = |one: &Trigger, other: &Trigger| one.relation == other.relation && one.name == other.name;
+        let wanted = wanted_triggers(node, &function.name);
+        for (trigger, create) in &wanted {
+            // One that somebody disabled stays so: what is below is not watched then, and computed from every time.
+            let is_there = |other: &Trigger| {
+                same(trigger, other)
+                    && other.function == trigger.function
+                    && other.argument == trigger.argument
+            };
+            if !self.triggers.iter().any(is_there) {
+                statements += create;
+            }
+        }
+        let is_fresh = !statements.is_empty();
+        for trigger in self.triggers.iter().filter(|trigger| trigger.function == function.name) {
+            if !wanted.iter().any(|(other, _)| same(other, trigger)) {
+                statements += &format!("drop trigger {} on {};\n", identifier(&trigger.name), trigger.on);
+            }
+        }
+        Missing { statements, is_fresh }
+    }
+
+    /// The names of functions that nobody wants.
+    fn unwanted(&self, kept: &[String]) -> Vec<String> {
+        let kept: Vec<String> = kept.iter().map(|name| function_name(name)).collect();
+        let names = self.functions.iter().map(|function| function.name.clone());
+        names.filter(|name| !kept.contains(name)).collect()
+    }
 }
 
 /// The source of the node's function. It begins with what would make the old rows wrong when it changes.
@@ -125,8 +174,7 @@ fn body(node: &Node<'_>) -> String {
 
 fn wanted_triggers(node: &Node<'_>, function: &str) -> Vec<(Trigger, String)> {
     let bucket = node.model.and_then(|model| model.bucket.as_ref());
-    let watched =
-        node.bases.iter().filter(|base| base.kind == BaseKind::Table && base.can_be_watched);
+    let watched = node.bases.iter().filter(|base| base.kind == BaseKind::Table && base.can_be_watched);
     watched
         .flat_map(|base| {
             let of_bucket =
@@ -143,6 +191,7 @@ fn wanted_triggers(node: &Node<'_>, function: &str) -> Vec<(Trigger, String)> {
                 );
                 let trigger = Trigger {
                     relation: base.relation,
+                    on: base.qualified(),
                     function: function.to_owned(),
                     name,
                     argument: argument.to_owned(),
@@ -152,15 +201,6 @@ fn wanted_triggers(node: &Node<'_>, function: &str) -> Vec<(Trigger, String)> {
             })
         })
         .collect()
-}
-
-async fn drop_trigger(transaction: &Transaction<'_>, trigger: &Trigger) -> Result<String> {
-    let row = transaction
-        .query_one("select $1::oid::regclass::text", &[&trigger.relation])
-        .await
-        .map_err(|error| from_postgres("name a relation", error))?;
-    let relation: &str = row.get(0);
-    Ok(format!("drop trigger {} on {relation};\n", identifier(&trigger.name)))
 }
 
 /// Every change of what `node` is computed from touches it; otherwise it has to be computed again every time. A

@@ -1,4 +1,5 @@
 -- {reason}
+#variable_conflict use_column
 begin
     if tg_op = 'TRUNCATE' then
         insert into pipeline.touched (model) values ({model});
