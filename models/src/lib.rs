@@ -10,6 +10,7 @@
 //! - [`facts`]: a model over events, without those it cannot take.
 //! - [`transform`]: what waits, claimed and turned into facts, exactly once.
 //! - [`backfill`]: history, in place or beside the table that is then replaced.
+//! - [`refresh`]: everything derived brought up to the facts.
 //! - [`testing`]: the tests of models over everything that is there.
 //! - [`runs`], [`notify`]: what was done, for those who ask and those who listen.
 //! - [`work`], [`sql`]: the settings of every transaction; names and values in generated SQL.
@@ -27,6 +28,7 @@ pub mod plan;
 mod problem;
 pub mod project;
 mod query;
+pub mod refresh;
 pub mod runs;
 pub mod sql;
 pub mod testing;

@@ -180,14 +180,14 @@ impl Buckets {
                     self.among(&format!("({})", bucket.expression))
                 );
             }
-            BucketRange::Value { column } => (identifier(column), vec!["row.{column} = touched.bucket"]),
+            BucketRange::Value { column } => (identifier(column), vec!["source.{column} = touched.bucket"]),
             BucketRange::Span { column, .. } => {
                 let mut conditions = vec![
-                    "row.{column} >= touched.bucket and row.{column} < touched.bucket + {step}::interval",
+                    "source.{column} >= touched.bucket and source.{column} < touched.bucket + {step}::interval",
                 ];
                 // Infinity is a bucket that no span holds.
                 if self.has(|value| value.as_str().is_some_and(|text| text.ends_with("infinity"))) {
-                    conditions.push("row.{column} = touched.bucket and not isfinite(touched.bucket)");
+                    conditions.push("source.{column} = touched.bucket and not isfinite(touched.bucket)");
                 }
                 (identifier(column), conditions)
             }
@@ -200,11 +200,11 @@ impl Buckets {
             .into_iter()
             .map(|condition| {
                 let condition = condition.replace("{step}", &step).replace("{column}", &column);
-                format!("select row.* from {TOUCHED} as touched join {table} as row on {condition}")
+                format!("select source.* from {TOUCHED} as touched join {table} as source on {condition}")
             })
             .collect();
         if self.has(Value::is_null) {
-            parts.push(format!("select row.* from {table} as row where row.{column} is null"));
+            parts.push(format!("select source.* from {table} as source where source.{column} is null"));
         }
         parts.join("\nunion all\n")
     }
