@@ -6,9 +6,11 @@
 //! - [`project`]: the folder read, parsed, checked and ordered; no database.
 //! - [`graph`]: the models as a picture; [`plan`]: what deploying would do, without doing it.
 //! - [`deploy`]: tables and views made, and brought up to the files.
+//! - [`derived`]: rollups, materialized views and views: watched, and computed again where they were touched.
 //! - [`facts`]: a model over events, without those it cannot take.
 //! - [`transform`]: what waits, claimed and turned into facts, exactly once.
 //! - [`backfill`]: history, in place or beside the table that is then replaced.
+//! - [`refresh`]: everything derived brought up to the facts.
 //! - [`testing`]: the tests of models over everything that is there.
 //! - [`runs`], [`notify`]: what was done, for those who ask and those who listen.
 //! - [`work`], [`sql`]: the settings of every transaction; names and values in generated SQL.
@@ -16,6 +18,7 @@
 pub mod backfill;
 mod check;
 pub mod deploy;
+pub mod derived;
 pub mod facts;
 pub mod graph;
 mod header;
@@ -25,6 +28,7 @@ pub mod plan;
 mod problem;
 pub mod project;
 mod query;
+pub mod refresh;
 pub mod runs;
 pub mod sql;
 pub mod testing;

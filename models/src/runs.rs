@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 const COUNT: &str = include_str!("count_run.sql");
 const FAIL: &str = include_str!("fail_run.sql");
+const RECORD: &str = include_str!("record_run.sql");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activity {
@@ -83,6 +84,46 @@ pub async fn record_failure(
                 )
                 .await
                 .map_err(|error| from_postgres("record a failed run in pipeline.runs", error))?;
+            Ok(())
+        })
+        .await
+}
+
+/// How a run ended for a model to which it did nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Failed,
+    Skipped,
+}
+
+/// Writes down that a run did not get to do what it was to do to a model.
+pub async fn record(
+    connection: &mut Connection,
+    run_id: Uuid,
+    model: &str,
+    activity: Activity,
+    (outcome, detail): (Outcome, &str),
+    deadline: Instant,
+) -> Result<()> {
+    let outcome = match outcome {
+        Outcome::Failed => "failed",
+        Outcome::Skipped => "skipped",
+    };
+    connection
+        .run_statement("record a run", deadline, async |session| {
+            session
+                .execute_typed(
+                    RECORD,
+                    &[
+                        (&run_id, Type::UUID),
+                        (&model, Type::TEXT),
+                        (&activity.name(), Type::TEXT),
+                        (&outcome, Type::TEXT),
+                        (&detail, Type::TEXT),
+                    ],
+                )
+                .await
+                .map_err(|error| from_postgres("record a run in pipeline.runs", error))?;
             Ok(())
         })
         .await

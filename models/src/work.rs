@@ -1,9 +1,14 @@
 //! What every transaction of models begins with.
 
-use millrace::Result;
-use millrace::database::failure::from_postgres;
-use tokio_postgres::Transaction;
+use std::time::{Duration, Instant};
 
+use millrace::database::Connection;
+use millrace::database::failure::{from_postgres, refusal};
+use millrace::{Error, Kind, Result};
+use tokio_postgres::Transaction;
+use tokio_postgres::types::Type;
+
+const LOCK_TIMEOUT: &str = include_str!("lock_timeout.sql");
 const SETTINGS: &str = include_str!("work_settings.sql");
 
 /// Takes the role that owns everything in `facts`, and settings under which a query means the same wherever it runs.
@@ -13,4 +18,39 @@ pub async fn begin(transaction: &Transaction<'_>) -> Result<()> {
         .await
         .map_err(|error| from_postgres("take the role millrace_transform", error))?;
     Ok(())
+}
+
+/// A transaction that waits so long for each lock, and is not tried again when the server refuses it: what others hold, or
+/// a statement that takes too long, is the inner error, and no reason to hold everything else up.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn try_once<T>(
+    connection: &mut Connection,
+    name: &'static str,
+    lock_timeout: Duration,
+    deadline: Instant,
+    mut work: impl AsyncFnMut(&Transaction<'_>) -> Result<T>,
+) -> Result<Result<T, Error>> {
+    let outcome = connection
+        .run_tx(name, deadline, async |transaction| {
+            begin(transaction).await?;
+            // Zero would be no limit at all.
+            let limit = format!("{}ms", lock_timeout.as_millis().max(1));
+            transaction
+                .query_typed(LOCK_TIMEOUT, &[(&limit, Type::TEXT)])
+                .await
+                .map_err(|error| from_postgres("set a lock timeout", error))?;
+            match work(transaction).await {
+                // The commit that follows is the rollback of a transaction that failed.
+                Err(error) if error.kind() == Kind::Transient && refusal(&error).is_some() => Ok(Err(error)),
+                other => other.map(Ok),
+            }
+        })
+        .await;
+    match outcome {
+        Ok(outcome) => Ok(outcome),
+        Err(error) if matches!(error.kind(), Kind::Transient | Kind::Conflict) => Err(error),
+        Err(error) => Ok(Err(error)),
+    }
 }

@@ -10,6 +10,7 @@ mod cli;
 mod dbt;
 mod faults;
 mod ingest_csv;
+mod models;
 mod schema;
 mod stack;
 mod staging;

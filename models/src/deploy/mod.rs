@@ -24,7 +24,7 @@ use tracing::{error, info, warn};
 
 use crate::model::{Kind as ModelKind, Model, Reference, Route};
 use crate::project::Project;
-use crate::work;
+use crate::{derived, work};
 use catalog::Catalog;
 
 /// How long a table is tried to be changed.
@@ -127,6 +127,7 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
         catalog = read_catalog(connection, deadline).await?;
     }
     deployment.catalog = catalog;
+    derived::watch(connection, project, &mut deployment, deadline).await?;
     Ok(deployment)
 }
 

@@ -1,0 +1,224 @@
+//! What the database holds of derived relations, and what each is computed from.
+
+use millrace::Result;
+use millrace::database::failure::from_postgres;
+use ring::digest::{SHA256, digest};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Row, Transaction};
+
+use crate::model::{Kind, Model, Reference};
+use crate::project::Project;
+use crate::sql::{identifier, relation as fact};
+
+const NODES: &str = include_str!("nodes.sql");
+const BASES: &str = include_str!("bases.sql");
+const FUNCTIONS: &str = include_str!("functions.sql");
+const TRIGGERS: &str = include_str!("triggers.sql");
+
+/// A relation of schema `facts` that is computed from others: a rollup, or any materialized view.
+#[derive(Debug, Clone)]
+pub struct Node<'p> {
+    pub name: String,
+    /// `None`: made by hand.
+    pub model: Option<&'p Model>,
+    pub relation: u32,
+    pub is_materialized: bool,
+    pub is_populated: bool,
+    pub is_owned: bool,
+    /// It has a unique index by which it can be refreshed without shutting readers out.
+    pub has_usable_key: bool,
+    /// Tables, and whatever else holds rows, and the views on the way to them.
+    pub bases: Vec<Base>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    pub relation: u32,
+    pub schema: String,
+    pub name: String,
+    pub kind: BaseKind,
+    /// We may have triggers on it.
+    pub can_be_watched: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BaseKind {
+    Table,
+    MaterializedView,
+    /// Only on the way to others.
+    View,
+    /// Rows that change where we cannot see it: a foreign table.
+    Other,
+}
+
+/// A trigger that says what was touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    pub relation: u32,
+    /// As SQL names it.
+    pub on: String,
+    pub function: String,
+    pub name: String,
+    /// Its first argument.
+    pub argument: String,
+    pub is_enabled: bool,
+}
+
+/// A function of touch triggers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Function {
+    pub name: String,
+    pub source: String,
+}
+
+/// What PostgreSQL keeps of a name, in bytes.
+const LONGEST_NAME: usize = 63;
+
+/// `name`, or where PostgreSQL would cut it a shorter one with a hash of the whole, so that two long names stay two.
+pub(super) fn bounded(name: &str) -> String {
+    if name.len() <= LONGEST_NAME {
+        return name.to_owned();
+    }
+    let hash = hex::encode(&digest(&SHA256, name.as_bytes()).as_ref()[..4]);
+    format!("{}_{hash}", &name[..name.floor_char_boundary(LONGEST_NAME - 1 - hash.len())])
+}
+
+/// The function by which changes touch the derived relation `name`.
+pub fn function_name(name: &str) -> String {
+    bounded(&format!("touch_{name}"))
+}
+
+impl Base {
+    /// As SQL names it.
+    pub fn qualified(&self) -> String {
+        format!("{}.{}", identifier(&self.schema), identifier(&self.name))
+    }
+}
+
+/// Every derived relation that exists, each after what it is computed from; else in the project's order, and then by name.
+pub async fn nodes<'p>(transaction: &Transaction<'_>, project: &'p Project) -> Result<Vec<Node<'p>>> {
+    let rollups: Vec<&Model> = project.models.iter().filter(|model| model.kind == Kind::Rollup).collect();
+    let names: Vec<&str> = rollups.iter().map(|model| model.name.as_str()).collect();
+    let rows = transaction
+        .query_typed(NODES, &[(&names, Type::TEXT_ARRAY)])
+        .await
+        .map_err(|error| from_postgres(LOOK, error))?;
+    let mut nodes: Vec<Node<'p>> = rows.iter().map(|row| node(row, project)).collect();
+    let place = |node: &Node<'_>| project.models.iter().position(|model| model.name == node.name);
+    nodes.sort_by_key(|node| place(node).unwrap_or(usize::MAX));
+
+    let read: Vec<(&str, String)> = rollups
+        .iter()
+        .flat_map(|model| model.reads.iter().filter_map(|read| Some((model.name.as_str(), relation(read)?))))
+        .collect();
+    let (readers, relations): (Vec<&str>, Vec<String>) = read.into_iter().unzip();
+    let rows = transaction
+        .query_typed(BASES, &[(&readers, Type::TEXT_ARRAY), (&relations, Type::TEXT_ARRAY)])
+        .await
+        .map_err(|error| from_postgres(LOOK, error))?;
+    for row in &rows {
+        let reader: &str = row.get("node");
+        if let Some(node) = nodes.iter_mut().find(|node| node.name == reader) {
+            node.bases.push(base(row));
+        }
+    }
+    Ok(in_order(nodes))
+}
+
+pub async fn triggers(transaction: &Transaction<'_>) -> Result<Vec<Trigger>> {
+    let rows = transaction.query_typed(TRIGGERS, &[]).await.map_err(|error| from_postgres(LOOK, error))?;
+    Ok(rows
+        .iter()
+        .map(|row| Trigger {
+            relation: row.get("relation"),
+            on: row.get("on"),
+            function: row.get("function"),
+            name: row.get("name"),
+            // Each argument ends in a zero byte.
+            argument: row.get::<_, &str>("arguments").split("\\000").next().unwrap_or_default().to_owned(),
+            is_enabled: row.get("is_enabled"),
+        })
+        .collect())
+}
+
+pub async fn functions(transaction: &Transaction<'_>) -> Result<Vec<Function>> {
+    let rows = transaction.query_typed(FUNCTIONS, &[]).await.map_err(|error| from_postgres(LOOK, error))?;
+    Ok(rows.iter().map(|row| Function { name: row.get("name"), source: row.get("source") }).collect())
+}
+
+const LOOK: &str = "look at what is in schema facts";
+
+/// As SQL names it; a fact's events are no relation.
+fn relation(read: &Reference) -> Option<String> {
+    match read {
+        Reference::Batch => None,
+        Reference::Model(name) => Some(fact(name)),
+        Reference::Other(name) => Some(name.clone()),
+    }
+}
+
+fn node<'p>(row: &Row, project: &'p Project) -> Node<'p> {
+    let name: String = row.get("name");
+    let model = project
+        .models
+        .iter()
+        .find(|model| model.name == name && matches!(model.kind, Kind::Rollup | Kind::MaterializedView));
+    Node {
+        model,
+        relation: row.get("relation"),
+        is_materialized: row.get("is_materialized"),
+        is_populated: row.get("is_populated"),
+        is_owned: row.get("is_owned"),
+        has_usable_key: row.get("has_usable_key"),
+        bases: Vec::new(),
+        name,
+    }
+}
+
+fn base(row: &Row) -> Base {
+    Base {
+        relation: row.get("relation"),
+        schema: row.get("schema"),
+        name: row.get("name"),
+        kind: match row.get("kind") {
+            "table" => BaseKind::Table,
+            "materialized_view" => BaseKind::MaterializedView,
+            "view" => BaseKind::View,
+            _ => BaseKind::Other,
+        },
+        can_be_watched: row.get("can_be_watched"),
+    }
+}
+
+/// The first that waits for none of the others, again and again. Where they go round in a circle (by hand alone: a
+/// materialized view on a rollup that reads it) the first goes first.
+fn in_order(mut waiting: Vec<Node<'_>>) -> Vec<Node<'_>> {
+    let mut ordered = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let ready = waiting.iter().position(|node| {
+            !waiting.iter().any(|other| other.relation != node.relation && node.reads(other.relation))
+        });
+        ordered.push(waiting.remove(ready.unwrap_or(0)));
+    }
+    ordered
+}
+
+impl Node<'_> {
+    /// Computed from that relation's rows, directly or through views.
+    pub fn reads(&self, relation: u32) -> bool {
+        self.bases.iter().any(|base| base.relation == relation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_stay_apart_and_short_ones_as_they_are() {
+        assert_eq!(function_name("orders"), "touch_orders");
+        let (one, other) = ("ü".repeat(40), "ü".repeat(41));
+        assert!(function_name(&one).len() <= LONGEST_NAME);
+        assert_ne!(function_name(&one), function_name(&other));
+    }
+}

@@ -1,0 +1,1 @@
+delete from pipeline.touched where model <> all ($1)

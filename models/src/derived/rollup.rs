@@ -1,0 +1,225 @@
+//! Touched buckets of a rollup computed again.
+
+use millrace::Result;
+use millrace::database::failure::from_postgres;
+use serde_json::Value;
+use tokio_postgres::Transaction;
+use tokio_postgres::types::Type;
+
+use super::catalog::{Base, BaseKind, Node};
+use crate::deploy::shape;
+use crate::model::{Bucket, BucketRange, Model};
+use crate::sql::{identifier, identifiers, literal, relation};
+
+const BUCKET_COLUMN: &str = include_str!("bucket_column.sql");
+const TAKE: &str = include_str!("take_touched.sql");
+/// Past so many buckets, all of them are computed.
+const MOST_BUCKETS: usize = 50_000;
+/// In queries around a model's own; no model can be called so.
+const TOUCHED: &str = "_millrace_touched";
+
+/// What has to be computed again.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Touched {
+    Nothing,
+    Everything,
+    Buckets(Vec<Value>),
+}
+
+/// Takes what touched a derived relation; whatever comes in the same transaction sees the changes.
+pub async fn take_touched(transaction: &Transaction<'_>, name: &str) -> Result<Touched> {
+    let failed = |error| from_postgres("take from pipeline.touched", error);
+    let rows = transaction.query_typed(TAKE, &[(&name, Type::TEXT)]).await.map_err(failed)?;
+    let Some(row) = rows.first().filter(|row| row.get("is_touched")) else { return Ok(Touched::Nothing) };
+    if row.get("everything") {
+        return Ok(Touched::Everything);
+    }
+    match row.get("buckets") {
+        Value::Array(buckets) if buckets.len() <= MOST_BUCKETS => Ok(Touched::Buckets(buckets)),
+        _ => Ok(Touched::Everything),
+    }
+}
+
+/// Computes what was touched again; the rows written.
+pub async fn recompute(
+    transaction: &Transaction<'_>,
+    node: &Node<'_>,
+    model: &Model,
+    touched: &Touched,
+) -> Result<u64> {
+    let columns: Vec<String> =
+        shape::columns(transaction, &model.name).await?.into_iter().map(|column| column.name).collect();
+    let columns = identifiers(columns.iter().map(String::as_str));
+    let table = relation(&model.name);
+    let query = &model.query;
+    let (buckets, bucket) = match (touched, &model.bucket) {
+        (Touched::Nothing, _) => return Ok(0),
+        (Touched::Buckets(buckets), Some(bucket)) => (buckets, bucket),
+        _ => {
+            run(transaction, model, &format!("delete from {table}"), None).await?;
+            let insert =
+                format!("insert into {table} ({columns}) select {columns} from (\n{query}\n) as query");
+            return run(transaction, model, &insert, None).await;
+        }
+    };
+    let column = identifier(&bucket.column);
+    // Through the table's row type, so that a value of any type comes back as it was.
+    let values = format!(
+        "{TOUCHED} as materialized (
+            select (jsonb_populate_record(null::{table}, jsonb_build_object({name}, bucket))).{column} as bucket
+            from jsonb_array_elements($1) as bucket
+            where bucket <> 'null'
+        )",
+        name = literal(&bucket.column),
+    );
+    let buckets = Buckets { values: Value::Array(buckets.clone()) };
+    let among = |what: &str| buckets.among(what);
+    let delete = format!("with {values} delete from {table} where {}", among(&column));
+    run(transaction, model, &delete, Some(&buckets.values)).await?;
+    let shadow = match bucket_base(node, bucket) {
+        Some(base) => {
+            let range = usable_range(transaction, base, bucket).await?;
+            // The query finds this in place of the relation, unless it names the schema; so its result is filtered too.
+            format!(
+                ", {} as not materialized ({})",
+                identifier(&base.name),
+                buckets.rows(base, bucket, &range)
+            )
+        }
+        None => String::new(),
+    };
+    let insert = format!(
+        "with {values}{shadow}
+        insert into {table} ({columns}) select {columns} from (\n{query}\n) as query where {}",
+        among(&format!("query.{column}"))
+    );
+    run(transaction, model, &insert, Some(&buckets.values)).await
+}
+
+/// A statement that makes the index by which the rows of buckets are found, when none leads with their column.
+pub(super) async fn missing_index(transaction: &Transaction<'_>, node: &Node<'_>) -> Result<Option<String>> {
+    let Some((bucket, base)) = watched_bucket(node) else { return Ok(None) };
+    let column = match usable_range(transaction, base, bucket).await? {
+        BucketRange::Value { column } | BucketRange::Span { column, .. } => column,
+        BucketRange::Unknown => return Ok(None),
+    };
+    Ok(match look_at(transaction, base, &column).await? {
+        Some(Column { is_indexed: false, .. }) => {
+            Some(format!("create index on {} ({});\n", base.qualified(), identifier(&column)))
+        }
+        _ => None,
+    })
+}
+
+/// A touch function that fails would fail whoever writes to the table, so its expression is tried beforehand.
+pub(super) async fn check_bucket(transaction: &Transaction<'_>, node: &Node<'_>) -> Result<()> {
+    let Some((bucket, base)) = watched_bucket(node) else { return Ok(()) };
+    let sql = format!("select to_jsonb({}) from {} limit 0", bucket.expression, base.qualified());
+    transaction.batch_execute(&sql).await.map_err(|error| {
+        from_postgres(&format!("compute the bucket of {} from facts.{}", node.name, base.name), error)
+    })
+}
+
+fn watched_bucket<'n>(node: &'n Node<'_>) -> Option<(&'n Bucket, &'n Base)> {
+    let bucket = node.model?.bucket.as_ref()?;
+    Some((bucket, bucket_base(node, bucket)?))
+}
+
+/// The table of the bucket's model. Below a view there may be several, or rows with other columns.
+fn bucket_base<'n>(node: &'n Node<'_>, bucket: &Bucket) -> Option<&'n Base> {
+    let is_it =
+        |base: &&Base| base.schema == "facts" && base.name == bucket.model && base.kind == BaseKind::Table;
+    node.bases.iter().find(is_it)
+}
+
+struct Column {
+    is_time: bool,
+    is_indexed: bool,
+}
+
+async fn look_at(transaction: &Transaction<'_>, base: &Base, column: &str) -> Result<Option<Column>> {
+    let rows = transaction
+        .query_typed(BUCKET_COLUMN, &[(&base.relation, Type::OID), (&column, Type::TEXT)])
+        .await
+        .map_err(|error| from_postgres("look at a bucket's column", error))?;
+    Ok(rows.first().map(|row| Column { is_time: row.get("is_time"), is_indexed: row.get("is_indexed") }))
+}
+
+/// A span of time only holds for a column of time: `'2024-01-01'::text` is cast too, and compares otherwise.
+async fn usable_range(transaction: &Transaction<'_>, base: &Base, bucket: &Bucket) -> Result<BucketRange> {
+    if let BucketRange::Span { column, .. } = &bucket.range
+        && !look_at(transaction, base, column).await?.is_some_and(|column| column.is_time)
+    {
+        return Ok(BucketRange::Unknown);
+    }
+    Ok(bucket.range.clone())
+}
+
+struct Buckets {
+    values: Value,
+}
+
+impl Buckets {
+    fn has(&self, is_it: impl Fn(&Value) -> bool) -> bool {
+        self.values.as_array().is_some_and(|values| values.iter().any(is_it))
+    }
+
+    /// A condition: the value of `what` is a touched bucket.
+    fn among(&self, what: &str) -> String {
+        let or_null = if self.has(Value::is_null) { format!(" or {what} is null") } else { String::new() };
+        format!("({what} in (select bucket from {TOUCHED}){or_null})")
+    }
+
+    /// The rows of `base` in touched buckets.
+    fn rows(&self, base: &Base, bucket: &Bucket, range: &BucketRange) -> String {
+        let table = base.qualified();
+        let (column, conditions) = match range {
+            BucketRange::Unknown => {
+                return format!(
+                    "select * from {table} where {}",
+                    self.among(&format!("({})", bucket.expression))
+                );
+            }
+            BucketRange::Value { column } => (identifier(column), vec!["source.{column} = touched.bucket"]),
+            BucketRange::Span { column, .. } => {
+                let mut conditions = vec![
+                    "source.{column} >= touched.bucket and source.{column} < touched.bucket + {step}::interval",
+                ];
+                // Infinity is a bucket that no span holds.
+                if self.has(|value| value.as_str().is_some_and(|text| text.ends_with("infinity"))) {
+                    conditions.push("source.{column} = touched.bucket and not isfinite(touched.bucket)");
+                }
+                (identifier(column), conditions)
+            }
+        };
+        let step = match range {
+            BucketRange::Span { step, .. } => literal(step),
+            _ => String::new(),
+        };
+        let mut parts: Vec<String> = conditions
+            .into_iter()
+            .map(|condition| {
+                let condition = condition.replace("{step}", &step).replace("{column}", &column);
+                format!("select source.* from {TOUCHED} as touched join {table} as source on {condition}")
+            })
+            .collect();
+        if self.has(Value::is_null) {
+            parts.push(format!("select source.* from {table} as source where source.{column} is null"));
+        }
+        parts.join("\nunion all\n")
+    }
+}
+
+async fn run(
+    transaction: &Transaction<'_>,
+    model: &Model,
+    statement: &str,
+    buckets: Option<&Value>,
+) -> Result<u64> {
+    let failed = |error| from_postgres(&format!("compute {}", model.file), error);
+    match buckets {
+        Some(buckets) => transaction.execute_typed(statement, &[(buckets, Type::JSONB)]).await,
+        None => transaction.execute_typed(statement, &[]).await,
+    }
+    .map_err(failed)
+}

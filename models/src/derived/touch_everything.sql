@@ -1,0 +1,1 @@
+insert into pipeline.touched (model) values ($1)

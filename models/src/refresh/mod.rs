@@ -1,0 +1,217 @@
+//! Everything derived from facts brought up to them, in the order in which one is computed from another.
+//!
+//! Each in a transaction of its own: what fails is left as it was, with what is above it, and the others go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use millrace::database::Connection;
+use millrace::database::failure::from_postgres;
+use millrace::{Error, Kind, Result};
+use serde::Serialize;
+use serde_json::json;
+use tokio_postgres::Transaction;
+use tokio_postgres::types::Type;
+use tracing::{error, info};
+use uuid::Uuid;
+
+use crate::derived::catalog::{self, Node, Trigger};
+use crate::derived::rollup::{Touched, recompute, take_touched};
+use crate::derived::touch::{is_watched, touch_everything};
+use crate::project::Project;
+use crate::runs::{Activity, Done, Outcome};
+use crate::sql::relation;
+use crate::{deploy, notify, runs, work};
+
+const LOCK: &str = include_str!("lock.sql");
+
+/// How a run ends.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long each refresh waits for a lock that others hold.
+    pub lock_timeout: Duration,
+    /// No refresh begins after this.
+    pub last_start: Instant,
+    /// What is under way is given up then.
+    pub deadline: Instant,
+}
+
+/// What a run did, by relation.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// The rows computed.
+    pub refreshed: BTreeMap<String, u64>,
+    /// Nothing below them had changed.
+    pub unchanged: BTreeSet<String>,
+    /// Left for another time, and why.
+    pub skipped: BTreeMap<String, String>,
+    pub failed: BTreeMap<String, String>,
+}
+
+impl Summary {
+    /// What failed, as one error.
+    pub fn failure(&self) -> Option<Error> {
+        if self.failed.is_empty() {
+            return None;
+        }
+        let reasons: Vec<String> =
+            self.failed.iter().map(|(name, reason)| format!("{name}: {reason}")).collect();
+        let message = format!("not refreshed: {}", reasons.join("; "));
+        Some(Error::new(Kind::Config, message).with_code("refresh_failed"))
+    }
+}
+
+/// What came of one relation.
+enum Came {
+    Refreshed(u64),
+    Unchanged,
+    Busy,
+}
+
+/// Refreshes every rollup and materialized view in `facts` below which something changed.
+///
+/// # Errors
+/// When the database cannot be reached. What fails is no error of the run: [`Summary::failed`] says why.
+pub async fn run(
+    connection: &mut Connection,
+    project: &Project,
+    run_id: Uuid,
+    limits: Limits,
+) -> Result<Summary> {
+    let deployment = deploy::deploy(connection, project, limits.deadline).await?;
+    let (nodes, triggers) = connection
+        .run_tx("look at what is derived", limits.deadline, async |transaction| {
+            work::begin(transaction).await?;
+            Ok((catalog::nodes(transaction, project).await?, catalog::triggers(transaction).await?))
+        })
+        .await?;
+    let mut summary = Summary::default();
+    // What failed, and what is above it, by name: it would be computed from what is wrong.
+    let mut behind: BTreeMap<u32, &str> = BTreeMap::new();
+    for node in &nodes {
+        let stopped = deployment.stopped.get(&node.name);
+        let below = behind.iter().find(|(relation, _)| node.reads(**relation)).map(|(_, name)| *name);
+        let outcome = match (stopped, below) {
+            (Some(error), _) => Err((Outcome::Failed, error.chain())),
+            (None, Some(below)) => {
+                Err((Outcome::Skipped, format!("it reads {below}, which is not refreshed")))
+            }
+            (None, None) => match why_not(node, limits) {
+                Some(reason) => Err((Outcome::Skipped, reason)),
+                None => refresh(connection, node, &nodes, &triggers, run_id, limits).await?,
+            },
+        };
+        match outcome {
+            Ok(Came::Refreshed(rows)) => {
+                summary.refreshed.insert(node.name.clone(), rows);
+            }
+            Ok(Came::Unchanged) => {
+                summary.unchanged.insert(node.name.clone());
+            }
+            Ok(Came::Busy) => {
+                summary.skipped.insert(node.name.clone(), "another run refreshes it".to_owned());
+            }
+            Err((outcome, reason)) => {
+                runs::record(
+                    connection,
+                    run_id,
+                    &node.name,
+                    Activity::Refresh,
+                    (outcome, &reason),
+                    limits.deadline,
+                )
+                .await?;
+                if outcome == Outcome::Failed || below.is_some() {
+                    behind.insert(node.relation, &node.name);
+                }
+                match outcome {
+                    Outcome::Failed => {
+                        error!(model = node.name, error = reason, "not refreshed");
+                        summary.failed.insert(node.name.clone(), reason);
+                    }
+                    Outcome::Skipped => {
+                        info!(model = node.name, reason, "skipped");
+                        summary.skipped.insert(node.name.clone(), reason);
+                    }
+                }
+            }
+        }
+    }
+    Ok(summary)
+}
+
+fn why_not(node: &Node<'_>, limits: Limits) -> Option<String> {
+    if Instant::now() >= limits.last_start {
+        return Some("time is up; what touched it is kept for the next run".to_owned());
+    }
+    if !node.is_owned {
+        return Some(format!(
+            "it belongs to somebody else: alter {} {} owner to millrace_transform",
+            if node.is_materialized { "materialized view" } else { "table" },
+            relation(&node.name)
+        ));
+    }
+    None
+}
+
+/// One relation, in a transaction of its own; what the server refuses is an outcome.
+async fn refresh(
+    connection: &mut Connection,
+    node: &Node<'_>,
+    nodes: &[Node<'_>],
+    triggers: &[Trigger],
+    run_id: Uuid,
+    limits: Limits,
+) -> Result<Result<Came, (Outcome, String)>> {
+    let is_watched = is_watched(node, triggers);
+    let outcome =
+        work::try_once(connection, "refresh", limits.lock_timeout, limits.deadline, async |transaction| {
+            let started = Instant::now();
+            if !lock(transaction, &node.name).await? {
+                return Ok(Came::Busy);
+            }
+            let touched = match take_touched(transaction, &node.name).await? {
+                Touched::Nothing if is_watched && (node.is_populated || !node.is_materialized) => {
+                    return Ok(Came::Unchanged);
+                }
+                touched if is_watched => touched,
+                // Changed or not: nobody saw it.
+                _ => Touched::Everything,
+            };
+            let row_count = match node.model {
+                Some(model) if !node.is_materialized => recompute(transaction, node, model, &touched).await?,
+                _ => refresh_view(transaction, node, nodes).await?,
+            };
+            let done = Done { row_count, duration: started.elapsed(), ..Done::default() };
+            runs::count(transaction, run_id, &node.name, Activity::Refresh, &done).await?;
+            let message = json!({"kind": "refresh", "model": node.name, "rows": row_count});
+            notify::send(transaction, &message).await?;
+            let duration_ms = done.duration.as_millis() as u64;
+            info!(model = node.name, rows = row_count, duration_ms, "refreshed");
+            Ok(Came::Refreshed(row_count))
+        })
+        .await?;
+    Ok(outcome.map_err(|error| (Outcome::Failed, error.chain())))
+}
+
+/// Refreshes a materialized view, without shutting its readers out where that is possible; its rows.
+async fn refresh_view(transaction: &Transaction<'_>, node: &Node<'_>, nodes: &[Node<'_>]) -> Result<u64> {
+    let failed = |error| from_postgres(&format!("refresh facts.{}", node.name), error);
+    let concurrently = if node.is_populated && node.has_usable_key { "concurrently " } else { "" };
+    let view = relation(&node.name);
+    let statement = format!("refresh materialized view {concurrently}{view}");
+    transaction.batch_execute(&statement).await.map_err(failed)?;
+    // It has no triggers of its own.
+    for above in nodes.iter().filter(|above| above.reads(node.relation)) {
+        touch_everything(transaction, &above.name).await?;
+    }
+    let rows = transaction.query_typed(&format!("select count(*) from {view}"), &[]).await.map_err(failed)?;
+    Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0)) as u64)
+}
+
+/// Whether no other run has the relation.
+async fn lock(transaction: &Transaction<'_>, name: &str) -> Result<bool> {
+    let failed = |error| from_postgres("look whether another run refreshes it", error);
+    let rows = transaction.query_typed(LOCK, &[(&name, Type::TEXT)]).await.map_err(failed)?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
+}

@@ -1,0 +1,5 @@
+//! What is derived from facts: deployed, touched and refreshed.
+
+mod refresh;
+mod rollups;
+mod shop;

@@ -1,0 +1,81 @@
+//! A run over everything that is derived: what it records, and what it leaves alone.
+
+use super::shop::{DAYS, ORDERS, Shop};
+
+const MONTHS: &str = "-- kind = \"rollup\"
+-- key = [\"month\"]
+-- bucket = \"month\"
+select date_trunc('month', day) as month, sum(orders) as orders
+from days
+group by month";
+
+#[tokio::test]
+async fn a_run_is_recorded_and_notified() {
+    let shop = Shop::new(&[("orders", ORDERS), ("days", DAYS)]).await;
+    shop.orders("(1, 'ann', 1, timestamptz '2024-03-01Z'), (2, 'bob', 1, '2024-03-01Z')").await;
+    let summary = shop.refresh().await;
+    assert_eq!(summary.refreshed["days"], 2);
+    let recorded = "select count(*) from pipeline.runs
+        where model = 'days' and activity = 'refresh' and outcome = 'ok' and row_count = 2";
+    assert_eq!(shop.number(recorded).await, 1);
+    let summary = shop.refresh().await;
+    assert!(summary.unchanged.contains("days"));
+    assert_eq!(shop.number("select count(*) from pipeline.runs").await, 1);
+}
+
+#[tokio::test]
+async fn what_fails_is_left_with_what_is_above_it_and_the_others_go_on() {
+    let other =
+        DAYS.replace("date_trunc('day', ordered_at) as day, customer", "customer as day, 0 as customer");
+    let shop = Shop::new(&[("orders", ORDERS), ("days", DAYS), ("months", MONTHS), ("other", &other)]).await;
+    shop.orders("(1, 'ann', 1, timestamptz '2024-03-01Z')").await;
+    shop.refreshed().await;
+    shop.run("alter table facts.days add constraint no_bob check (customer <> 'bob')").await;
+    shop.orders("(2, 'bob', 1, timestamptz '2024-03-01Z')").await;
+    let summary = shop.refresh().await;
+    assert_eq!(summary.failed.keys().collect::<Vec<_>>(), ["days"]);
+    assert!(summary.skipped["months"].contains("days"));
+    assert!(summary.refreshed.contains_key("other"));
+    assert!(summary.failure().expect("a failure").chain().contains("days"));
+    let recorded = |outcome: &str, model: &str| {
+        format!(
+            "select count(*) from pipeline.runs where outcome = '{outcome}' and model = '{model}' and detail <> ''"
+        )
+    };
+    assert_eq!(shop.number(&recorded("failed", "days")).await, 1);
+    assert_eq!(shop.number(&recorded("skipped", "months")).await, 1);
+    // What touched it was kept.
+    shop.run("alter table facts.days drop constraint no_bob").await;
+    assert_eq!(shop.refreshed().await, ["days", "months"]);
+    shop.check("days").await;
+    shop.check("months").await;
+}
+
+#[tokio::test]
+async fn a_lock_that_somebody_holds_fails_one_refresh_and_not_the_run() {
+    let other =
+        DAYS.replace("date_trunc('day', ordered_at) as day, customer", "customer as day, 0 as customer");
+    let shop = Shop::new(&[("orders", ORDERS), ("days", DAYS), ("other", &other)]).await;
+    shop.orders("(1, 'ann', 1, timestamptz '2024-03-01Z')").await;
+    let holder = shop.database.owner().await;
+    holder.batch_execute("begin; lock table facts.days in share mode").await.expect("lock");
+    let summary = shop.refresh().await;
+    assert!(summary.failed["days"].contains("lock timeout"), "{summary:?}");
+    assert!(summary.refreshed.contains_key("other"));
+    holder.batch_execute("rollback").await.expect("unlock");
+    assert_eq!(shop.refreshed().await, ["days"]);
+}
+
+#[tokio::test]
+async fn two_runs_do_not_refresh_the_same_relation() {
+    let shop = Shop::new(&[("orders", ORDERS), ("days", DAYS)]).await;
+    let holder = shop.database.owner().await;
+    holder
+        .batch_execute("begin; select pg_advisory_xact_lock(hashtextextended('millrace.refresh.days', 0))")
+        .await
+        .expect("lock");
+    let summary = shop.refresh().await;
+    assert!(summary.skipped.contains_key("days"), "{summary:?}");
+    holder.batch_execute("rollback").await.expect("unlock");
+    assert_eq!(shop.refreshed().await, ["days"]);
+}
