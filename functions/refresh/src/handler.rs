@@ -51,9 +51,8 @@ impl Refresh {
         );
         match summary.failure() {
             Some(error) => Err(error),
-            None => serde_json::to_value(&summary).map_err(|error| {
-                Error::new(Kind::Bug, "write the summary as JSON").with_source(error)
-            }),
+            None => serde_json::to_value(&summary)
+                .map_err(|error| Error::new(Kind::Bug, "write the summary as JSON").with_source(error)),
         }
     }
 }

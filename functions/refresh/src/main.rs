@@ -4,9 +4,9 @@ use std::pin::Pin;
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use millrace::clock::deadline;
+use refresh::{Refresh, Settings};
 use serde_json::Value;
 use tokio::sync::Mutex;
-use refresh::{Refresh, Settings};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -73,7 +73,7 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
         deployment.stopped.insert(broken.name.clone(), error);
     }
     let mut catalog = read_catalog(connection, deadline).await?;
-    for model in project.models.iter().filter(|model| has_table(model)) {
+    for model in &project.models {
         if let Some(below) = stopped_below(model, &deployment.stopped) {
             let message = format!("it reads {below}, which does not run");
             deployment.stopped.insert(
@@ -85,20 +85,31 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
         if catalog.is_deployed(&model.name, &definition_hash(model)) {
             continue;
         }
-        let outcome = connection
-            .run_tx("deploy a model", deadline, async |transaction| {
-                work::begin(transaction).await?;
+        let outcome = if has_table(model) {
+            connection
+                .run_tx("deploy a model", deadline, async |transaction| {
+                    work::begin(transaction).await?;
+                    lock(transaction).await?;
+                    deploy_table(transaction, model).await
+                })
+                .await
+        } else {
+            let limit = derived::LOCK_TIMEOUT;
+            work::try_once(connection, "deploy a view", limit, deadline, async |transaction| {
                 lock(transaction).await?;
-                deploy_table(transaction, model).await
+                derived::view::bring_up(transaction, project, model).await
             })
-            .await;
+            .await?
+        };
         match outcome {
             Ok(()) => {
                 info!(model = model.name, "deployed");
                 deployment.changed.push(model.name.clone());
             }
-            // The database is in the way, not the model.
-            Err(error) if matches!(error.kind(), Kind::Transient | Kind::Conflict) => return Err(error),
+            // The database is in the way, not the model. Facts do not wait for a view, though.
+            Err(error) if has_table(model) && matches!(error.kind(), Kind::Transient | Kind::Conflict) => {
+                return Err(error);
+            }
             Err(error) => {
                 error!(
                     model = model.name,
