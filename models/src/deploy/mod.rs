@@ -12,7 +12,7 @@ pub mod shape;
 pub mod table;
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use millrace::database::Connection;
 use millrace::database::failure::from_postgres;
@@ -27,10 +27,6 @@ use crate::project::Project;
 use crate::{derived, work};
 use catalog::Catalog;
 
-/// How long a table is tried to be changed.
-const PATIENCE: Duration = Duration::from_secs(6);
-
-const LOCK_TIMEOUT: &str = include_str!("lock_timeout.sql");
 const LOCK: &str = include_str!("lock.sql");
 const RECORD: &str = include_str!("record.sql");
 const DEPLOYED_HASH: &str = include_str!("deployed_hash.sql");
@@ -77,7 +73,7 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
         deployment.stopped.insert(broken.name.clone(), error);
     }
     let mut catalog = read_catalog(connection, deadline).await?;
-    for model in project.models.iter().filter(|model| has_table(model)) {
+    for model in &project.models {
         if let Some(below) = stopped_below(model, &deployment.stopped) {
             let message = format!("it reads {below}, which does not run");
             deployment.stopped.insert(
@@ -89,14 +85,15 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
         if catalog.is_deployed(&model.name, &definition_hash(model)) {
             continue;
         }
-        let outcome = connection
-            .run_tx("deploy a model", deadline.min(Instant::now() + PATIENCE), async |transaction| {
-                work::begin(transaction).await?;
-                lock(transaction).await?;
-                patiently(transaction).await?;
-                deploy_table(transaction, model).await
-            })
-            .await;
+        let limit = derived::LOCK_TIMEOUT;
+        let outcome = work::try_once(connection, "deploy a model", limit, deadline, async |transaction| {
+            lock(transaction).await?;
+            match has_table(model) {
+                true => deploy_table(transaction, model).await,
+                false => derived::view::bring_up(transaction, project, model).await,
+            }
+        })
+        .await?;
         match outcome {
             Ok(()) => {
                 info!(model = model.name, "deployed");
@@ -110,8 +107,6 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
                 warn!(model = model.name, error = error.chain(), "a model is not deployed yet");
                 deployment.stopped.insert(model.name.clone(), error);
             }
-            // The database is in the way, not the model.
-            Err(error) if matches!(error.kind(), Kind::Transient | Kind::Conflict) => return Err(error),
             Err(error) => {
                 error!(
                     model = model.name,
@@ -137,15 +132,6 @@ pub async fn lock(transaction: &Transaction<'_>) -> Result<()> {
         .query_typed(LOCK, &[])
         .await
         .map_err(|error| from_postgres("wait for another deployment of models", error))?;
-    Ok(())
-}
-
-/// Who changes a table keeps everybody else from it while waiting for those who read it: so not for long.
-async fn patiently(transaction: &Transaction<'_>) -> Result<()> {
-    transaction
-        .query_typed(LOCK_TIMEOUT, &[])
-        .await
-        .map_err(|error| from_postgres("limit the wait for locks", error))?;
     Ok(())
 }
 

@@ -1,12 +1,14 @@
-//! What is derived from facts: rollups and materialized views.
+//! What is derived from facts: rollups, materialized views and views.
 //!
 //! - [`catalog`]: what the database holds of derived relations, and what each is computed from.
 //! - [`touch`]: triggers by which a change below a derived relation says what has to be computed again.
 //! - [`rollup`]: touched buckets computed again.
+//! - [`view`]: views and materialized views made, and brought up to their models.
 
 pub mod catalog;
 pub mod rollup;
 pub mod touch;
+pub mod view;
 
 use std::time::{Duration, Instant};
 
@@ -18,8 +20,8 @@ use crate::deploy::{self, Deployment};
 use crate::project::Project;
 use crate::work;
 
-/// Making a trigger waits for whoever writes to its table, and everybody else waits behind it meanwhile.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Making a trigger or another view waits for whoever uses its table, and everybody else waits behind it meanwhile.
+pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Makes the triggers of everything derived what `project` and the database want. What cannot be watched now is stopped,
 /// with what is above it, until the next deployment.

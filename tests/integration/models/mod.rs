@@ -3,3 +3,4 @@
 mod refresh;
 mod rollups;
 mod shop;
+mod views;

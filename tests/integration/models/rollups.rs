@@ -80,7 +80,8 @@ async fn buckets_of_every_kind_equal_their_query() {
     let by_text = DAYS.replace("date_trunc('day', ordered_at)", "left(customer, 1)");
     let joined = DAYS
         .replace("from orders", "from facts.orders join customers using (customer)")
-        .replace("date_trunc('day', ordered_at)", "date_trunc('day', orders.ordered_at)");
+        .replace("date_trunc('day', ordered_at)", "date_trunc('day', orders.ordered_at)")
+        .replace("sum(total)", "sum(orders.total)");
     let customers = ORDERS.replace("order_id", "customer_id").replace("shop/orders", "shop/customers");
     let month_of_days = DAYS
         .replace("date_trunc('day', ordered_at)", "date_trunc('month', day)")

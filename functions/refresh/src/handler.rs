@@ -1,0 +1,58 @@
+//! An invocation: the models as they are now, then everything below which something changed.
+
+use std::time::Instant;
+
+use millrace::database::{self, Connection};
+use millrace::{Error, Kind, Result};
+use millrace_models::project::Project;
+use millrace_models::refresh::{self, Limits};
+use serde_json::Value;
+use tracing::{Instrument, info, info_span};
+use uuid::Uuid;
+
+use crate::Settings;
+
+pub struct Refresh {
+    settings: Settings,
+    connection: Connection,
+}
+
+impl Refresh {
+    /// Connects at first use.
+    pub fn new(settings: Settings) -> Result<Self> {
+        let database =
+            database::Settings::parse(settings.database_url.expose())?.application_name("millrace refresh");
+        Ok(Refresh { settings, connection: Connection::new(database) })
+    }
+
+    /// Refreshes what was touched. The answer is the [summary](refresh::Summary); what the event holds does not matter.
+    ///
+    /// # Errors
+    /// When something could not be refreshed, after everything else was: then Lambda counts an error, and an alarm can
+    /// tell.
+    pub async fn handle(&mut self, request_id: &str, deadline: Instant) -> Result<Value> {
+        let span = info_span!("invocation", request_id);
+        let run_id = Uuid::parse_str(request_id).unwrap_or_else(|_| Uuid::now_v7());
+        self.run(run_id, deadline).instrument(span).await
+    }
+
+    async fn run(&mut self, run_id: Uuid, deadline: Instant) -> Result<Value> {
+        // Read each time: the local stack's folder is the checkout, and reading a few files takes no time.
+        let project = Project::load(&self.settings.pipeline)?;
+        let last_start = deadline.checked_sub(self.settings.deadline_margin).unwrap_or_else(Instant::now);
+        let limits = Limits { lock_timeout: self.settings.lock_timeout, last_start, deadline };
+        let summary = refresh::run(&mut self.connection, &project, run_id, limits).await?;
+        info!(
+            refreshed = summary.refreshed.len(),
+            unchanged = summary.unchanged.len(),
+            skipped = summary.skipped.len(),
+            failed = summary.failed.len(),
+            "done"
+        );
+        match summary.failure() {
+            Some(error) => Err(error),
+            None => serde_json::to_value(&summary)
+                .map_err(|error| Error::new(Kind::Bug, "write the summary as JSON").with_source(error)),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+-- kind = "rollup"
+-- description = "Weather by airport and day; only days that new facts touch are computed again."
+-- key = ["day", "origin"]
+-- bucket = "day"
+select
+    date_trunc('day', observed_at) as day,
+    origin,
+    count(*) as hours,
+    round(avg(celsius), 1) as celsius,
+    sum(precipitation_inches) as precipitation_inches
+from weather
+group by 1, 2
