@@ -1,4 +1,4 @@
-select model, coalesce(obj_description(format('facts.%I', model)::regclass), '') as description
+select model, kind, coalesce(obj_description(format('facts.%I', model)::regclass), '') as description
 from pipeline.models
-where kind in ('fact', 'rollup')
+where kind <> 'view'
 order by model

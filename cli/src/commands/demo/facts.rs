@@ -12,6 +12,7 @@ use crate::stack::ministack;
 use crate::terminal::{Align, Terminal, figure, one_line, seconds};
 
 const FACT_MODELS: &str = include_str!("../../queries/fact_models.sql");
+const SAMPLE_ROLLUP: &str = include_str!("../../queries/sample_rollup.sql");
 const SAMPLE_FACTS: &str = include_str!("../../queries/sample_facts.sql");
 
 /// Runs the transform as its schedule would, and prints facts; true when nothing was left.
@@ -32,27 +33,43 @@ pub async fn show(environment: &Environment, database: &Client, terminal: &mut T
         count("unmodelled"),
         seconds(began.elapsed())
     ));
+    let began = Instant::now();
+    let refreshed = ministack::invoke(port, "refresh").await?;
+    let names: Vec<&str> =
+        refreshed["refreshed"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    terminal.good(&format!("  refreshed   {} in {}", names.join(", "), seconds(began.elapsed())));
     terminal.line("");
-    let columns = [("model", Align::Left), ("facts", Align::Right), ("what it is", Align::Left)];
+    let columns =
+        [("model", Align::Left), ("kind", Align::Left), ("rows", Align::Right), ("what it is", Align::Left)];
     let mut models = Vec::new();
     for row in rows(database, FACT_MODELS).await? {
-        let [model, description] = row.as_slice() else { continue };
+        let [model, kind, description] = row.as_slice() else { continue };
         // Counted, not estimated: the sample is small.
         let count = rows(database, &format!("select count(*) from {}", relation(model))).await?;
         let count = count.first().and_then(|row| row.first()).cloned().unwrap_or_default();
-        models.push(vec![model.clone(), count, description.clone()]);
+        models.push(vec![model.clone(), kind.clone(), count, description.clone()]);
     }
     terminal.table(&columns, &models);
     terminal.line("");
-    terminal.line("  select * from facts.weather join facts.airports on faa = origin:");
+    terminal.line("  facts.airport_weather, a materialized view with a join:");
     let columns = [
         ("airport", Align::Left),
         ("hours", Align::Right),
         ("coldest °C", Align::Right),
         ("warmest °C", Align::Right),
-        ("wettest hour", Align::Left),
+        ("newest", Align::Left),
     ];
     terminal.table(&columns, &rows(database, SAMPLE_FACTS).await?);
+    terminal.line("");
+    terminal.line("  facts.weather_daily, a rollup:");
+    let columns = [
+        ("day", Align::Left),
+        ("airport", Align::Left),
+        ("hours", Align::Right),
+        ("mean °C", Align::Right),
+        ("precipitation in", Align::Right),
+    ];
+    terminal.table(&columns, &rows(database, SAMPLE_ROLLUP).await?);
     Ok(answer["waiting"].as_array().is_some_and(Vec::is_empty))
 }
 

@@ -1,0 +1,13 @@
+-- kind = "materialized_view"
+-- description = "Airports with the weather that was measured there; refreshed when either changed."
+-- key = ["faa"]
+select
+    airports.faa,
+    airports.name,
+    count(*) as hours,
+    min(weather.celsius) as coldest,
+    max(weather.celsius) as warmest,
+    max(weather.observed_at) as newest
+from airports
+join weather on weather.origin = airports.faa
+group by airports.faa, airports.name
