@@ -10,6 +10,8 @@ mod cli;
 mod dbt;
 mod faults;
 mod ingest_csv;
+mod models_commands;
+mod models_schema;
 mod schema;
 mod stack;
 mod staging;

@@ -6,4 +6,4 @@ mod quarantine;
 mod rebuild;
 mod retraction;
 mod routes;
-mod site;
+pub mod site;
