@@ -146,20 +146,22 @@ pub enum ModelsCommand {
     /// with + when it is new, ~ when it changes, = when it has history to see, ! when it needs you: then the exit code is 1.
     Plan,
 
-    /// Bring the database up to the files: tables, events that wait, history.
+    /// Bring the database up to the files: tables, events that wait, history
     ///
-    /// Every file that is new or changed is deployed. Events that wait go through all models that take them. Then a fact sees
-    /// the history that it has not seen: a new one beside live traffic, one with another query built anew beside its table,
-    /// which it then replaces. A file that is broken holds up its own events; the other models run.
+    /// Every file that is new or changed is deployed. Events that wait go through all models that
+    /// take them. Then a fact sees the history that it has not seen: a new one beside live traffic,
+    /// one with another query built anew beside its table, which it then replaces. A file that is
+    /// broken holds up its own events; the other models run.
     ///
-    /// With names, history and the answer are about these models alone. The rest is as without: an event is processed by
-    /// all its models at once, so none of them can be left out.
+    /// With names, history and the answer are about these models alone. The rest is as without:
+    /// an event is processed by all its models at once, so none of them can be left out.
     ///
-    /// It can be stopped at any time and run again. Exits with 1 when a model failed, was skipped, or its events wait.
+    /// It can be stopped at any time and run again. Exits with 1 when a model failed or was skipped,
+    /// or its events wait, and with 3 when it was stopped.
     ///
-    ///     millrace models run                               after writing pipeline/models/refunds.sql
-    ///     millrace models run orders --full-refresh         after changing a column's type
-    ///     millrace models run --no-backfill                 and history later: millrace models backfill orders
+    ///     millrace models run                            after writing pipeline/models/refunds.sql
+    ///     millrace models run orders --full-refresh      after changing a column's type
+    ///     millrace models run --no-backfill              now, and history later with `backfill`
     #[command(verbatim_doc_comment)]
     Run(RunModels),
 
@@ -172,16 +174,17 @@ pub enum ModelsCommand {
         models: Vec<String>,
     },
 
-    /// Run a model over history that it has not seen, or over all of it.
+    /// Run a model over history that it has not seen, or over all of it
     ///
-    /// History is what was processed already; events that wait are for `run`, or for the function transform. It can be
-    /// stopped at any time: run again, it goes on where it was. Exits with 3 when it was stopped.
+    /// History is what was processed already; events that wait are for `run`, or for the function
+    /// transform. It can be stopped at any time: run again, it goes on where it was. Exits with 1
+    /// when the model cannot be deployed, and with 3 when it was stopped.
     ///
     ///     millrace models backfill orders --rate 5000
     #[command(verbatim_doc_comment)]
     Backfill(Backfill),
 
-    /// What reads what.
+    /// What reads what
     ///
     ///     millrace models graph --format dot | dot -Tsvg > models.svg
     #[command(verbatim_doc_comment)]

@@ -49,7 +49,7 @@ impl Site {
     }
 
     /// Runs `millrace models …` to its end.
-    async fn models(&self, arguments: &[&str]) -> Said {
+    async fn cli(&self, arguments: &[&str]) -> Said {
         let arguments = [&["models"], arguments].concat();
         said(self.command(&arguments).spawn().unwrap()).await
     }
@@ -70,13 +70,13 @@ impl Site {
              union all select concat_ws(' ', 'function', oid, proname) from pg_proc
              union all select concat_ws(' ', 'trigger', oid, tgname) from pg_trigger
              union all select concat_ws(' ', 'comment', objoid, objsubid, description) from pg_description
-             union all select 'models ' || to_jsonb(models) from pipeline.models
-             union all select 'releases ' || to_jsonb(releases) from pipeline.releases
-             union all select 'runs ' || to_jsonb(runs) from pipeline.runs
-             union all select 'touched ' || to_jsonb(touched) from pipeline.touched
-             union all select 'backfills ' || to_jsonb(backfills) from pipeline.backfills
-             union all select 'backfill_batches ' || to_jsonb(backfill_batches) from pipeline.backfill_batches
-             union all select 'batches ' || to_jsonb(batches) from staging.batches
+             union all select 'models ' || to_jsonb(models)::text from pipeline.models
+             union all select 'releases ' || to_jsonb(releases)::text from pipeline.releases
+             union all select 'runs ' || to_jsonb(runs)::text from pipeline.runs
+             union all select 'touched ' || to_jsonb(touched)::text from pipeline.touched
+             union all select 'backfills ' || to_jsonb(backfills)::text from pipeline.backfills
+             union all select 'backfill_batches ' || to_jsonb(backfill_batches)::text from pipeline.backfill_batches
+             union all select 'batches ' || to_jsonb(batches)::text from staging.batches
          ) as everything (line)";
         self.owner.query_one(sql, &[]).await.unwrap().get(0)
     }
@@ -84,7 +84,7 @@ impl Site {
     /// `models plan`, which must leave everything as it was.
     async fn plan(&self) -> Said {
         let before = self.state().await;
-        let said = self.models(&["plan"]).await;
+        let said = self.cli(&["plan"]).await;
         assert!(before == self.state().await, "a plan changed something\n{}", said.out);
         said
     }
@@ -144,7 +144,7 @@ async fn check_names_the_place_of_every_mistake_and_needs_no_database() {
     );
     wrong.is_silent_about("nothing wrong");
 
-    let nowhere = site.models(&["check", "--pipeline", "/nowhere"]).await;
+    let nowhere = site.cli(&["check", "--pipeline", "/nowhere"]).await;
     nowhere.is(2, &["/nowhere is no folder"]);
 }
 
@@ -156,14 +156,14 @@ async fn a_graph_is_for_eyes_and_for_programs() {
         ("mermaid", ["flowchart LR", "n_orders --> n_big"]),
         ("dot", ["digraph models {", "\"orders\" -> \"big\";"]),
     ] {
-        site.models(&["graph", "--format", format]).await.is(0, &words);
+        site.cli(&["graph", "--format", format]).await.is(0, &words);
     }
-    site.models(&["graph"]).await.is(0, &["big (view) ← orders"]);
-    site.models(&["graph", "--format", "svg"]).await.is(2, &["mermaid"]);
+    site.cli(&["graph"]).await.is(0, &["big (view) ← orders"]);
+    site.cli(&["graph", "--format", "svg"]).await.is(2, &["mermaid"]);
 
     // What is wrong stays out of what another program reads.
     site.write("lost", "-- kind = \"view\"\nselect * from nothing");
-    let graph = site.models(&["graph", "--format", "dot"]).await;
+    let graph = site.cli(&["graph", "--format", "dot"]).await;
     graph.is(1, &["models/lost.sql:2:15"]);
     assert!(graph.out.starts_with("digraph") && !graph.out.contains("lost"), "{}", graph.out);
 }
@@ -179,7 +179,7 @@ async fn a_plan_says_what_would_happen_and_writes_nothing() {
     let new = site.plan().await;
     new.is(0, &["+ orders (fact): new", "history: 100 events in 1 batch, in place"]);
     new.is_silent_about("Nothing to do");
-    site.models(&["run"]).await.is(0, &["1 ok"]);
+    site.cli(&["run"]).await.is(0, &["1 ok"]);
     site.plan().await.is(0, &["Nothing to do: the database is as the files say."]);
 
     site.write("orders", &ORDERS.replace("from batch", ", payload->>'colour' as colour\nfrom batch"));
@@ -222,7 +222,7 @@ async fn one_file_and_one_command_make_facts_of_all_events() {
     site.transformed().await;
     site.many_orders(250, 100, "6").await;
     site.write("orders", ORDERS);
-    site.models(&["run"]).await.is(
+    site.cli(&["run"]).await.is(
         0,
         &[
             "deployed  orders",
@@ -234,7 +234,7 @@ async fn one_file_and_one_command_make_facts_of_all_events() {
     site.check_orders().await;
     assert_eq!(site.facts().await.len(), 350);
     site.check_owners().await;
-    let again = site.models(&["run"]).await;
+    let again = site.cli(&["run"]).await;
     again.is(0, &["1 ok, 0 warned, 0 failed, 0 skipped"]);
     again.is_silent_about("caught up");
     again.is_silent_about("deployed");
@@ -248,10 +248,10 @@ async fn one_file_and_one_command_make_facts_of_all_events() {
 async fn a_changed_type_is_followed_once_it_is_asked_for() {
     let site = Site::new(&[("orders", ORDERS)]).await;
     site.many_orders(1, 100, "5").await;
-    site.models(&["run"]).await.is(0, &["ran       orders  100 rows"]);
+    site.cli(&["run"]).await.is(0, &["ran       orders  100 rows"]);
     site.write("orders", &ORDERS.replace("numeric(12,2)", "double precision"));
     site.orders(&[(1, "6", "later")]).await;
-    let refused = site.models(&["run"]).await;
+    let refused = site.cli(&["run"]).await;
     refused.is(
         1,
         &[
@@ -263,8 +263,8 @@ async fn a_changed_type_is_followed_once_it_is_asked_for() {
     );
     assert_eq!(site.number("select count(*) from facts.orders where total = 5").await, 100);
 
-    site.models(&["run", "--full-refresh"]).await.is(2, &["MODEL"]);
-    site.models(&["run", "orders", "--full-refresh"]).await.is(
+    site.cli(&["run", "--full-refresh"]).await.is(2, &["MODEL"]);
+    site.cli(&["run", "orders", "--full-refresh"]).await.is(
         0,
         &[
             "rebuilt   orders  100 events, 100 rows",
@@ -282,8 +282,8 @@ async fn a_changed_type_is_followed_once_it_is_asked_for() {
 
     // Only facts are made from events.
     site.write("big", BIG);
-    site.models(&["run", "big", "--full-refresh"]).await.is(2, &["big is a view: only facts"]);
-    site.models(&["backfill", "big"]).await.is(2, &["big is a view: only facts"]);
+    site.cli(&["run", "big", "--full-refresh"]).await.is(2, &["big is a view: only facts"]);
+    site.cli(&["backfill", "big"]).await.is(2, &["big is a view: only facts"]);
 }
 
 #[tokio::test]
@@ -291,7 +291,7 @@ async fn a_broken_file_holds_up_its_own_events_alone() {
     let site = Site::new(&[("orders", ORDERS), ("refunds", &REFUNDS.replace("id as", "id as as"))]).await;
     site.many_orders(1, 10, "5").await;
     site.run("insert into raw_events (source, event_type, payload) values ('shop', 'refunds', '{}')").await;
-    let run = site.models(&["run"]).await;
+    let run = site.cli(&["run"]).await;
     run.is(
         1,
         &[
@@ -304,16 +304,16 @@ async fn a_broken_file_holds_up_its_own_events_alone() {
     );
     assert_eq!(site.facts().await.len(), 10);
     // Who asks about one model hears about that one; a file that is broken can be asked about no more than one that is not there.
-    site.models(&["run", "orders"]).await.is(0, &["1 ok, 0 warned, 0 failed, 0 skipped"]);
-    site.models(&["run", "refunds"]).await.is(2, &["models/refunds.sql:3:"]);
-    site.models(&["test"]).await.is(1, &["models/refunds.sql:3:", "1 failed"]);
+    site.cli(&["run", "orders"]).await.is(0, &["1 ok, 0 warned, 0 failed, 0 skipped"]);
+    site.cli(&["run", "refunds"]).await.is(2, &["models/refunds.sql:3:"]);
+    site.cli(&["test"]).await.is(1, &["models/refunds.sql:3:", "1 failed"]);
     site.write("refunds", REFUNDS);
-    site.models(&["run"]).await.is(0, &["ran       refunds  1 row", "2 ok, 0 warned, 0 failed, 0 skipped"]);
+    site.cli(&["run"]).await.is(0, &["ran       refunds  1 row", "2 ok, 0 warned, 0 failed, 0 skipped"]);
 
     // What PostgreSQL refuses is found when it is deployed, and nothing else is kept from running.
     site.write("refunds", &REFUNDS.replace("id as", "no_such_function(id) as"));
     site.many_orders(11, 10, "5").await;
-    site.models(&["run"]).await.is(1, &["failed    refunds: ", "1 ok, 0 warned, 1 failed, 0 skipped"]);
+    site.cli(&["run"]).await.is(1, &["failed    refunds: ", "1 ok, 0 warned, 1 failed, 0 skipped"]);
     assert_eq!(site.facts().await.len(), 20);
 }
 
@@ -324,16 +324,14 @@ async fn history_can_be_left_for_later() {
     site.transformed().await;
     site.write("orders", ORDERS);
     site.many_orders(101, 50, "5").await;
-    let run = site.models(&["run", "--no-backfill"]).await;
+    let run = site.cli(&["run", "--no-backfill"]).await;
     run.is(0, &["ran       orders  50 rows", "1 ok"]);
     run.is_silent_about("caught up");
     assert_eq!(site.facts().await.len(), 50);
     site.plan().await.is(0, &["= orders (fact)", "history: 100 events in 1 batch, in place"]);
-    site.models(&["backfill", "orders"])
-        .await
-        .is(0, &["caught up orders  100 events, 100 rows, 0 quarantined"]);
+    site.cli(&["backfill", "orders"]).await.is(0, &["caught up orders  100 events, 100 rows, 0 quarantined"]);
     site.check_orders().await;
-    site.models(&["backfill", "orders"]).await.is(0, &["orders has seen everything"]);
+    site.cli(&["backfill", "orders"]).await.is(0, &["orders has seen everything"]);
 }
 
 #[tokio::test]
@@ -343,15 +341,15 @@ async fn a_list_says_how_each_model_stands() {
         let line = said.out.lines().find(|line| line.trim_start().starts_with(name)).expect(name);
         line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect()
     };
-    let list = site.models(&["list"]).await;
+    let list = site.cli(&["list"]).await;
     list.is(0, &["model", "takes", "outcome"]);
     assert_eq!(row(&list, "orders")[..4], ["orders", "fact", "shop/orders", "not deployed"]);
 
     site.many_orders(1, 1_200, "5").await;
-    site.models(&["run"]).await.is(0, &[]);
+    site.cli(&["run"]).await.is(0, &[]);
     site.write("refunds", &REFUNDS.replace("id as refund_id", "id as refund_id, 1 as one"));
     site.write("lost", "-- kind = \"view\"\nselect * from nothing");
-    let list = site.models(&["list"]).await;
+    let list = site.cli(&["list"]).await;
     list.is(1, &["models/lost.sql:2:15"]);
     let orders = row(&list, "orders");
     assert_eq!(orders[..5], ["orders", "fact", "shop/orders", "deployed", "1,200"]);
@@ -378,13 +376,13 @@ select
     received_at - (payload->>'hours_ago')::int * interval '1 hour' as ordered_at
 from batch";
     let site = Site::new(&[("customers", customers), ("orders", orders)]).await;
-    site.models(&["test", "orders"]).await.is(1, &["failed  orders: ", "is it deployed?"]);
+    site.cli(&["test", "orders"]).await.is(1, &["failed  orders: ", "is it deployed?"]);
     site.run(
         "insert into raw_events (source, event_type, payload) values ('shop', 'customers', '{\"id\": 1}')",
     )
     .await;
-    site.models(&["run"]).await.is(0, &["2 ok"]);
-    site.models(&["test"]).await.is(
+    site.cli(&["run"]).await.is(0, &["2 ok"]);
+    site.cli(&["test"]).await.is(
         1,
         &[
             "failed  orders: freshness(ordered_at, '2 hours'): the newest is older, or there is none",
@@ -397,32 +395,32 @@ from batch";
                  '{{\"order_id\": {order_id}, \"customer_id\": {customer_id}, \"hours_ago\": {hours_ago}}}')"
         ))
         .await;
-        site.models(&["run"]).await.is(0, &["2 ok"]);
+        site.cli(&["run"]).await.is(0, &["2 ok"]);
     };
     order(1, 1, 3).await;
-    site.models(&["test"]).await.is(1, &["the newest is older", "3 ok, 0 warned, 1 failed"]);
+    site.cli(&["test"]).await.is(1, &["the newest is older", "3 ok, 0 warned, 1 failed"]);
     order(2, 1, 1).await;
-    site.models(&["test"])
+    site.cli(&["test"])
         .await
         .is(0, &["ok      orders: freshness(ordered_at, '2 hours')", "4 ok, 0 warned, 0 failed"]);
     order(2, 1, 1).await;
-    site.models(&["test"]).await.is(
+    site.cli(&["test"]).await.is(
         0,
         &["warned  orders: unique(order_id): 1 key is there more than once", "3 ok, 1 warned, 0 failed"],
     );
     order(3, 7, 1).await;
-    site.models(&["test"]).await.is(
+    site.cli(&["test"]).await.is(
         1,
         &[
             "failed  orders: relationships(customer_id, customers.id): 1 row has none in customers",
             "2 ok, 1 warned, 1 failed",
         ],
     );
-    site.models(&["test", "customers"]).await.is(0, &["0 ok, 0 warned, 0 failed"]);
+    site.cli(&["test", "customers"]).await.is(0, &["0 ok, 0 warned, 0 failed"]);
     // Written after the rows it is about: they are found, and not thrown away.
     site.write("orders", &orders.replace("order_id > 0", "order_id > 2"));
-    site.models(&["run"]).await.is(0, &["2 ok"]);
-    site.models(&["test", "orders"]).await.is(1, &["failed  orders: order_id > 2: 3 rows fail"]);
+    site.cli(&["run"]).await.is(0, &["2 ok"]);
+    site.cli(&["test", "orders"]).await.is(1, &["failed  orders: order_id > 2: 3 rows fail"]);
 }
 
 #[tokio::test]
@@ -443,22 +441,23 @@ async fn a_backfill_that_is_interrupted_goes_on_to_its_end() {
     assert!((1..20).contains(&done), "{done}");
     assert_eq!(site.facts().await.len() as i64, done * 50, "what is marked is there, and nothing else");
 
-    site.models(&["backfill", "orders"]).await.is(0, &["caught up orders  1,000 events, "]);
+    site.cli(&["backfill", "orders"]).await.is(0, &["caught up orders  1,000 events, "]);
     site.check_orders().await;
     assert_eq!(site.number("select count(*) from pipeline.backfills").await, 1, "the same one");
     let events = "select sum(event_count)::bigint from pipeline.runs where activity = 'backfill'";
     assert_eq!(site.number(events).await, 1_000, "no event twice");
     site.check_owners().await;
-    site.models(&["backfill", "orders", "--rate", "0"]).await.is(2, &["--rate"]);
+    site.cli(&["backfill", "orders", "--rate", "0"]).await.is(2, &["--rate"]);
 }
 
 #[tokio::test]
 async fn a_run_that_waits_for_a_lock_can_be_stopped() {
     let site = Site::new(&[("orders", ORDERS)]).await;
     site.many_orders(1, 10, "5").await;
-    site.models(&["run"]).await.is(0, &[]);
+    site.cli(&["run"]).await.is(0, &[]);
     site.many_orders(11, 10, "5").await;
-    site.run("begin; lock table facts.orders").await;
+    let holder = site.database.owner().await;
+    holder.batch_execute("begin; lock table facts.orders").await.unwrap();
     let run = site.command(&["models", "run"]).spawn().unwrap();
     site.until(
         "select count(*) from pg_stat_activity
@@ -467,8 +466,8 @@ async fn a_run_that_waits_for_a_lock_can_be_stopped() {
     .await;
     interrupt(&run).await;
     said(run).await.is(3, &["stopped"]);
-    site.run("rollback").await;
-    site.models(&["run"]).await.is(0, &["ran       orders  10 rows"]);
+    drop(holder);
+    site.cli(&["run"]).await.is(0, &["ran       orders  10 rows"]);
     site.check_orders().await;
 }
 
@@ -478,12 +477,12 @@ async fn a_name_that_is_no_model_is_refused_before_anything_is_done() {
     site.many_orders(1, 10, "5").await;
     let before = site.state().await;
     for command in ["run", "test", "backfill"] {
-        site.models(&[command, "ordes"]).await.is(2, &["no model is called `ordes`; did you mean `orders`?"]);
-        site.models(&[command, "x'; drop table y"]).await.is(2, &["there are orders"]);
+        site.cli(&[command, "ordes"]).await.is(2, &["no model is called `ordes`; did you mean `orders`?"]);
+        site.cli(&[command, "x'; drop table y"]).await.is(2, &["there are orders"]);
     }
     assert!(before == site.state().await);
     site.remove("orders");
-    site.models(&["run", "orders"]).await.is(2, &["no model is called `orders`"]);
+    site.cli(&["run", "orders"]).await.is(2, &["no model is called `orders`"]);
 }
 
 #[tokio::test]
@@ -498,7 +497,7 @@ async fn tail_prints_a_line_for_each_commit_of_facts() {
     assert!(next().await.starts_with("listening on channel millrace"));
     for count in [3, 1_200] {
         site.many_orders(1, count, "5").await;
-        site.models(&["run"]).await.is(0, &["1 ok"]);
+        site.cli(&["run"]).await.is(0, &["1 ok"]);
         let events = if count == 3 { "3 events" } else { "1,200 events" };
         assert_eq!(next().await, format!("transform  shop/orders  {events}  orders +{count}"));
     }
@@ -510,9 +509,9 @@ async fn tail_prints_a_line_for_each_commit_of_facts() {
 async fn every_command_of_models_explains_itself() {
     let site = Site::new(&[]).await;
     for command in ["list", "check", "plan", "run", "test", "backfill", "graph"] {
-        site.models(&[command, "--help"]).await.is(0, &[&format!("Usage: millrace models {command}")]);
+        site.cli(&[command, "--help"]).await.is(0, &[&format!("Usage: millrace models {command}")]);
     }
-    site.models(&["run", "--help"])
+    site.cli(&["run", "--help"])
         .await
-        .is(0, &["an event is processed by", "--full-refresh", "--no-backfill"]);
+        .is(0, &["an event is processed by all its models at once", "--full-refresh", "--no-backfill"]);
 }
