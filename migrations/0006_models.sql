@@ -5,6 +5,12 @@
 -- model it is known which batches it has not seen, and history can be caught up exactly, whatever ran meanwhile.
 --
 -- Running code: functions of before go on; what they stage has a `payload_bytes` of 0.
+--
+-- An operator: the indexes of staging.batches are built in this migration's own transaction, and ingestion waits until it
+-- commits. The ledger has one row a batch, so that is short; where it has grown very large, migrate in a quiet hour.
+
+comment on schema pipeline is
+    'What Millrace remembers about itself: applied migrations, deployed models, what each run and backfill did.';
 
 alter table staging.batches
     add column payload_bytes bigint not null default 0,
@@ -96,7 +102,6 @@ create table pipeline.models (
     model text not null,
     kind text not null,
     fingerprint text not null,
-    -- What its table's shape, constraints and comments were made from; when it is unchanged, nothing has to be looked at.
     definition_hash text not null,
     query text not null,
     deployed_at timestamptz not null default now(),
@@ -105,6 +110,12 @@ create table pipeline.models (
 );
 
 comment on table pipeline.models is 'What is deployed in schema facts, as it was deployed last.';
+comment on column pipeline.models.model is 'The file''s name without .sql, and the relation''s in schema facts.';
+comment on column pipeline.models.fingerprint is
+    'Changes when what the relation holds would: a hash of the query as parsed, kind, sources, key and on_conflict.';
+comment on column pipeline.models.definition_hash is
+    'Changes when anything is to be deployed: the fingerprint, and tests, indexes and descriptions.';
+comment on column pipeline.models.query is 'The SQL below the header, as it was deployed last.';
 
 create table pipeline.releases (
     release_id bigint generated always as identity,
@@ -115,7 +126,9 @@ create table pipeline.releases (
     constraint releases_fingerprint_key unique (fingerprint)
 );
 
-comment on table pipeline.releases is 'Sets of fact models that transformed batches: {"model": "fingerprint"}.';
+comment on table pipeline.releases is 'Sets of fact models that transformed batches; staging.batches.processed_by names one.';
+comment on column pipeline.releases.fingerprint is 'A hash of the set: the same models are the same release.';
+comment on column pipeline.releases.models is 'The set, each model with its fingerprint: {"orders": "9f86d0…"}.';
 
 -- One row an invocation and model, counted up in the transactions that did the work.
 create table pipeline.runs (
@@ -137,6 +150,14 @@ create table pipeline.runs (
 create index runs_model_idx on pipeline.runs (model, started_at);
 
 comment on table pipeline.runs is 'What each run did to each model.';
+comment on column pipeline.runs.run_id is 'One invocation, of a function or of the command line: the same for every model of it.';
+comment on column pipeline.runs.activity is 'What the run was: transform, refresh, backfill, retract or test.';
+comment on column pipeline.runs.event_count is 'Events that the model was run over.';
+comment on column pipeline.runs.row_count is 'Rows written; an event may make none or several.';
+comment on column pipeline.runs.quarantined_count is 'Events that the model could not take: they are in the dead-letter queue.';
+comment on column pipeline.runs.duration_ms is 'Time spent at work, the sum over transactions.';
+comment on column pipeline.runs.outcome is 'ok, warned (something was quarantined), failed or skipped (what it reads failed).';
+comment on column pipeline.runs.detail is 'Why it failed, or was skipped.';
 
 -- What has to be computed again: a bucket of a rollup, or all of a rollup or materialized view where `bucket` is null.
 -- Triggers of the relations below add rows, in the transaction of the change, so a refresh that takes the rows away sees
@@ -148,6 +169,8 @@ create table pipeline.touched (
 create index touched_model_idx on pipeline.touched (model);
 
 comment on table pipeline.touched is 'What refresh has to compute again.';
+comment on column pipeline.touched.model is 'The rollup or materialized view.';
+comment on column pipeline.touched.bucket is 'The bucket of a rollup, as jsonb writes its value; null is all of the model.';
 
 create table pipeline.backfills (
     backfill_id uuid not null,
@@ -163,6 +186,10 @@ create table pipeline.backfills (
 create unique index backfills_running_key on pipeline.backfills (model) where finished_at is null;
 
 comment on table pipeline.backfills is 'Models that run over history, in place or beside the table that they then replace.';
+comment on column pipeline.backfills.fingerprint is 'The model''s fingerprint: one of another query is begun anew.';
+comment on column pipeline.backfills.target is
+    'in_place: facts go into the model''s table. rebuild: into <model>__rebuild, which replaces it at the end.';
+comment on column pipeline.backfills.finished_at is 'When nothing was left; null while it is under way or was stopped.';
 
 create table pipeline.backfill_batches (
     backfill_id uuid not null,
@@ -178,6 +205,10 @@ create index backfill_batches_waiting_idx on pipeline.backfill_batches (backfill
 where done_at is null;
 
 comment on table pipeline.backfill_batches is 'The batches that a backfill takes, and when it took each.';
+comment on column pipeline.backfill_batches.received_at is 'As in staging.batches: the oldest is taken first.';
+comment on column pipeline.backfill_batches.staged_count is 'As in staging.batches: chunks and progress are counted by it.';
+comment on column pipeline.backfill_batches.done_at is
+    'When the batch was taken, set in the transaction that wrote its facts; null while it waits.';
 
 grant usage, create on schema pipeline to millrace_transform;
 grant select on staging.batch to millrace_transform, millrace_maintain;

@@ -12,7 +12,7 @@ Exit codes:
   0  done
   1  done, and the answer is bad: the load failed or was stopped, counts do not reconcile, a delivery was refused
   2  could not be done: wrong arguments, something missing, a connection refused
-  3  a time limit ran out
+  3  a time limit ran out, or you stopped it; models can go on where they were
 
 Without a variable in the environment, the commands use those of the local stack, in .millrace/env.";
 
@@ -130,22 +130,64 @@ pub struct Models {
 
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
-    /// What there is: each model, whether it is deployed, and what it did last
+    /// What there is: each model, whether it is deployed, and what it did last.
+    ///
+    /// States are: not deployed; deployed, as the file says; changed, which `plan` explains; broken, which `check` explains.
     List,
-    /// What is wrong with the files, at file:line:column; needs no database. Exits with 1 when anything is
+
+    /// What is wrong with the files, at file:line:column; needs no database.
+    ///
+    /// Exits with 1 when anything is.
     Check,
-    /// What `run` would do, without doing it: tables, columns, history, locks. Exits with 1 when something needs you
+
+    /// What `run` would do, without doing it: tables, columns, queries, history, locks.
+    ///
+    /// Everything is tried in a transaction that is rolled back, so what PostgreSQL would refuse is said too. A model begins
+    /// with + when it is new, ~ when it changes, = when it has history to see, ! when it needs you: then the exit code is 1.
     Plan,
-    /// Bring the database up to the files: tables, events that wait, history, views
+
+    /// Bring the database up to the files: tables, events that wait, history
+    ///
+    /// Every file that is new or changed is deployed. Events that wait go through all models that
+    /// take them. Then a fact sees the history that it has not seen: a new one beside live traffic,
+    /// one with another query built anew beside its table, which it then replaces. A file that is
+    /// broken holds up its own events; the other models run.
+    ///
+    /// With names, history and the answer are about these models alone. The rest is as without:
+    /// an event is processed by all its models at once, so none of them can be left out.
+    ///
+    /// It can be stopped at any time and run again. Exits with 1 when a model failed or was skipped,
+    /// or its events wait, and with 3 when it was stopped.
+    ///
+    ///     millrace models run                            after writing pipeline/models/refunds.sql
+    ///     millrace models run orders --full-refresh      after changing a column's type
+    ///     millrace models run --no-backfill              now, and history later with `backfill`
+    #[command(verbatim_doc_comment)]
     Run(RunModels),
-    /// Run every test over everything that is there. Exits with 1 when one of severity error fails
+
+    /// Run every test over everything that is there.
+    ///
+    /// Exits with 1 when one of severity error fails; one of severity warn is only said.
     Test {
         /// These models alone
+        #[arg(value_name = "MODEL")]
         models: Vec<String>,
     },
-    /// Run a model over history that it has not seen. Goes on where it was stopped
+
+    /// Run a model over history that it has not seen, or over all of it
+    ///
+    /// History is what was processed already; events that wait are for `run`, or for the function
+    /// transform. It can be stopped at any time: run again, it goes on where it was. Exits with 1
+    /// when the model cannot be deployed, and with 3 when it was stopped.
+    ///
+    ///     millrace models backfill orders --rate 5000
+    #[command(verbatim_doc_comment)]
     Backfill(Backfill),
+
     /// What reads what
+    ///
+    ///     millrace models graph --format dot | dot -Tsvg > models.svg
+    #[command(verbatim_doc_comment)]
     Graph {
         /// How to draw it
         #[arg(long, value_enum, default_value = "text")]
@@ -155,9 +197,10 @@ pub enum ModelsCommand {
 
 #[derive(Debug, Args)]
 pub struct RunModels {
-    /// These models alone
+    /// History and the answer for these models alone
+    #[arg(value_name = "MODEL")]
     pub models: Vec<String>,
-    /// Build the named models anew from every event, beside what is there, and swap
+    /// Build these models anew from every event, beside what is there, and swap
     #[arg(long, requires = "models")]
     pub full_refresh: bool,
     /// Leave history for later
@@ -173,7 +216,7 @@ pub struct Backfill {
     #[arg(long)]
     pub full_refresh: bool,
     /// At most so many events a second, to leave the database to others
-    #[arg(long, value_name = "EVENTS")]
+    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
 }
 

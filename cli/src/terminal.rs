@@ -152,6 +152,12 @@ pub fn figure(number: impl Into<i128>) -> String {
     text
 }
 
+/// `1 row`, `1,198 rows`
+pub fn counted(number: impl Into<i128>, one: &str, many: &str) -> String {
+    let number: i128 = number.into();
+    format!("{} {}", figure(number), if number == 1 { one } else { many })
+}
+
 /// `0.4 s`, `2 min 5 s`
 pub fn seconds(duration: Duration) -> String {
     if duration < Duration::from_secs(60) {
@@ -211,6 +217,13 @@ mod tests {
             [(0, "0"), (999, "999"), (1_000, "1,000"), (336_776, "336,776"), (-1_234_567, "-1,234,567")]
         {
             assert_eq!(figure(number), text);
+        }
+    }
+
+    #[test]
+    fn one_is_counted_as_one() {
+        for (number, text) in [(0, "0 rows"), (1, "1 row"), (1_198, "1,198 rows")] {
+            assert_eq!(counted(number, "row", "rows"), text);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use millrace::database::Connection;
 use millrace::database::failure::from_postgres;
-use millrace::{Error, Result};
+use millrace::{Error, Kind as ErrorKind, Result};
 use tokio_postgres::Transaction;
 
 use crate::backfill::{self, History};
@@ -87,6 +87,10 @@ async fn try_model(
             action
         }
         Err(error) => {
+            // The database is in the way, not the model.
+            if matches!(error.kind(), ErrorKind::Transient | ErrorKind::Conflict) {
+                return Err(error);
+            }
             savepoint.rollback().await.map_err(|error| from_postgres("roll back to a savepoint", error))?;
             Action::Fails(error)
         }

@@ -17,6 +17,8 @@ pub struct Finding {
     pub severity: Severity,
     /// Rows, keys or values that fail; 0 is a pass.
     pub failing: i64,
+    /// What fails, in words.
+    pub words: String,
 }
 
 /// Runs every test of a model.
@@ -33,9 +35,27 @@ pub async fn run(connection: &mut Connection, model: &Model, deadline: Instant) 
                 Ok(rows.first().map_or(0, |row| row.get(0)))
             })
             .await?;
-        findings.push(Finding { test: test.text.clone(), severity: test.severity, failing });
+        findings.push(Finding {
+            test: test.text.clone(),
+            severity: test.severity,
+            failing,
+            words: words(test, failing),
+        });
     }
     Ok(findings)
+}
+
+fn words(test: &Test, failing: i64) -> String {
+    let is_one = failing == 1;
+    match &test.check {
+        Check::Row { .. } if is_one => "1 row fails".to_owned(),
+        Check::Row { .. } => format!("{failing} rows fail"),
+        Check::Unique { .. } if is_one => "1 key is there more than once".to_owned(),
+        Check::Unique { .. } => format!("{failing} keys are there more than once"),
+        Check::Relationship { model, .. } if is_one => format!("1 row has none in {model}"),
+        Check::Relationship { model, .. } => format!("{failing} rows have none in {model}"),
+        Check::Freshness { .. } => "the newest is older, or there is none".to_owned(),
+    }
 }
 
 /// The query that counts what fails.

@@ -2,6 +2,8 @@
 select
     -- The command line connects as the owner; what it makes must belong to the role of the functions.
     set_config('role', 'millrace_transform', true),
+    -- As that role logs in with: a statement that waits for a lock on a table keeps everybody after it waiting too.
+    set_config('lock_timeout', '20s', true),
     -- A model finds models before anything else of the same name.
     set_config('search_path', 'facts, staging, pg_temp', true),
     -- A date without a time zone, and one whose day and month could be either, must not depend on who asks.

@@ -11,6 +11,8 @@ mod dbt;
 mod faults;
 mod ingest_csv;
 mod models;
+mod models_commands;
+mod models_schema;
 mod schema;
 mod stack;
 mod staging;

@@ -12,7 +12,7 @@ pub mod verify;
 
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use millrace::{Error, Kind, Result};
 
@@ -25,7 +25,7 @@ pub enum Outcome {
     Bad,
     /// 2: it could not work.
     Unable,
-    /// 3
+    /// 3: a time limit ran out, or somebody stopped it; it can go on.
     TimedOut,
 }
 
@@ -40,16 +40,46 @@ impl Outcome {
     }
 }
 
-/// Completes when somebody asks this program to stop: Ctrl-C, SIGTERM, or the terminal closed.
-pub(crate) async fn asked_to_stop() -> Result<()> {
-    let listen =
-        |kind| signal(kind).map_err(|error| Error::new(Kind::Bug, "listen for signals").with_source(error));
-    let (mut interrupt, mut terminate, mut hangup) =
-        (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
+/// Hears when somebody asks this program to stop: Ctrl-C, SIGTERM, or the terminal closed. From then on none of these ends
+/// the program by itself, so whoever made one of these asks it for as long as the program runs.
+pub(crate) struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Stop {
+    pub fn listen() -> Result<Self> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Error::new(Kind::Bug, "listen for signals").with_source(error))
+        };
+        Ok(Stop {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
     }
+
+    /// Completes when it is asked, or was since the last time.
+    pub async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+
+    /// What `work` ends with; `None`, and `work` given up, when somebody asked to stop first.
+    pub async fn unless_asked<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+        tokio::select! {
+            ended = work => ended.map(Some),
+            () = self.asked() => Ok(None),
+        }
+    }
+}
+
+/// Completes when somebody asks this program to stop.
+pub(crate) async fn asked_to_stop() -> Result<()> {
+    Stop::listen()?.asked().await;
     Ok(())
 }

@@ -125,9 +125,13 @@ pub async fn backfill(
     model: &Model,
     dead_letters: &DeadLetterQueue,
     run_id: Uuid,
-    options: Options,
+    mut options: Options,
     mut progressed: impl FnMut(&Progress),
 ) -> Result<bool> {
+    if let Some(rate) = options.events_per_second {
+        // A second's worth at a time: a chunk of many seconds' would leave the database nothing while it lasts.
+        options.bounds.events = options.bounds.events.min(i64::from(rate.max(1)));
+    }
     let mut progress = Progress::default();
     let backfill_id = Box::pin(begin(connection, model, options)).await?;
     loop {

@@ -1,10 +1,11 @@
 //! What the sample models made of the sample data.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use millrace::database::failure::from_postgres;
 use millrace::{Error, Kind, Result};
 use millrace_models::sql::relation;
+use serde_json::{Map, Value};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::environment::Environment;
@@ -12,6 +13,7 @@ use crate::stack::ministack;
 use crate::terminal::{Align, Terminal, figure, one_line, seconds};
 
 const FACT_MODELS: &str = include_str!("../../queries/fact_models.sql");
+const UNPROCESSED: &str = include_str!("../../queries/unprocessed.sql");
 const SAMPLE_ROLLUP: &str = include_str!("../../queries/sample_rollup.sql");
 const SAMPLE_FACTS: &str = include_str!("../../queries/sample_facts.sql");
 
@@ -23,7 +25,11 @@ pub async fn show(environment: &Environment, database: &Client, terminal: &mut T
         .and_then(|aws| aws.endpoint.rsplit_once(':')?.1.parse().ok())
         .ok_or_else(|| Error::new(Kind::Bug, "the stack has no local AWS"))?;
     let began = Instant::now();
-    let answer = ministack::invoke(port, "transform").await?;
+    let answer = invoke_until(port, "transform", async |_| {
+        // The schedule may have invoked it too, and that one have taken some of the batches.
+        Ok(rows(database, UNPROCESSED).await?.is_empty())
+    })
+    .await?;
     let count = |name: &str| figure(answer[name].as_i64().unwrap_or_default());
     terminal.good(&format!(
         "  transformed {} events in {} claims, {} quarantined, {} without a model, in {}",
@@ -34,7 +40,10 @@ pub async fn show(environment: &Environment, database: &Client, terminal: &mut T
         seconds(began.elapsed())
     ));
     let began = Instant::now();
-    let refreshed = ministack::invoke(port, "refresh").await?;
+    let refreshed = invoke_until(port, "refresh", async |answer| {
+        Ok(answer["skipped"].as_object().is_none_or(Map::is_empty))
+    })
+    .await?;
     let names: Vec<&str> =
         refreshed["refreshed"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
     terminal.good(&format!("  refreshed   {} in {}", names.join(", "), seconds(began.elapsed())));
@@ -71,6 +80,22 @@ pub async fn show(environment: &Environment, database: &Client, terminal: &mut T
     ];
     terminal.table(&columns, &rows(database, SAMPLE_ROLLUP).await?);
     Ok(answer["waiting"].as_array().is_some_and(Vec::is_empty))
+}
+
+/// Invokes a function, again until it is done or half a minute is over.
+async fn invoke_until(
+    port: u16,
+    function: &str,
+    done: impl AsyncFn(&Value) -> Result<bool>,
+) -> Result<Value> {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = ministack::invoke(port, function).await?;
+        if done(&answer).await? || Instant::now() >= until {
+            return Ok(answer);
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
 }
 
 /// The cells of a query, as text.

@@ -1,9 +1,9 @@
 //! `millrace models backfill`, and the same as a part of `run`.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use millrace::Result;
 use millrace::database::Connection;
 use millrace::dead_letter::DeadLetterQueue;
+use millrace::{Error, Kind as ErrorKind, Result};
 use millrace_models::backfill::{self, Options, Progress, Target, target_for};
 use millrace_models::deploy;
 use millrace_models::model::{Kind, Model};
@@ -14,9 +14,9 @@ use uuid::Uuid;
 use super::{Outcome, connect, dead_letters, deadline, find};
 use crate::arguments::Backfill;
 use crate::checkout::Checkout;
-use crate::commands::asked_to_stop;
+use crate::commands::Stop;
 use crate::environment::Environment;
-use crate::terminal::{Terminal, figure};
+use crate::terminal::{Terminal, counted, figure};
 
 pub async fn run(
     arguments: &Backfill,
@@ -25,14 +25,7 @@ pub async fn run(
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
     let model = find(project, &arguments.model)?;
-    if model.kind != Kind::Fact {
-        terminal.bad(&format!(
-            "{} is a {}: only facts have a history of events",
-            model.name,
-            model.kind.name()
-        ));
-        return Ok(Outcome::Unable);
-    }
+    check_has_history(model)?;
     let environment = Environment::load(checkout)?;
     let letters = dead_letters(&environment).await?;
     let mut connection = connect(checkout)?;
@@ -40,68 +33,85 @@ pub async fn run(
     if let Some(error) = deployment.stopped.get(&model.name)
         && !(arguments.full_refresh && error.code() == "model_changed")
     {
-        terminal.bad(&error.chain());
+        terminal.bad(&format!("  failed    {}: {}", model.name, error.chain()));
         return Ok(Outcome::Bad);
     }
-    let outcome =
-        history(&mut connection, project, model, &letters, arguments.full_refresh, arguments.rate, terminal)
-            .await?;
+    let history = History {
+        connection: &mut connection,
+        project,
+        letters: &letters,
+        stop: &mut Stop::listen()?,
+        full_refresh: arguments.full_refresh,
+        rate: arguments.rate,
+    };
+    let outcome = history.run(model, terminal).await?;
     if outcome.is_none() {
         terminal.good(&format!("{} has seen everything", model.name));
     }
     Ok(outcome.unwrap_or(Outcome::Done))
 }
 
-/// Runs `model` over what it has not seen, with progress; `None` when there is nothing.
-pub async fn history(
-    connection: &mut Connection,
-    project: &Project,
-    model: &Model,
-    letters: &DeadLetterQueue,
-    full_refresh: bool,
-    rate: Option<u32>,
-    terminal: &mut Terminal,
-) -> Result<Option<Outcome>> {
-    let unseen = Box::pin(backfill::unseen(connection, model, deadline())).await?;
-    let Some(target) = target_for(&unseen, full_refresh) else { return Ok(None) };
-    let bar = bar(terminal, &model.name);
-    let mut last = Progress::default();
-    let options =
-        Options { target, bounds: Bounds::default(), events_per_second: rate, deadline: deadline() };
-    let work = Box::pin(backfill::backfill(
-        connection,
-        project,
-        model,
-        letters,
-        Uuid::now_v7(),
-        options,
-        |progress| {
-            bar.set_length(progress.events as u64);
-            bar.set_position(progress.events_done as u64);
-            last = *progress;
-        },
-    ));
-    let finished = tokio::select! {
-        finished = work => Some(finished?),
-        stop = asked_to_stop() => { stop?; None }
-    };
-    bar.finish_and_clear();
-    let how = if target == Target::Rebuild { "rebuilt" } else { "caught up" };
-    let counts = format!(
-        "{} events, {} rows, {} quarantined",
-        figure(last.events_done),
-        figure(last.rows),
-        figure(last.quarantined)
-    );
-    match finished {
-        Some(true) => {
-            terminal.good(&format!("  {how:<9} {}  {counts}", model.name));
-            Ok(Some(Outcome::Done))
+/// # Errors
+/// When `model` is made from other models and not from events.
+pub fn check_has_history(model: &Model) -> Result<()> {
+    if model.kind == Kind::Fact {
+        return Ok(());
+    }
+    let message = format!("{} is a {}: only facts have a history of events", model.name, model.kind.name());
+    Err(Error::new(ErrorKind::Config, message).with_code("model_has_no_history"))
+}
+
+/// How a model is run over what it has not seen.
+pub struct History<'a> {
+    pub connection: &'a mut Connection,
+    pub project: &'a Project,
+    pub letters: &'a DeadLetterQueue,
+    pub stop: &'a mut Stop,
+    pub full_refresh: bool,
+    /// At most so many events a second.
+    pub rate: Option<u32>,
+}
+
+impl History<'_> {
+    /// Runs `model` over what it has not seen, with progress; `None` when there is nothing.
+    pub async fn run(self, model: &Model, terminal: &mut Terminal) -> Result<Option<Outcome>> {
+        let unseen = Box::pin(backfill::unseen(self.connection, model, deadline())).await?;
+        let Some(target) = target_for(&unseen, self.full_refresh) else { return Ok(None) };
+        let bar = bar(terminal, &model.name);
+        let mut last = Progress::default();
+        let options =
+            Options { target, bounds: Bounds::default(), events_per_second: self.rate, deadline: deadline() };
+        let work = Box::pin(backfill::backfill(
+            self.connection,
+            self.project,
+            model,
+            self.letters,
+            Uuid::now_v7(),
+            options,
+            |progress| {
+                bar.set_length(progress.events as u64);
+                bar.set_position(progress.events_done as u64);
+                last = *progress;
+            },
+        ));
+        let finished = self.stop.unless_asked(work).await;
+        bar.finish_and_clear();
+        let finished = finished?;
+        let (rows, quarantined) =
+            (counted(last.rows, "row", "rows"), format!("{} quarantined", figure(last.quarantined)));
+        if finished == Some(true) {
+            let how = if target == Target::Rebuild { "rebuilt" } else { "caught up" };
+            let events = counted(last.events_done, "event", "events");
+            terminal.good(&format!("  {how:<9} {}  {events}, {rows}, {quarantined}", model.name));
+            return Ok(Some(Outcome::Done));
         }
-        _ => {
-            terminal.bad(&format!("  stopped   {}  {counts}; run it again to go on", model.name));
-            Ok(Some(Outcome::TimedOut))
-        }
+        terminal.bad(&format!(
+            "  stopped   {}  after {} of {}; run it again to go on",
+            model.name,
+            figure(last.events_done),
+            counted(last.events, "event", "events")
+        ));
+        Ok(Some(Outcome::TimedOut))
     }
 }
 

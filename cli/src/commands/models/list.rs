@@ -51,6 +51,12 @@ pub async fn run(project: &Project, connection: &mut Connection, terminal: &mut 
                 .map_or_else(String::new, |detail| one_line(&detail, 60)),
         ]);
     }
+    for broken in &project.broken {
+        let mut row = vec!["-".to_owned(); 7];
+        row[0].clone_from(&broken.name);
+        row[3] = "broken".to_owned();
+        rows.push(row);
+    }
     use Align::{Left, Right};
     let columns = [
         ("model", Left),

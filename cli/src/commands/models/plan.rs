@@ -9,7 +9,7 @@ use millrace_models::project::Project;
 use similar::{ChangeTag, TextDiff};
 
 use super::{Outcome, deadline};
-use crate::terminal::{Terminal, figure};
+use crate::terminal::{Terminal, counted};
 
 pub async fn run(project: &Project, connection: &mut Connection, terminal: &mut Terminal) -> Result<Outcome> {
     let steps = plan::plan(connection, project, deadline()).await?;
@@ -31,7 +31,7 @@ fn print(step: &Step, project: &Project, terminal: &mut Terminal) {
     match &step.action {
         Action::Unchanged if step.history.batches == 0 => return,
         Action::Unchanged => terminal.line(&format!("= {title}")),
-        Action::Create => terminal.good(&format!("+ {title}: is made")),
+        Action::Create => terminal.good(&format!("+ {title}: new")),
         Action::Change(words) => terminal.line(&format!("~ {title}: {}", words.join(", "))),
         Action::Breaking(words) => {
             terminal.bad(&format!("! {title}: breaking: {}", words.join("; ")));
@@ -55,9 +55,9 @@ fn print(step: &Step, project: &Project, terminal: &mut Terminal) {
             Target::Rebuild => "built anew beside the table, then swapped",
         };
         terminal.line(&format!(
-            "    history: {} events in {} batches, {how}",
-            figure(step.history.events),
-            figure(step.history.batches)
+            "    history: {} in {}, {how}",
+            counted(step.history.events, "event", "events"),
+            counted(step.history.batches, "batch", "batches")
         ));
     }
     if !step.downstream.is_empty() {

@@ -3,17 +3,23 @@
 use std::time::Duration;
 
 use millrace::Result;
-use millrace_models::deploy;
-use millrace_models::model::Kind;
+use millrace_models::deploy::{self, Deployment};
+use millrace_models::model::{Kind, Model};
 use millrace_models::project::Project;
-use millrace_models::transform::{self, Bounds, Limits};
+use millrace_models::refresh;
+use millrace_models::transform::{self, Bounds, Limits, Summary, Waiting};
 use uuid::Uuid;
 
-use super::{Outcome, backfill, chosen, connect, dead_letters, deadline};
+use super::backfill::{History, check_has_history};
+use super::{Outcome, chosen, connect, dead_letters, deadline};
 use crate::arguments::RunModels;
 use crate::checkout::Checkout;
+use crate::commands::Stop;
 use crate::environment::Environment;
-use crate::terminal::{Terminal, figure};
+use crate::terminal::{Terminal, counted};
+
+/// How long a refresh waits for a lock that others hold.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How models ended.
 #[derive(Debug, Default)]
@@ -31,24 +37,48 @@ pub async fn run(
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
     let models = chosen(project, &arguments.models)?;
+    if arguments.full_refresh {
+        models.iter().try_for_each(|model| check_has_history(model))?;
+    }
     let environment = Environment::load(checkout)?;
     let letters = dead_letters(&environment).await?;
     let mut connection = connect(checkout)?;
+    let mut stop = Stop::listen()?;
     for problem in project.problems() {
         terminal.bad(problem);
     }
-    let mut deployment = Box::pin(deploy::deploy(&mut connection, project, deadline())).await?;
+    let mut counts = Counts::default();
+    let Some(mut deployment) =
+        stop.unless_asked(Box::pin(deploy::deploy(&mut connection, project, deadline()))).await?
+    else {
+        return Ok(stopped(terminal));
+    };
+    let mut changed = std::mem::take(&mut deployment.changed);
     if arguments.full_refresh {
-        for model in models.iter().filter(|model| model.kind == Kind::Fact) {
+        for model in &models {
             // That its table cannot follow is what a rebuild is for.
             let other = deployment.stopped.get(&model.name).filter(|error| error.code() != "model_changed");
-            if other.is_none() {
-                backfill::history(&mut connection, project, model, &letters, true, None, terminal).await?;
+            if other.is_some() {
+                continue;
+            }
+            let history = History {
+                connection: &mut connection,
+                project,
+                letters: &letters,
+                stop: &mut stop,
+                full_refresh: true,
+                rate: None,
+            };
+            if Box::pin(history.run(model, terminal)).await? == Some(Outcome::TimedOut) {
+                return Ok(Outcome::TimedOut);
             }
         }
-        deployment = Box::pin(deploy::deploy(&mut connection, project, deadline())).await?;
+        let again = stop.unless_asked(Box::pin(deploy::deploy(&mut connection, project, deadline()))).await?;
+        let Some(again) = again else { return Ok(stopped(terminal)) };
+        deployment = again;
+        changed.append(&mut deployment.changed);
     }
-    for name in &deployment.changed {
+    for name in &changed {
         terminal.line(&format!("  deployed  {name}"));
     }
     let limits = Limits {
@@ -57,15 +87,11 @@ pub async fn run(
         last_claim: deadline(),
         deadline: deadline(),
     };
-    let summary =
-        Box::pin(transform::run(&mut connection, project, &letters, Uuid::now_v7(), limits)).await?;
+    let work = Box::pin(transform::run(&mut connection, project, &letters, Uuid::now_v7(), limits));
+    let Some(summary) = stop.unless_asked(work).await? else { return Ok(stopped(terminal)) };
     for (model, rows) in &summary.rows {
-        terminal.line(&format!("  ran       {model}  {} rows", figure(*rows)));
+        terminal.line(&format!("  ran       {model}  {}", counted(*rows, "row", "rows")));
     }
-    for waiting in &summary.waiting {
-        terminal.bad(&format!("  waits     {}/{}: {}", waiting.source, waiting.event_type, waiting.reason));
-    }
-    let mut counts = Counts::default();
     for model in &models {
         if let Some(error) = deployment.stopped.get(&model.name) {
             let skipped = error.code() == "model_upstream_stopped";
@@ -76,9 +102,15 @@ pub async fn run(
         }
         let mut good = true;
         if model.kind == Kind::Fact && !arguments.no_backfill {
-            let caught_up =
-                backfill::history(&mut connection, project, model, &letters, false, None, terminal).await;
-            match caught_up {
+            let history = History {
+                connection: &mut connection,
+                project,
+                letters: &letters,
+                stop: &mut stop,
+                full_refresh: false,
+                rate: None,
+            };
+            match Box::pin(history.run(model, terminal)).await {
                 Ok(Some(Outcome::TimedOut)) => return Ok(Outcome::TimedOut),
                 Ok(_) => {}
                 Err(error) => {
@@ -87,24 +119,81 @@ pub async fn run(
                 }
             }
         }
-        let waits = summary.waiting.iter().any(|waiting| {
-            model.routes.iter().any(|route| route.takes(&waiting.source, &waiting.event_type))
-        });
+        let waits = summary.waiting.iter().any(|waiting| takes(model, waiting));
         *(match (good, waits) {
             (true, false) => &mut counts.ok,
             (true, true) => &mut counts.warned,
             (false, _) => &mut counts.failed,
         }) += 1;
     }
-    counts.failed += project.broken.len() as u64;
-    if summary.quarantined > 0 {
-        terminal.line(&format!(
-            "{} events were quarantined: they are in the dead-letter queue",
-            figure(summary.quarantined)
-        ));
+    let limits = refresh::Limits { lock_timeout: LOCK_TIMEOUT, last_start: deadline(), deadline: deadline() };
+    let work = Box::pin(refresh::run(&mut connection, project, Uuid::now_v7(), limits));
+    let Some(refreshed) = stop.unless_asked(work).await? else { return Ok(stopped(terminal)) };
+    for (model, rows) in &refreshed.refreshed {
+        terminal.line(&format!("  refreshed {model}  {}", counted(*rows, "row", "rows")));
     }
+    // What is not deployed has been told of; the rest was counted as deployed.
+    for (model, reason) in
+        refreshed.failed.iter().filter(|(model, _)| !deployment.stopped.contains_key(*model))
+    {
+        terminal.bad(&format!("  failed    {model}: {reason}"));
+        counts.failed += 1;
+        counts.ok -= u64::from(models.iter().any(|chosen| chosen.name == *model));
+    }
+    for (model, reason) in
+        refreshed.skipped.iter().filter(|(model, _)| !deployment.stopped.contains_key(*model))
+    {
+        terminal.line(&format!("  skipped   {model}: {reason}"));
+        counts.skipped += 1;
+        counts.ok -= u64::from(models.iter().any(|chosen| chosen.name == *model));
+    }
+    for waiting in &summary.waiting {
+        let reason = reason(project, &deployment, waiting);
+        terminal.bad(&format!("  waits     {}/{}: {reason}", waiting.source, waiting.event_type));
+    }
+    let everything = arguments.models.is_empty();
+    if everything {
+        counts.failed += project.broken.len() as u64;
+    }
+    note(&summary, terminal);
     let Counts { ok, warned, failed, skipped } = counts;
-    let good = failed == 0 && skipped == 0 && summary.waiting.is_empty();
+    let nothing_waits = match everything {
+        true => summary.waiting.is_empty(),
+        false => warned == 0,
+    };
+    let good = failed == 0 && skipped == 0 && nothing_waits;
     terminal.verdict(good, &format!("{ok} ok, {warned} warned, {failed} failed, {skipped} skipped"));
     Ok(if good { Outcome::Done } else { Outcome::Bad })
+}
+
+fn takes(model: &Model, waiting: &Waiting) -> bool {
+    model.routes.iter().any(|route| route.takes(&waiting.source, &waiting.event_type))
+}
+
+/// Why events wait; a model that was not deployed has said its own reason already.
+fn reason(project: &Project, deployment: &Deployment, waiting: &Waiting) -> String {
+    let stopped = project
+        .facts_for(&waiting.source, &waiting.event_type)
+        .find(|model| deployment.stopped.contains_key(&model.name));
+    match stopped {
+        Some(model) => format!("until {} can be deployed", model.name),
+        None => waiting.reason.clone(),
+    }
+}
+
+/// What else happened to events.
+fn note(summary: &Summary, terminal: &mut Terminal) {
+    if summary.retracted > 0 {
+        let batches = counted(summary.retracted, "batch", "batches");
+        terminal.line(&format!("The facts of {batches} of replaced files were taken back."));
+    }
+    if summary.quarantined > 0 {
+        let events = counted(summary.quarantined, "event was", "events were");
+        terminal.line(&format!("{events} quarantined: see the dead-letter queue."));
+    }
+}
+
+fn stopped(terminal: &mut Terminal) -> Outcome {
+    terminal.bad("stopped; what was committed stays, run it again to go on");
+    Outcome::TimedOut
 }
