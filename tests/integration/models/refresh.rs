@@ -10,7 +10,7 @@ from days
 group by month";
 
 #[tokio::test]
-async fn a_run_is_recorded_and_notified() {
+async fn a_run_is_recorded_and_the_next_has_nothing_to_do() {
     let shop = Shop::new(&[("orders", ORDERS), ("days", DAYS)]).await;
     shop.orders("(1, 'ann', 1, timestamptz '2024-03-01Z'), (2, 'bob', 1, '2024-03-01Z')").await;
     let summary = shop.refresh().await;
