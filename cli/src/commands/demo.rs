@@ -1,5 +1,6 @@
 //! `millrace demo`: real files and signed webhooks all the way, and a look at what landed.
 
+mod facts;
 mod webhooks;
 
 use std::path::Path;
@@ -90,6 +91,9 @@ async fn show(checkout: &Checkout, environment: &Environment, terminal: &mut Ter
     terminal.heading(&format!("What landed: raw_events, three rows of {SOURCE}/{}", sampled.event_type));
     print_sample(&database, sampled.event_type, terminal).await?;
 
+    terminal.heading("Facts: transform runs pipeline/models/*.sql over what is new");
+    let facts_good = facts::show(environment, &database, terminal).await?;
+
     terminal.heading("What was rejected, and why: the dead-letter queue");
     print_letters(&clients, &environment.dead_letter_queue_url, &files, terminal).await?;
 
@@ -98,7 +102,7 @@ async fn show(checkout: &Checkout, environment: &Environment, terminal: &mut Ter
     status::print_event_types(&report.event_types, terminal);
     terminal.line("");
     status::print_reconciliation(&report, terminal);
-    let good = files.iter().all(|file| file.good) && webhooks_good && report.reconciles();
+    let good = files.iter().all(|file| file.good) && webhooks_good && facts_good && report.reconciles();
     Ok(if good { Outcome::Done } else { Outcome::Bad })
 }
 

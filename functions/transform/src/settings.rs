@@ -45,7 +45,7 @@ impl Settings {
             log: env.text("MILLRACE_LOG", "info"),
             bounds: Bounds {
                 events: env.number("MILLRACE_CLAIM_ROWS", bounds.events, 1..=1_000_000),
-                bytes: env.number("MILLRACE_CLAIM_BYTES", bounds.bytes, 1_024..=1 << 30),
+                bytes: env.size("MILLRACE_CLAIM_BYTES", bounds.bytes as usize, 1_024..=1 << 30) as i64,
             },
             linger: env.duration(
                 "MILLRACE_LINGER",

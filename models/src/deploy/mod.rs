@@ -12,7 +12,7 @@ pub mod shape;
 pub mod table;
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use millrace::database::Connection;
 use millrace::database::failure::from_postgres;
@@ -20,13 +20,17 @@ use millrace::{Error, Kind, Result};
 use ring::digest::{SHA256, digest};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::model::{Kind as ModelKind, Model, Reference, Route};
 use crate::project::Project;
 use crate::{derived, work};
 use catalog::Catalog;
 
+/// How long a table is tried to be changed.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+const LOCK_TIMEOUT: &str = include_str!("lock_timeout.sql");
 const LOCK: &str = include_str!("lock.sql");
 const RECORD: &str = include_str!("record.sql");
 const DEPLOYED_HASH: &str = include_str!("deployed_hash.sql");
@@ -87,9 +91,10 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
         }
         let outcome = if has_table(model) {
             connection
-                .run_tx("deploy a model", deadline, async |transaction| {
+                .run_tx("deploy a model", deadline.min(Instant::now() + PATIENCE), async |transaction| {
                     work::begin(transaction).await?;
                     lock(transaction).await?;
+                    patiently(transaction).await?;
                     deploy_table(transaction, model).await
                 })
                 .await
@@ -105,6 +110,14 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
             Ok(()) => {
                 info!(model = model.name, "deployed");
                 deployment.changed.push(model.name.clone());
+            }
+            // Somebody reads the table in a long transaction. Its events wait for the next run; the others' need not.
+            Err(error) if error.code() == "lock_timeout" => {
+                let message =
+                    format!("facts.{} is in use, and has to be changed: it is tried again", model.name);
+                let error = Error::new(Kind::Transient, message).with_source(error).with_code("model_in_use");
+                warn!(model = model.name, error = error.chain(), "a model is not deployed yet");
+                deployment.stopped.insert(model.name.clone(), error);
             }
             // The database is in the way, not the model. Facts do not wait for a view, though.
             Err(error) if has_table(model) && matches!(error.kind(), Kind::Transient | Kind::Conflict) => {
@@ -135,6 +148,15 @@ pub async fn lock(transaction: &Transaction<'_>) -> Result<()> {
         .query_typed(LOCK, &[])
         .await
         .map_err(|error| from_postgres("wait for another deployment of models", error))?;
+    Ok(())
+}
+
+/// Who changes a table keeps everybody else from it while waiting for those who read it: so not for long.
+async fn patiently(transaction: &Transaction<'_>) -> Result<()> {
+    transaction
+        .query_typed(LOCK_TIMEOUT, &[])
+        .await
+        .map_err(|error| from_postgres("limit the wait for locks", error))?;
     Ok(())
 }
 

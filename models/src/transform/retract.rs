@@ -88,7 +88,8 @@ pub async fn take_back(
     batches: &[Unit],
 ) -> Result<u64> {
     let failed = |error| from_postgres(&format!("take back facts of {}", model.name), error);
-    let deleted = "deleted";
+    // Qualified: a model may be called so too.
+    let deleted = "pg_temp.deleted_keys";
     let key = model.key.iter().map(String::as_str);
     let key = if model.key.is_empty() { "true as deleted".to_owned() } else { identifiers(key) };
     let statement = format!(
@@ -112,7 +113,7 @@ returning {fact_key}",
     // The deleted keys stay in a table of this transaction's own: their types are the fact's.
     transaction
         .batch_execute(&format!(
-            "create temporary table {deleted} on commit drop as select {key} from {table} with no data"
+            "create temporary table deleted_keys on commit drop as select {key} from {table} with no data"
         ))
         .await
         .map_err(failed)?;
@@ -141,7 +142,7 @@ async fn derive_again(
     let key = identifiers(model.key.iter().map(String::as_str));
     let of_query: Vec<String> =
         model.key.iter().map(|name| format!("q.{}", crate::sql::identifier(name))).collect();
-    let only = format!("({}) in (select {key} from pg_temp.{deleted})", of_query.join(", "));
+    let only = format!("({}) in (select {key} from {deleted})", of_query.join(", "));
     let statement = statement::insert(model, table, columns, Some(&only));
     for route in &model.routes {
         let event_type = route.event_type.as_deref();

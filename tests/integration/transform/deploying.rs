@@ -71,3 +71,22 @@ async fn two_workers_deploy_the_same_models_at_once() {
     assert_eq!(one.events + other.events + third.events, 1);
     site.check_orders().await;
 }
+
+#[tokio::test]
+async fn a_long_reader_of_a_table_that_must_change_holds_back_its_events_alone() {
+    let other = "-- kind = \"fact\"\n-- source = \"shop/refunds\"\nselect payload->>'id' as id from batch";
+    let site = Site::new(&[("orders", ORDERS), ("refunds", other)]).await;
+    site.transformed().await;
+    let reader = site.database.role("millrace_reader").await;
+    reader.batch_execute("begin; select * from facts.orders").await.expect("read");
+    site.write("orders", &ORDERS.replace("from batch", ", payload->>'note' as remark from batch"));
+    site.orders(&[(1, "1", "a")]).await;
+    site.run("insert into raw_events (source, event_type, payload) values ('shop', 'refunds', '{}')").await;
+    let summary = site.transform().await.expect("a run");
+    assert_eq!(summary.rows["refunds"], 1);
+    let reason = &summary.waiting.first().expect("orders wait").reason;
+    assert!(reason.contains("facts.orders is in use"), "{reason}");
+    reader.batch_execute("commit").await.expect("end");
+    site.transformed().await;
+    assert_eq!(site.number("select count(*) from facts.orders where remark = 'a'").await, 1);
+}

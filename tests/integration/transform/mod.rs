@@ -2,6 +2,7 @@
 
 mod backfill;
 mod deploying;
+mod million;
 mod quarantine;
 mod rebuild;
 mod retraction;

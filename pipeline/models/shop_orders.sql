@@ -1,0 +1,9 @@
+-- kind = "fact"
+-- description = "Orders of the shop; a later webhook about an order replaces the earlier."
+-- source = "shopify/orders.create"
+-- key = ["order_id"]
+select
+    (payload->>'id')::bigint as order_id,
+    payload->>'email' as email,
+    (payload->>'total_price')::numeric(12, 2) as total
+from batch
