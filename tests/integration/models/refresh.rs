@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use millrace::database::Settings;
 use millrace::database::listener::listen;
+use millrace_tests::runtime_api::{Function, binary};
+use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use super::shop::{DAYS, ORDERS, Shop};
@@ -102,6 +104,23 @@ async fn a_refresh_is_notified_when_it_commits() {
     shop.refreshed().await;
     let message = tokio::time::timeout(Duration::from_secs(20), messages.recv()).await.expect("in time");
     let message: serde_json::Value = serde_json::from_str(&message.expect("a message")).expect("JSON");
-    assert_eq!(message, serde_json::json!({"kind": "refresh", "model": "days", "rows": 1}));
+    assert_eq!(message, json!({"kind": "refresh", "model": "days", "rows": 1}));
     listener.abort();
+}
+
+#[tokio::test]
+async fn the_function_refreshes_and_answers_with_what_it_did() {
+    let shop = Shop::new(&[("orders", ORDERS), ("days", DAYS)]).await;
+    shop.orders("(1, 'ann', 1, timestamptz '2024-03-01Z')").await;
+    let folder = shop.folder();
+    let variables = vec![
+        ("DATABASE_URL".to_owned(), shop.database.url_for("millrace_transform")),
+        ("MILLRACE_PIPELINE".to_owned(), folder.path().display().to_string()),
+    ];
+    let function = Function::spawn(&binary("refresh"), &variables).await;
+    let answer = function.invoke(&json!({}), Duration::from_secs(60)).await.response();
+    assert_eq!(answer["refreshed"], json!({"days": 1}));
+    shop.check("days").await;
+    let answer = function.invoke(&json!({}), Duration::from_secs(60)).await.response();
+    assert_eq!(answer["unchanged"], json!(["days"]));
 }
