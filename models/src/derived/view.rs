@@ -5,6 +5,7 @@ use millrace::{Error, Kind, Result};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
+use super::catalog::nodes;
 use super::touch::touch_everything;
 use crate::deploy::record;
 use crate::model::{Kind as ModelKind, Model};
@@ -23,21 +24,39 @@ pub async fn bring_up(transaction: &Transaction<'_>, project: &Project, model: &
         .await
         .map_err(|error| from_postgres("look for a view in facts", error))?;
     match rows.first() {
-        None => create(transaction, model, &model.name, false).await?,
+        None => {
+            create(transaction, model, &model.name, false).await?;
+            touch_above(transaction, project, model).await?;
+        }
         Some(row) => {
             let fingerprint: Option<&str> = row.get("fingerprint");
             let wanted = if is_materialized(model) { "m" } else { "v" };
             match row.get("kind") {
                 "m" | "v" if fingerprint.is_none() => return Err(taken(model)),
                 there if there == wanted && fingerprint == Some(model.fingerprint.as_str()) => {}
-                "v" if wanted == "v" && replace(transaction, model).await? => {}
-                there @ ("m" | "v") => remake(transaction, project, model, there == "m").await?,
+                "v" if wanted == "v" && replace(transaction, model).await? => {
+                    touch_above(transaction, project, model).await?;
+                }
+                there @ ("m" | "v") => {
+                    remake(transaction, project, model, there == "m").await?;
+                    touch_above(transaction, project, model).await?;
+                }
                 _ => return Err(taken(model)),
             }
         }
     }
     describe(transaction, model).await?;
     record(transaction, model).await
+}
+
+/// No trigger tells that the query below is another one.
+async fn touch_above(transaction: &Transaction<'_>, project: &Project, model: &Model) -> Result<()> {
+    for node in nodes(transaction, project).await? {
+        if node.bases.iter().any(|base| base.schema == "facts" && base.name == model.name) {
+            touch_everything(transaction, &node.name).await?;
+        }
+    }
+    Ok(())
 }
 
 fn is_materialized(model: &Model) -> bool {

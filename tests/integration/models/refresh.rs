@@ -1,5 +1,13 @@
 //! A run over everything that is derived: what it records, and what it leaves alone.
 
+use std::time::Duration;
+
+use millrace::database::Settings;
+use millrace::database::listener::listen;
+use millrace_tests::runtime_api::{Function, binary};
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+
 use super::shop::{DAYS, ORDERS, Shop};
 
 const MONTHS: &str = "-- kind = \"rollup\"
@@ -10,7 +18,7 @@ from days
 group by month";
 
 #[tokio::test]
-async fn a_run_is_recorded_and_notified() {
+async fn a_run_is_recorded_and_the_next_has_nothing_to_do() {
     let shop = Shop::new(&[("orders", ORDERS), ("days", DAYS)]).await;
     shop.orders("(1, 'ann', 1, timestamptz '2024-03-01Z'), (2, 'bob', 1, '2024-03-01Z')").await;
     let summary = shop.refresh().await;
@@ -78,4 +86,41 @@ async fn two_runs_do_not_refresh_the_same_relation() {
     assert!(summary.skipped.contains_key("days"), "{summary:?}");
     holder.batch_execute("rollback").await.expect("unlock");
     assert_eq!(shop.refreshed().await, ["days"]);
+}
+
+#[tokio::test]
+async fn a_refresh_is_notified_when_it_commits() {
+    let shop = Shop::new(&[("orders", ORDERS), ("days", DAYS)]).await;
+    shop.orders("(1, 'ann', 1, timestamptz '2024-03-01Z')").await;
+    let settings = Settings::parse(&shop.database.url()).expect("a connection string");
+    let (ready, listening) = oneshot::channel();
+    let (heard, mut messages) = mpsc::unbounded_channel();
+    let listener = tokio::spawn(async move {
+        let ready = || ready.send(()).expect("somebody waits");
+        listen(&settings, "millrace", ready, |text| heard.send(text.to_owned()).expect("somebody hears"))
+            .await
+    });
+    listening.await.expect("it listens");
+    shop.refreshed().await;
+    let message = tokio::time::timeout(Duration::from_secs(20), messages.recv()).await.expect("in time");
+    let message: serde_json::Value = serde_json::from_str(&message.expect("a message")).expect("JSON");
+    assert_eq!(message, json!({"kind": "refresh", "model": "days", "rows": 1}));
+    listener.abort();
+}
+
+#[tokio::test]
+async fn the_function_refreshes_and_answers_with_what_it_did() {
+    let shop = Shop::new(&[("orders", ORDERS), ("days", DAYS)]).await;
+    shop.orders("(1, 'ann', 1, timestamptz '2024-03-01Z')").await;
+    let folder = shop.folder();
+    let variables = vec![
+        ("DATABASE_URL".to_owned(), shop.database.url_for("millrace_transform")),
+        ("MILLRACE_PIPELINE".to_owned(), folder.path().display().to_string()),
+    ];
+    let function = Function::spawn(&binary("refresh"), &variables).await;
+    let answer = function.invoke(&json!({}), Duration::from_secs(60)).await.response();
+    assert_eq!(answer["refreshed"], json!({"days": 1}));
+    shop.check("days").await;
+    let answer = function.invoke(&json!({}), Duration::from_secs(60)).await.response();
+    assert_eq!(answer["unchanged"], json!(["days"]));
 }

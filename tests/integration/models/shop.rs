@@ -7,6 +7,7 @@ use millrace_models::deploy::{self, Deployment};
 use millrace_models::project::Project;
 use millrace_models::refresh::{self, Limits, Summary};
 use millrace_tests::postgres::{Database, number};
+use tempfile::TempDir;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -57,6 +58,16 @@ impl Shop {
 
     pub fn project(&self) -> Project {
         Project::parse(&self.files)
+    }
+
+    /// The models as a function finds them: a folder like `pipeline/`.
+    pub fn folder(&self) -> TempDir {
+        let folder = TempDir::new().expect("a folder");
+        std::fs::create_dir(folder.path().join("models")).expect("a folder of models");
+        for (file, text) in &self.files {
+            std::fs::write(folder.path().join(file), text).expect("write a model");
+        }
+        folder
     }
 
     pub fn connection(&self) -> Connection {

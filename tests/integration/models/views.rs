@@ -106,3 +106,24 @@ async fn materialized_views_made_by_hand_are_refreshed_in_the_order_of_what_they
     assert!(summary.refreshed.is_empty(), "{summary:?}");
     assert_eq!(summary.unchanged.len(), 3);
 }
+
+#[tokio::test]
+async fn another_query_of_a_view_touches_what_is_above_it() {
+    let by_customer = DAYS
+        .replace("date_trunc('day', ordered_at) as day, customer", "customer as day, 0 as customer")
+        .replace("from orders", "from recent");
+    let mut shop = Shop::new(&[
+        ("orders", ORDERS),
+        ("recent", RECENT),
+        ("customers", CUSTOMERS),
+        ("by_customer", &by_customer),
+    ])
+    .await;
+    shop.orders(TWO).await;
+    shop.refreshed().await;
+    shop.write("recent", &RECENT.replace("from orders", "from orders where customer = 'ann'"));
+    shop.deployed().await;
+    assert_eq!(shop.refreshed().await, ["by_customer", "customers"]);
+    shop.check("customers").await;
+    shop.check("by_customer").await;
+}
