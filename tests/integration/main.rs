@@ -11,6 +11,7 @@ mod dbt;
 mod faults;
 mod ingest_csv;
 mod models;
+mod models_doc;
 mod schema;
 mod stack;
 mod staging;

@@ -7,4 +7,4 @@ mod quarantine;
 mod rebuild;
 mod retraction;
 mod routes;
-mod site;
+pub mod site;
