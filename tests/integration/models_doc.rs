@@ -71,7 +71,7 @@ fn blocks(page: &str) -> Vec<Block> {
     blocks
 }
 
-/// The first cells of the rows of a table, each in backquotes, by the header of their column.
+/// What stands in a column of the table whose header begins with `table`, each in backquotes.
 fn cells<'p>(page: &'p str, table: &str, column: usize) -> Vec<&'p str> {
     let rows: Vec<&str> = page
         .lines()
@@ -195,8 +195,15 @@ impl Reader {
                 Ok(None)
             }
             ["json", "notification"] => {
-                let newest = self.notifications.lock().unwrap().last().cloned();
-                contains(text, &newest.ok_or("nothing was notified")?)?;
+                let newest = || self.notifications.lock().unwrap().last().cloned().unwrap_or_default();
+                // It arrives after the commit that it tells of.
+                for _ in 0..100 {
+                    if contains(text, &newest()).is_ok() {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                contains(text, &newest())?;
                 Ok(None)
             }
             _ if info == TRANSFORM => {
