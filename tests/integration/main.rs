@@ -12,6 +12,7 @@ mod faults;
 mod ingest_csv;
 mod models;
 mod models_commands;
+mod models_doc;
 mod models_schema;
 mod schema;
 mod stack;
