@@ -13,6 +13,7 @@
 mod copy;
 mod flights;
 mod memory;
+mod rollup;
 mod stack;
 mod table;
 mod transform;
@@ -20,15 +21,16 @@ mod webhooks;
 
 use std::process::ExitCode;
 
-const NAMES: [&str; 4] = ["csv", "memory", "transform", "webhooks"];
+const NAMES: [&str; 5] = ["csv", "memory", "rollup", "transform", "webhooks"];
 
 const HELP: &str = "\
 Usage: make bench [BENCH='NAME …'] [ROUNDS=N]
 
-  csv      CSV object to raw_events against psql's \\copy of the same rows already encoded
-  webhooks a durable row for each webhook, against pgbench's one-row transactions
+  csv       CSV object to raw_events against psql's \\copy of the same rows already encoded
+  webhooks  a durable row for each webhook, against pgbench's one-row transactions
   transform facts from 50,000 events/s, against a `processed` flag on every row; with a transaction held open
-  memory   peak memory of ingest-csv, from a small file to a large one
+  rollup    a rollup after one percent of new facts, against computing all of it
+  memory    peak memory of ingest-csv, from a small file to a large one
 
 Without a name, all of them. Each round runs every contender once; 5 rounds unless ROUNDS says otherwise.";
 
@@ -61,6 +63,9 @@ async fn main() -> ExitCode {
     }
     if wanted("transform") {
         transform::run(rounds).await;
+    }
+    if wanted("rollup") {
+        rollup::run(rounds).await;
     }
     if wanted("memory") {
         memory::run().await;
