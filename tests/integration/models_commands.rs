@@ -110,7 +110,8 @@ impl Site {
 }
 
 async fn said(child: Child) -> Said {
-    let output = child.wait_with_output().await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output()).await;
+    let output = ended.expect("it ends within a minute").unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
