@@ -117,11 +117,17 @@ impl Sql {
 
     /// Every relation that the query reads, once, those of its own `with` left out.
     pub fn reads(&self, query: &Query) -> Vec<Named> {
+        let mut found = self.mentions(query);
+        let mut seen = BTreeSet::new();
+        found.retain(|named| seen.insert((named.schema.clone(), named.name.clone())));
+        found
+    }
+
+    /// The same, as often as each is named.
+    fn mentions(&self, query: &Query) -> Vec<Named> {
         let mut relations =
             Relations { lines: self.lines_before, scope: Vec::new(), inside: 0, found: Vec::new() };
         let _ = query.visit(&mut relations);
-        let mut seen = BTreeSet::new();
-        relations.found.retain(|named| seen.insert((named.schema.clone(), named.name.clone())));
         relations.found
     }
 
@@ -163,6 +169,10 @@ impl Sql {
             )));
         }
         let (model, plain) = self.source(select, expression).map_err(|message| wrong(&message))?;
+        // Wherever it stands, it would be read as if it held the touched buckets alone.
+        if self.mentions(query).iter().filter(|named| named.name == model).count() > 1 {
+            return Err(wrong(&format!("a rollup reads `{model}`, from which its bucket comes, once")));
+        }
         Ok(Bucket { column: column.to_owned(), model, range: range(&plain), expression: plain.to_string() })
     }
 
@@ -194,9 +204,6 @@ impl Sql {
             };
         let table = relations.iter().find(|(name, _)| *name == known_as).map(|(_, table)| table.clone());
         let table = table.ok_or_else(|| format!("the bucket reads `{known_as}`, which is not in `from`"))?;
-        if relations.iter().filter(|(_, other)| *other == table).count() > 1 {
-            return Err(format!("a rollup reads `{table}`, from which its bucket comes, once"));
-        }
         Ok((table, plain))
     }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::stack::Stack;
 use crate::table::{median, print, thousands};
 
-const FACTS: i64 = 1_000_000;
+const FACTS: i64 = 4_000_000;
 const FACT: &str = "-- kind = \"fact\"
 -- source = \"bench/sales\"
 -- key = [\"sale_id\"]
@@ -51,9 +51,9 @@ pub async fn run(rounds: usize) {
             .await
             .expect("touch");
         let full = refreshed(&mut connection, &project).await;
-        // What came in since is mostly of the last days.
+        // What came in since is of the days since.
         let first = FACTS + new * round as i64;
-        stack.add(first, new, "727 + n % 3").await;
+        stack.add(first, new, &format!("{} + n % 7", 730 + 7 * round)).await;
         let touched = refreshed(&mut connection, &project).await;
         let wrong = "select count(*) from (
                 select day, shop, sales, total from facts.sales_daily
@@ -74,7 +74,7 @@ pub async fn run(rounds: usize) {
     };
     print(
         &format!(
-            "A rollup of {} facts by day and shop, {} new ones of three days, median of {rounds}\n{}",
+            "A rollup of {} facts by day and shop, {} of the week after, median of {rounds}\n{}",
             thousands(FACTS as f64),
             thousands(new as f64),
             stack.describe().await

@@ -257,6 +257,7 @@ fn a_rollup_that_cannot_be_computed_by_bucket_is_refused() {
         "select ordered_at as day, count(*) as n from orders a join orders b using (order_id) group by 1",
         "select a.ordered_at as day, count(*) as n from orders a join orders b using (order_id) group by 1",
         "select ordered_at as day, count(*) as n from orders group by 1 union all select now(), 1",
+        "select ordered_at as day, count(*) as n, (select count(*) from facts.orders) as m from orders group by 1",
         "select day, count(*) as n from (select ordered_at as day from orders) o group by 1",
         "select 1 as day, count(*) as n from public.t group by 1",
     ] {
