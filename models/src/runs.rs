@@ -10,7 +10,6 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 const COUNT: &str = include_str!("count_run.sql");
-const FAIL: &str = include_str!("fail_run.sql");
 const RECORD: &str = include_str!("record_run.sql");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,28 +66,6 @@ pub async fn count(
     Ok(())
 }
 
-/// Writes down that a run failed for these models. What it did to them before stays counted.
-pub async fn record_failure(
-    connection: &mut Connection,
-    run_id: Uuid,
-    models: &[String],
-    reason: &str,
-    deadline: Instant,
-) -> Result<()> {
-    connection
-        .run_statement("record a failed run", deadline, async |session| {
-            session
-                .execute_typed(
-                    FAIL,
-                    &[(&run_id, Type::UUID), (&models, Type::TEXT_ARRAY), (&reason, Type::TEXT)],
-                )
-                .await
-                .map_err(|error| from_postgres("record a failed run in pipeline.runs", error))?;
-            Ok(())
-        })
-        .await
-}
-
 /// How a run ended for a model to which it did nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -96,7 +73,7 @@ pub enum Outcome {
     Skipped,
 }
 
-/// Writes down that a run did not get to do what it was to do to a model.
+/// Writes down that a run did not get to do what it was to do to a model. What it did before stays counted.
 pub async fn record(
     connection: &mut Connection,
     run_id: Uuid,

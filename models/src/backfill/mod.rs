@@ -310,12 +310,7 @@ async fn take(
         current().map(|row| Unit::whole(row.get("batch_id"), row.get("received_at"))).collect();
     let events: u64 = current().map(|row| row.get::<_, i64>("staged_count") as u64).sum();
     let name = options.target.table(model);
-    let columns: Vec<String> = shape::columns(transaction, &name)
-        .await?
-        .into_iter()
-        .map(|column| column.name)
-        .filter(|column| !shape::is_ours(column))
-        .collect();
+    let columns = shape::query_columns(transaction, &name).await?;
     let statement = statement::insert(model, &relation(&name), &columns, None);
     let applied = match units.is_empty() {
         true => Default::default(),

@@ -44,12 +44,7 @@ pub async fn take_back_replaced(
     if units.is_empty() {
         return Ok(());
     }
-    let columns: Vec<String> = shape::columns(transaction, beside)
-        .await?
-        .into_iter()
-        .map(|column| column.name)
-        .filter(|column| !shape::is_ours(column))
-        .collect();
+    let columns = shape::query_columns(transaction, beside).await?;
     retract::take_back(transaction, model, &relation(beside), &columns, &units).await?;
     Ok(())
 }

@@ -11,7 +11,7 @@ pub mod catalog;
 pub mod shape;
 pub mod table;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use millrace::database::Connection;
@@ -195,17 +195,4 @@ pub async fn record(transaction: &Transaction<'_>, model: &Model) -> Result<()> 
         .await
         .map_err(|error| from_postgres("record a model in pipeline.models", error))?;
     Ok(())
-}
-
-/// The models that do not run because `name` does not: `name` itself and whatever reads it, however far above.
-pub fn with_downstream(project: &Project, name: &str) -> HashSet<String> {
-    let mut found = HashSet::from([name.to_owned()]);
-    for model in &project.models {
-        let above =
-            model.reads.iter().any(|read| matches!(read, Reference::Model(below) if found.contains(below)));
-        if above {
-            found.insert(model.name.clone());
-        }
-    }
-    found
 }

@@ -66,6 +66,12 @@ fn line_of(error: &tokio_postgres::Error, statement: &str, model: &Model) -> Opt
     Some(model.query_line + model.query[..inside].matches('\n').count())
 }
 
+/// The names of the columns of a fact table that its query makes: without ours.
+pub async fn query_columns(transaction: &Transaction<'_>, name: &str) -> Result<Vec<String>> {
+    let columns = columns(transaction, name).await?;
+    Ok(columns.into_iter().map(|column| column.name).filter(|name| !is_ours(name)).collect())
+}
+
 /// The columns of a relation in `facts`; none when it is not there.
 pub async fn columns(transaction: &Transaction<'_>, name: &str) -> Result<Vec<Column>> {
     let rows = transaction

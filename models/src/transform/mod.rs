@@ -25,10 +25,10 @@ use serde::Serialize;
 use tracing::{error, info};
 use uuid::Uuid;
 
-use crate::deploy::{self, Deployment};
+use crate::deploy;
 use crate::model::Route;
 use crate::project::Project;
-use crate::runs;
+use crate::runs::{self, Activity, Outcome};
 use claim::{Claim, Claimed};
 
 /// How much one transaction takes, whichever comes first.
@@ -124,7 +124,9 @@ pub async fn run(
     let claim =
         Claim { project, deployment: &deployment, release, dead_letters, run_id, bounds: limits.bounds };
     let mut summary = Summary::default();
-    record_stopped(connection, &deployment, run_id, limits.deadline).await?;
+    for (model, error) in &deployment.stopped {
+        record_failed(connection, run_id, model, &error.chain(), limits.deadline).await?;
+    }
     let mut last_found = Instant::now();
     // Routes whose models failed in this run: another try would fail as well.
     let mut failed: BTreeSet<(String, String)> = BTreeSet::new();
@@ -160,14 +162,9 @@ pub async fn run(
                 Err(error) => {
                     let reason = error.chain();
                     error!(source, event_type, error = reason, "events wait");
-                    runs::record_failure(
-                        connection,
-                        run_id,
-                        &claim.models(&source, &event_type),
-                        &reason,
-                        limits.deadline,
-                    )
-                    .await?;
+                    for model in claim.models(&source, &event_type) {
+                        record_failed(connection, run_id, &model, &reason, limits.deadline).await?;
+                    }
                     wait(&mut summary, &mut failed, &source, &event_type, reason);
                 }
             }
@@ -236,15 +233,13 @@ fn wait(
     summary.waiting.insert(Waiting { source: source.to_owned(), event_type: event_type.to_owned(), reason });
 }
 
-async fn record_stopped(
+async fn record_failed(
     connection: &mut Connection,
-    deployment: &Deployment,
     run_id: Uuid,
+    model: &str,
+    reason: &str,
     deadline: Instant,
 ) -> Result<()> {
-    for (model, error) in &deployment.stopped {
-        runs::record_failure(connection, run_id, std::slice::from_ref(model), &error.chain(), deadline)
-            .await?;
-    }
-    Ok(())
+    let outcome = (Outcome::Failed, reason);
+    runs::record(connection, run_id, model, Activity::Transform, outcome, deadline).await
 }

@@ -57,7 +57,7 @@ pub async fn retract(
             work::begin(transaction).await?;
             let models: Vec<&Model> = claim.project.facts_for(source, event_type).collect();
             super::claim::lock_models(transaction, &models).await?;
-            let batches = units(transaction, LOCK, source, event_type).await?;
+            let batches = units(transaction, LOCK, source, Some(event_type)).await?;
             if batches.is_empty() {
                 return Ok(0);
             }
@@ -145,12 +145,7 @@ async fn derive_again(
     let only = format!("({}) in (select {key} from {deleted})", of_query.join(", "));
     let statement = statement::insert(model, table, columns, Some(&only));
     for route in &model.routes {
-        let event_type = route.event_type.as_deref();
-        let rows = transaction
-            .query_typed(CURRENT, &[(&route.source, Type::TEXT), (&event_type, Type::TEXT)])
-            .await
-            .map_err(|error| from_postgres("list the batches of a source", error))?;
-        let units: Vec<Unit> = rows.iter().map(|row| Unit::whole(row.get(0), row.get(1))).collect();
+        let units = units(transaction, CURRENT, &route.source, route.event_type.as_deref()).await?;
         for chunk in units.chunks(CHUNK) {
             // What is refused here was refused when it was transformed, and has its letter.
             apply(transaction, model, &statement, chunk, u64::MAX).await?;
@@ -159,15 +154,16 @@ async fn derive_again(
     Ok(())
 }
 
+/// The whole batches that `sql` finds for a source and, where it is given, an event type.
 async fn units(
     transaction: &Transaction<'_>,
     sql: &str,
     source: &str,
-    event_type: &str,
+    event_type: Option<&str>,
 ) -> Result<Vec<Unit>> {
     let rows = transaction
         .query_typed(sql, &[(&source, Type::TEXT), (&event_type, Type::TEXT)])
         .await
-        .map_err(|error| from_postgres("lock replaced batches", error))?;
+        .map_err(|error| from_postgres("list the batches of a source", error))?;
     Ok(rows.iter().map(|row| Unit::whole(row.get(0), row.get(1))).collect())
 }
