@@ -123,114 +123,140 @@ pub async fn run(
     let release = release::ensure(connection, project, limits.deadline).await?;
     let claim =
         Claim { project, deployment: &deployment, release, dead_letters, run_id, bounds: limits.bounds };
-    let mut summary = Summary::default();
     for (model, error) in &deployment.stopped {
         record_failed(connection, run_id, model, &error.chain(), limits.deadline).await?;
     }
-    let mut last_found = Instant::now();
-    // Routes whose models failed in this run: another try would fail as well.
-    let mut failed: BTreeSet<(String, String)> = BTreeSet::new();
-    loop {
+    let run = Run { connection, claim, limits, summary: Summary::default(), failed: BTreeSet::new() };
+    run.until_nothing_waits().await
+}
+
+/// A run under way.
+struct Run<'r> {
+    connection: &'r mut Connection,
+    claim: Claim<'r>,
+    limits: Limits,
+    summary: Summary,
+    /// Routes whose models failed in this run: another try would fail as well.
+    failed: BTreeSet<(String, String)>,
+}
+
+impl Run<'_> {
+    async fn until_nothing_waits(mut self) -> Result<Summary> {
+        let mut last_found = Instant::now();
+        loop {
+            let found = self.round().await?;
+            let now = Instant::now();
+            if found {
+                last_found = now;
+            }
+            if now >= self.limits.last_claim || (!found && now >= last_found + self.limits.linger) {
+                return Ok(self.summary);
+            }
+            if !found {
+                tokio::time::sleep(POLL).await;
+            }
+        }
+    }
+
+    /// A turn of every route in which something waits. Whether anything was done.
+    async fn round(&mut self) -> Result<bool> {
         let mut found = false;
-        for superseded in retract::waiting(connection, limits.deadline).await? {
-            if Instant::now() >= limits.last_claim || failed.contains(&superseded) {
+        for (source, event_type) in retract::waiting(self.connection, self.limits.deadline).await? {
+            if self.is_over() {
                 break;
             }
-            let (source, event_type) = &superseded;
-            if let Some(reason) = deployment.why_waits(project, source, event_type) {
-                wait(&mut summary, &mut failed, source, event_type, reason);
-                continue;
+            if self.is_open(&source, &event_type) {
+                let retracted = self.retract(&source, &event_type).await;
+                found |= self.settle(&source, &event_type, retracted).await?;
             }
-            let retracted =
-                Box::pin(retract::retract(connection, &claim, source, event_type, limits.deadline)).await?;
-            summary.retracted += retracted;
-            found |= retracted > 0;
         }
-        for route in routes::waiting(connection, limits.deadline).await? {
+        for route in routes::waiting(self.connection, self.limits.deadline).await? {
             let (source, event_type) = (route.source, route.event_type.unwrap_or_default());
-            if failed.contains(&(source.clone(), event_type.clone())) {
-                continue;
-            }
-            if let Some(reason) = deployment.why_waits(project, &source, &event_type) {
-                wait(&mut summary, &mut failed, &source, &event_type, reason);
-                continue;
-            }
-            match claim_route(connection, &claim, &source, &event_type, limits, &mut summary).await {
-                Ok(claimed) => found |= claimed,
-                // The world is in the way of every route alike.
-                Err(error) if matches!(error.kind(), Kind::Transient | Kind::Conflict) => return Err(error),
-                Err(error) => {
-                    let reason = error.chain();
-                    error!(source, event_type, error = reason, "events wait");
-                    for model in claim.models(&source, &event_type) {
-                        record_failed(connection, run_id, &model, &reason, limits.deadline).await?;
-                    }
-                    wait(&mut summary, &mut failed, &source, &event_type, reason);
-                }
+            if self.is_open(&source, &event_type) {
+                let claimed = self.claim_turn(&source, &event_type).await;
+                found |= self.settle(&source, &event_type, claimed).await?;
             }
         }
-        let now = Instant::now();
-        if found {
-            last_found = now;
-        }
-        if now >= limits.last_claim || (!found && now >= last_found + limits.linger) {
-            break;
-        }
-        if !found {
-            tokio::time::sleep(POLL).await;
-        }
+        Ok(found)
     }
-    Ok(summary)
-}
 
-/// Claims from one route until nothing is left, its turn ends or time is up. Whether anything was claimed.
-async fn claim_route(
-    connection: &mut Connection,
-    claim: &Claim<'_>,
-    source: &str,
-    event_type: &str,
-    limits: Limits,
-    summary: &mut Summary,
-) -> Result<bool> {
-    let route = Route { source: source.to_owned(), event_type: Some(event_type.to_owned()) };
-    // Behind the last claim, so that it is not looked for among those that are done again; what came late is found in the
-    // next round, which begins at the beginning.
-    let mut since = SystemTime::UNIX_EPOCH;
-    let mut found = false;
-    for _ in 0..TURN {
-        if Instant::now() >= limits.last_claim {
-            break;
-        }
-        let started = Instant::now();
-        // Boxed: the futures of a claim are deeper than the compiler lays out in one go.
-        let claimed = Box::pin(claim.run(connection, &route, since, limits.deadline)).await?;
-        let Some(claimed) = claimed else { break };
-        info!(
-            source,
-            event_type,
-            batches = claimed.batches,
-            events = claimed.events,
-            rows = claimed.rows.values().sum::<u64>(),
-            quarantined = claimed.quarantined,
-            duration_ms = started.elapsed().as_millis() as u64,
-            "transformed"
-        );
-        since = claimed.last_received_at;
-        summary.add(&claimed);
-        found = true;
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.limits.last_claim
     }
-    Ok(found)
-}
 
-fn wait(
-    summary: &mut Summary,
-    failed: &mut BTreeSet<(String, String)>,
-    source: &str,
-    event_type: &str,
-    reason: String,
-) {
-    failed.insert((source.to_owned(), event_type.to_owned()));
-    summary.waiting.insert(Waiting { source: source.to_owned(), event_type: event_type.to_owned(), reason });
+    /// Whether the models of a route can take its events; when its tables are not there, it waits.
+    fn is_open(&mut self, source: &str, event_type: &str) -> bool {
+        if self.failed.contains(&(source.to_owned(), event_type.to_owned())) {
+            return false;
+        }
+        let reason = self.claim.deployment.why_waits(self.claim.project, source, event_type);
+        let Some(reason) = reason else { return true };
+        self.wait(source, event_type, reason);
+        false
+    }
+
+    async fn retract(&mut self, source: &str, event_type: &str) -> Result<bool> {
+        let retract =
+            retract::retract(self.connection, &self.claim, source, event_type, self.limits.deadline);
+        let retracted = Box::pin(retract).await?;
+        self.summary.retracted += retracted;
+        Ok(retracted > 0)
+    }
+
+    /// Claims from one route until nothing is left, its turn ends or time is up. Whether anything was claimed.
+    async fn claim_turn(&mut self, source: &str, event_type: &str) -> Result<bool> {
+        let route = Route { source: source.to_owned(), event_type: Some(event_type.to_owned()) };
+        // Behind the last claim, so that it is not looked for among those that are done again; what came late is found in
+        // the next round, which begins at the beginning.
+        let mut since = SystemTime::UNIX_EPOCH;
+        let mut found = false;
+        for _ in 0..TURN {
+            if self.is_over() {
+                break;
+            }
+            let started = Instant::now();
+            // Boxed: the futures of a claim are deeper than the compiler lays out in one go.
+            let claim = self.claim.run(self.connection, &route, since, self.limits.deadline);
+            let Some(claimed) = Box::pin(claim).await? else { break };
+            info!(
+                source,
+                event_type,
+                batches = claimed.batches,
+                events = claimed.events,
+                rows = claimed.rows.values().sum::<u64>(),
+                quarantined = claimed.quarantined,
+                duration_ms = started.elapsed().as_millis() as u64,
+                "transformed"
+            );
+            since = claimed.last_received_at;
+            self.summary.add(&claimed);
+            found = true;
+        }
+        Ok(found)
+    }
+
+    /// What was done on a route, or that its models failed: then its events wait, and the other routes go on.
+    async fn settle(&mut self, source: &str, event_type: &str, done: Result<bool>) -> Result<bool> {
+        let error = match done {
+            Ok(found) => return Ok(found),
+            // The world is in the way of every route alike.
+            Err(error) if matches!(error.kind(), Kind::Transient | Kind::Conflict) => return Err(error),
+            Err(error) => error,
+        };
+        let reason = error.chain();
+        error!(source, event_type, error = reason, "events wait");
+        for model in self.claim.models(source, event_type) {
+            record_failed(self.connection, self.claim.run_id, &model, &reason, self.limits.deadline).await?;
+        }
+        self.wait(source, event_type, reason);
+        Ok(false)
+    }
+
+    fn wait(&mut self, source: &str, event_type: &str, reason: String) {
+        let (source, event_type) = (source.to_owned(), event_type.to_owned());
+        self.failed.insert((source.clone(), event_type.clone()));
+        self.summary.waiting.insert(Waiting { source, event_type, reason });
+    }
 }
 
 async fn record_failed(

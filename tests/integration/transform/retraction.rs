@@ -62,3 +62,37 @@ async fn facts_without_a_key_are_taken_back_too() {
     assert_eq!(site.number("select count(*) from facts.lines where note = 'new'").await, 2);
     assert_eq!(site.number("select count(*) from facts.lines").await, 2);
 }
+
+#[tokio::test]
+async fn a_retraction_that_fails_holds_back_its_own_source_alone() {
+    let refunds = "-- kind = \"fact\"\n-- source = \"shop/refunds\"\nselect payload->>'note' as note from batch";
+    let site = Site::new(&[("orders", ORDERS), ("refunds", refunds)]).await;
+    let refund = |note: &str| {
+        format!("insert into raw_events (source, event_type, payload) values ('shop', 'refunds', '{{\"note\": \"{note}\"}}')")
+    };
+    site.orders(&[(1, "1", "old")]).await;
+    site.run(&refund("old")).await;
+    site.transformed().await;
+    site.run(
+        "create function public.keep() returns trigger language plpgsql as $$
+         begin raise feature_not_supported using message = 'orders are never deleted'; end $$;
+         create trigger keep before delete on facts.orders for each row execute function public.keep()",
+    )
+    .await;
+    supersede(&site, "old").await;
+    site.orders(&[(1, "2", "new")]).await;
+    site.run(&refund("new")).await;
+    let summary = site.transform().await.expect("a run");
+    assert_eq!(summary.retracted, 1, "the refund's");
+    let waiting: Vec<_> = summary.waiting.iter().collect();
+    assert_eq!(waiting.len(), 1, "{waiting:?}");
+    assert_eq!(waiting[0].event_type, "orders");
+    assert!(waiting[0].reason.contains("orders are never deleted"), "{}", waiting[0].reason);
+    assert_eq!(site.number("select count(*) from facts.refunds where note = 'new'").await, 1);
+    assert_eq!(site.number("select count(*) from facts.refunds").await, 1);
+    let failed = "select count(*) from pipeline.runs where model = 'orders' and outcome = 'failed'";
+    assert_eq!(site.number(failed).await, 1);
+    site.run("drop trigger keep on facts.orders").await;
+    assert_eq!(site.transformed().await.retracted, 1);
+    site.check_orders().await;
+}
