@@ -15,19 +15,25 @@ create table staging.loads (
     modified_at timestamptz,
     on_new_version text not null,
     plan jsonb not null,
+    attempt integer not null default 1,
     started_at timestamptz not null default now(),
     constraint loads_pkey primary key (load_id),
-    constraint loads_origin_key unique (origin),
+    constraint loads_origin_attempt_key unique (origin, attempt),
+    constraint loads_attempt_positive check (attempt > 0),
     constraint loads_on_new_version_known check (on_new_version in ('append', 'replace'))
 );
 create index loads_object_idx on staging.loads (object);
 
-comment on table staging.loads is 'One row a version of an object, written when its load begins.';
+comment on table staging.loads is
+    'One row a version of an object, written when its load begins, and one more each time its dead letter is put back.';
 comment on column staging.loads.origin is 's3://bucket/key?version=…: the version, and nothing else.';
 comment on column staging.loads.object is 's3://bucket/key: shared by every version.';
 comment on column staging.loads.sequencer is 'S3''s order of the events of one key; hexadecimal, compared left-padded.';
 comment on column staging.loads.plan is
     'How the file is read, decided once: a resumed load reads it exactly as the first attempt did.';
+
+comment on column staging.loads.attempt is
+    '1, and one more each time the file''s dead letter was put back: it is then read anew, from its first record.';
 
 create table staging.load_results (
     load_id uuid not null,
@@ -136,7 +142,7 @@ begin
     ),
     -- The versions of the object that are there in full and replace what was before them.
     replacing as (
-        select loads.load_id, loads.sequencer, loads.modified_at, loads.started_at
+        select loads.load_id, loads.origin, loads.attempt, loads.sequencer, loads.modified_at, loads.started_at
         from staging.loads
         join staging.load_results on load_results.load_id = loads.load_id
         where loads.object = ended.object
@@ -144,9 +150,14 @@ begin
             and load_results.outcome = 'loaded'
             and loads.load_id not in (select load_id from hidden)
     ),
-    -- Every version that one of them is newer than, and what hidden ones staged since.
+    -- Every version that one of them is newer than, what hidden ones staged since, and attempts that are over.
     replaced as (
         select load_id from hidden
+        union
+        select loads.load_id
+        from staging.loads
+        join staging.loads as later on later.origin = loads.origin and later.attempt > loads.attempt
+        where loads.object = ended.object
         union
         select loads.load_id
         from staging.loads
@@ -155,6 +166,8 @@ begin
                 select from replacing
                 where replacing.load_id <> loads.load_id
                     and case
+                        -- A file that was put back takes the place of what its earlier attempts staged.
+                        when replacing.origin = loads.origin then replacing.attempt > loads.attempt
                         -- Sequencers have no fixed length: pad the shorter on the left, then compare as text.
                         when replacing.sequencer <> loads.sequencer
                             then lpad(upper(replacing.sequencer), 64, '0') collate "C"
@@ -177,6 +190,72 @@ $$;
 comment on function staging.finish_load(uuid, text, bigint, text) is
     'Records how a load ended, once, and hides the batches of versions that it replaces or that replace it.';
 
+-- Begins another attempt at a version whose file's letter was put back. What earlier attempts staged before they ended is
+-- hidden from here on. False when there is nothing to attempt: it was begun before, or an earlier attempt ended well.
+create function staging.begin_attempt(begun staging.loads) returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- As where a load ends: attempts see each other.
+    perform pg_advisory_xact_lock(hashtextextended(begun.object, 1));
+    if exists (
+        select from staging.loads
+        left join staging.load_results on load_results.load_id = loads.load_id
+        where loads.origin = begun.origin
+            and (loads.attempt >= begun.attempt or load_results.outcome in ('loaded', 'superseded'))
+    ) then
+        return false;
+    end if;
+    insert into staging.loads select begun.*;
+    -- An earlier attempt that never came to its end is over too.
+    insert into staging.load_results (load_id, outcome, record_count, reason)
+    select loads.load_id, 'failed', 0, 'put back before it had ended'
+    from staging.loads
+    where loads.origin = begun.origin and loads.attempt < begun.attempt
+    on conflict (load_id) do nothing;
+    update staging.batches
+    set superseded_at = now()
+    from staging.loads
+    where loads.origin = begun.origin
+        and loads.attempt < begun.attempt
+        and batches.load_id = loads.load_id
+        and batches.superseded_at is null;
+    return true;
+end
+$$;
+
+comment on function staging.begin_attempt(staging.loads) is
+    'Begins another attempt at a version of an object, and hides the batches of the attempts before it.';
+
+-- A record of a load that was put back just as the load was replaced goes with it: whoever replaced it may not have seen
+-- the record yet.
+create function staging.settle_put_back(settled_load_id uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    settled staging.loads;
+begin
+    select * into strict settled from staging.loads where load_id = settled_load_id;
+    perform pg_advisory_xact_lock(hashtextextended(settled.object, 1));
+    if exists (select from staging.batches where load_id = settled_load_id and superseded_at is not null) then
+        update staging.batches
+        set superseded_at = now()
+        where load_id = settled_load_id and superseded_at is null;
+    end if;
+end
+$$;
+
+comment on function staging.settle_put_back(uuid) is
+    'Hides the records of a load that were put back after it had been replaced.';
+
+revoke execute on function staging.settle_put_back(uuid) from public;
+grant execute on function staging.settle_put_back(uuid) to millrace_ingest;
+revoke execute on function staging.begin_attempt(staging.loads) from public;
+grant execute on function staging.begin_attempt(staging.loads) to millrace_ingest;
 revoke execute on function staging.finish_load(uuid, text, bigint, text) from public;
 grant execute on function staging.finish_load(uuid, text, bigint, text) to millrace_ingest;
 grant select on staging.loads, staging.batches to millrace_ingest;

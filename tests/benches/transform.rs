@@ -151,7 +151,7 @@ fn batch(index: i64, size: std::ops::Range<i64>) -> (Batch, Entry) {
         builder.push(payload(number).as_bytes());
     }
     let origin = format!("bench:{index}:{}", Uuid::now_v7());
-    (builder.finish(), Entry { origin, rejected_count: 0, repairs: Vec::new(), span: None })
+    (builder.finish(), Entry { origin, rejected_count: 0, repairs: Vec::new(), load_id: None, span: None })
 }
 
 /// Calls `send` with each batch's number when it is due.

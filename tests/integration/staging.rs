@@ -17,7 +17,7 @@ fn batch(payloads: &[&str]) -> Batch {
 }
 
 fn entry(origin: &str) -> Entry {
-    Entry { origin: origin.to_owned(), rejected_count: 0, repairs: Vec::new(), span: None }
+    Entry { origin: origin.to_owned(), rejected_count: 0, repairs: Vec::new(), load_id: None, span: None }
 }
 
 fn soon() -> Instant {

@@ -1,4 +1,4 @@
--- One load, by the version of the object that it reads; its counts so far.
+-- The last attempt at a version of an object; its counts so far.
 select
     loads.load_id,
     load_results.outcome,
@@ -11,3 +11,5 @@ left join staging.load_results on load_results.load_id = loads.load_id
 left join staging.batches on batches.load_id = loads.load_id
 where loads.origin = $1
 group by loads.load_id, load_results.load_id
+order by loads.attempt desc
+limit 1

@@ -11,10 +11,11 @@ use millrace::clock::ReceivedAt;
 use millrace::ledger::{Repair, Span};
 use millrace::{Error, Kind, Result};
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use crate::csv::{Position, Record, Records, Reject, Row};
+use crate::loads::CommittedChunk;
 use crate::payload::PayloadEncoder;
+use crate::plan::LoadPlan;
 
 /// One batch to be, with what is written beside it.
 #[derive(Debug)]
@@ -29,7 +30,6 @@ pub struct Chunk {
 
 /// How a load's chunks are cut.
 pub struct Cutting {
-    pub load_id: Uuid,
     pub source: String,
     pub event_type: String,
     pub bounds: Bounds,
@@ -40,6 +40,27 @@ pub struct Cutting {
     pub rejects: RejectShare,
     /// No chunk is begun past this moment.
     pub stop_at: Instant,
+}
+
+impl Cutting {
+    /// As `plan` says, beside the chunks that are `committed`.
+    pub fn of(plan: &LoadPlan, committed: &[CommittedChunk], stop_at: Instant) -> Self {
+        let columns = plan.columns().to_vec();
+        Cutting {
+            source: plan.source.clone(),
+            event_type: plan.event_type.clone(),
+            bounds: plan.bounds(),
+            encoder: PayloadEncoder::new(&columns, &plan.options.columns, &plan.options.null_values),
+            columns,
+            committed: committed.iter().map(|chunk| (chunk.first_record, chunk.next_record)).collect(),
+            rejects: RejectShare {
+                read: committed.iter().map(|chunk| chunk.staged + chunk.rejected).sum(),
+                rejected: committed.iter().map(|chunk| chunk.rejected).sum(),
+                max_share: plan.options.max_rejected_share,
+            },
+            stop_at,
+        }
+    }
 }
 
 /// Watches the share of rejected records; past the declared share the load stops.
@@ -125,6 +146,23 @@ pub fn cut<R: Read>(
     }
 }
 
+/// Reads the few `records` of a text that is no file of its own into one chunk, however it is bounded.
+pub fn cut_whole<R: Read>(mut records: Records<R>, cutting: &Cutting) -> Result<Chunk> {
+    let mut open = Open::new(cutting, records.position());
+    while let Some(record) = records.next()? {
+        match record {
+            Record::Reject(reject) => open.reject(reject),
+            Record::Row(row) => {
+                if open.row(cutting, &row) == Push::Full {
+                    return Err(Error::new(Kind::Contract, "the text holds more than a chunk takes")
+                        .with_code("record_too_long"));
+                }
+            }
+        }
+    }
+    Ok(open.finish(records.position()))
+}
+
 /// The chunk being filled.
 struct Open {
     start: Position,
@@ -208,12 +246,17 @@ impl Open {
             let RejectShare { read, rejected, .. } = cutting.rejects;
             return Some(End::TooManyRejects { read, rejected, next: self.start });
         }
-        let start = self.start;
         let finished = std::mem::replace(self, Open::new(cutting, next));
-        let chunk = Chunk {
-            batch: finished.builder.finish(),
+        let chunk = finished.finish(next);
+        sender.blocking_send(chunk).err().map(|_| End::Abandoned)
+    }
+
+    /// The chunk of what was read, up to `next`.
+    fn finish(self, next: Position) -> Chunk {
+        let start = self.start;
+        Chunk {
+            batch: self.builder.finish(),
             span: Span {
-                load_id: cutting.load_id,
                 first_record: start.record,
                 next_record: next.record,
                 byte_start: start.offset,
@@ -221,10 +264,9 @@ impl Open {
                 first_line: start.line,
                 next_line: next.line,
             },
-            rejects: finished.rejects,
-            repairs: finished.repairs,
-            positions: finished.positions,
-        };
-        sender.blocking_send(chunk).err().map(|_| End::Abandoned)
+            rejects: self.rejects,
+            repairs: self.repairs,
+            positions: self.positions,
+        }
     }
 }

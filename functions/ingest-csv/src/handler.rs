@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use millrace::aws::{load_config, s3_client, sqs_client};
 use millrace::config::Sources;
 use millrace::database::{self, Connection};
+use millrace::dead_letter::door::{self, Fate, Request};
 use millrace::dead_letter::{DeadLetterQueue, Letter, Origin, Reason};
 use millrace::{Error, Kind, Policy, Result};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use crate::letters::message_letter;
+use crate::letters::{after_attempts, message_letter};
 use crate::load::{Attempt, Loader};
 use crate::notification::{Created, Invocation, Message, Notice, read_invocation};
 use crate::settings::Settings;
@@ -58,6 +59,9 @@ impl IngestCsv {
     pub async fn handle(&self, event: Value, request_id: &str, deadline: Instant) -> Result<Value> {
         let span = info_span!("invocation", request_id);
         async {
+            if let Some(letters) = Request::read(&event) {
+                return self.take_back(letters?, deadline).await;
+            }
             match read_invocation(&event) {
                 Invocation::Queue(messages) => Ok(self.handle_queue(messages, deadline).await),
                 Invocation::Direct(notice) => {
@@ -67,6 +71,18 @@ impl IngestCsv {
         }
         .instrument(span)
         .await
+    }
+
+    /// Records whose letters are put back.
+    async fn take_back(&self, letters: Vec<Letter>, deadline: Instant) -> Result<Value> {
+        let started = Instant::now();
+        // What is under way then may still commit, and the answer go out.
+        let until = deadline - (deadline.saturating_duration_since(started) / 10).min(Duration::from_secs(5));
+        let fates = self.loader.take_back(letters, until).await;
+        let redriven = fates.iter().filter(|outcome| outcome.fate == Fate::Redriven).count();
+        let duration_ms = started.elapsed().as_millis() as u64;
+        info!(letters = fates.len(), redriven, duration_ms, "letters taken back");
+        door::Answer { fates }.to_value()
     }
 
     async fn handle_queue(&self, messages: Vec<Message>, deadline: Instant) -> Value {
@@ -162,7 +178,7 @@ impl IngestCsv {
                 );
                 let reason = Reason::new(error.code(), error.chain());
                 let payload = json!({ "notification": created.body });
-                self.send(message_letter(&name, reason, origin, payload)).await?;
+                self.send(after_attempts(message_letter(&name, reason, origin, payload), created)).await?;
                 Ok(Attempt::Ended { already: false })
             }
             other => other,

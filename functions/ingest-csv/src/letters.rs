@@ -3,15 +3,21 @@
 use millrace::copy::RefusedRow;
 use millrace::dead_letter::{Letter, LetterKind, Origin, Payload, Reason};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::chunks::Chunk;
 use crate::csv::{Position, Reject};
+use crate::notification::Created;
 use crate::object::Object;
+
+/// The code of a record that was read well, and that PostgreSQL would not take: its letter holds it as JSON.
+pub const REFUSED_BY_DATABASE: &str = "refused_by_database";
 
 /// Whose letters these are.
 #[derive(Debug, Clone, Copy)]
 pub struct Sender<'a> {
     pub object: &'a Object,
+    pub load_id: Uuid,
     pub source: &'a str,
     pub event_type: &'a str,
 }
@@ -22,7 +28,7 @@ impl Sender<'_> {
         let rejects = chunk.rejects.iter().map(|reject| self.reject_letter(reject));
         let refused = refused.iter().filter_map(|row| {
             let position = chunk.positions.get(row.row)?;
-            let mut reason = Reason::new("refused_by_database", row.refusal.message.clone());
+            let mut reason = Reason::new(REFUSED_BY_DATABASE, row.refusal.message.clone());
             reason.sqlstate = Some(row.refusal.sqlstate.clone());
             Some(self.record_letter(position, reason, Payload::raw(&chunk.batch.payload(row.row))))
         });
@@ -30,19 +36,7 @@ impl Sender<'_> {
     }
 
     fn reject_letter(&self, reject: &Reject) -> Letter {
-        let message = if (reject.raw.len() as u64) < reject.raw_len {
-            format!(
-                "{}; of {} bytes the first {} are kept here",
-                reject.reason,
-                reject.raw_len,
-                reject.raw.len()
-            )
-        } else {
-            reject.reason.clone().into_owned()
-        };
-        let mut reason = Reason::new(reject.code, message);
-        reason.column = reject.column.clone();
-        self.record_letter(&reject.position, reason, Payload::raw(&reject.raw))
+        self.record_letter(&reject.position, reject_reason(reject), Payload::raw(&reject.raw))
     }
 
     fn record_letter(&self, position: &Position, reason: Reason, payload: Payload) -> Letter {
@@ -68,21 +62,47 @@ impl Sender<'_> {
             bucket: Some(self.object.bucket.clone()),
             key: Some(self.object.key.clone()),
             version: Some(self.object.version_name()),
+            load_id: Some(self.load_id),
             ..Origin::default()
         }
     }
 
     /// The letter of a file whose load ended early; `notification` lets it be put back through the front door.
-    pub fn upload_letter(&self, reason: Reason, staged: Value, notification: &Value) -> Letter {
-        Letter::new(
+    pub fn upload_letter(&self, reason: Reason, staged: Value, created: &Created) -> Letter {
+        let payload = json!({ "notification": created.body, "staged": staged });
+        let letter = Letter::new(
             LetterKind::Upload,
             &self.object.origin(),
             Some(self.source),
             Some(self.event_type),
             reason,
             self.origin(),
-            Payload::Json(json!({ "notification": notification, "staged": staged })),
-        )
+            Payload::Json(payload),
+        );
+        after_attempts(letter, created)
+    }
+}
+
+/// Why a record was rejected; the same whether its file is read or its letter.
+pub fn reject_reason(reject: &Reject) -> Reason {
+    let message = if (reject.raw.len() as u64) < reject.raw_len {
+        let kept = reject.raw.len();
+        format!("{}; of {} bytes the first {kept} are kept here", reject.reason, reject.raw_len)
+    } else {
+        reject.reason.clone().into_owned()
+    };
+    let mut reason = Reason::new(reject.code, message);
+    reason.column = reject.column.clone();
+    reason
+}
+
+/// The letter of a file that was put back before knows of its earlier failures.
+pub fn after_attempts(letter: Letter, created: &Created) -> Letter {
+    match &created.again {
+        Some(again) => {
+            Letter { attempts: again.attempt, first_failed_at: again.first_failed_at.clone(), ..letter }
+        }
+        None => letter,
     }
 }
 

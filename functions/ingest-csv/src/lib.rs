@@ -11,6 +11,7 @@
 //! - [`load`]: one file from its notification to its end: resume, stage, finish.
 //! - [`loads`]: what the database remembers of loads.
 //! - [`letters`]: the dead letters of a file.
+//! - [`redrive`]: records whose letters are put back.
 //! - [`handler`]: what is answered to Lambda, and what is done about each kind of failure.
 //! - [`settings`]: the environment.
 
@@ -24,6 +25,7 @@ pub mod notification;
 pub mod object;
 pub mod payload;
 pub mod plan;
+pub mod redrive;
 pub mod settings;
 
 pub use handler::IngestCsv;

@@ -18,13 +18,12 @@ use serde_json::json;
 use tokio::sync::{Mutex, mpsc};
 use tracing::{info, warn};
 
-use crate::chunks::{Chunk, Cutting, End, RejectShare, cut};
+use crate::chunks::{Chunk, Cutting, End, cut};
 use crate::csv::{Decoded, Position, Records};
 use crate::letters::Sender;
-use crate::loads::{self, CommittedChunk, Ending, Load};
+use crate::loads::{self, CommittedChunk, Ending};
 use crate::notification::Created;
 use crate::object::{Object, ObjectReader};
-use crate::payload::PayloadEncoder;
 use crate::plan::LoadPlan;
 use crate::settings::Settings;
 
@@ -77,18 +76,18 @@ impl Loader {
         let first = &self.connections[0];
         let known = loads::find(&mut *first.lock().await, &object.origin(), commit_by).await?;
         let (load, fresh) = match known {
-            Some(load) if load.outcome.is_some() => {
-                info!(object = object.name(), outcome = load.outcome, "loaded before; nothing to do");
+            Some(load) if load.leaves_nothing_to(created.attempt()) => {
+                info!(object = object.name(), outcome = load.outcome, "attempted before; nothing to do");
                 return Ok(Attempt::Ended { already: true });
             }
-            Some(load) => (load, None),
-            None => {
+            Some(load) if load.attempt == created.attempt() => (load, None),
+            _ => {
                 let opened = self.detect(&object, route).await?;
                 let plan = opened.plan.clone();
                 let load = loads::start(
                     &mut *first.lock().await,
                     &object,
-                    created.sequencer.as_deref(),
+                    created,
                     &plan,
                     commit_by,
                 )
@@ -103,8 +102,13 @@ impl Loader {
             Some(opened) => opened,
             None => self.reopen(&object, &load.plan, &committed).await?,
         };
-        let sender = Sender { object: &object, source: &load.plan.source, event_type: &load.plan.event_type };
-        let (end, progress) = self.run(&load, opened, &committed, &sender, stop_at, commit_by).await;
+        let sender = Sender {
+            object: &object,
+            load_id: load.id,
+            source: &load.plan.source,
+            event_type: &load.plan.event_type,
+        };
+        let (end, progress) = self.run(opened, &committed, &sender, stop_at, commit_by).await;
         let staged = committed.iter().map(|chunk| chunk.staged).sum::<u64>() + progress.staged;
         let (ending, letter) = match end {
             Ok(End::File { record_count, notes }) => {
@@ -146,7 +150,7 @@ impl Loader {
         // The letter goes first: a crash in between repeats it, and never loses it.
         if let Some((reason, extent)) = letter {
             warn!(object = object.name(), code = reason.code, error = reason.message, "file dead-lettered");
-            self.dead_letters.send(&[sender.upload_letter(reason, extent, &created.body)]).await?;
+            self.dead_letters.send(&[sender.upload_letter(reason, extent, created)]).await?;
         }
         let attempt = match ending {
             Some(ending) => {
@@ -197,7 +201,6 @@ impl Loader {
     /// Reads, stages and counts until there is nothing more, time is up, or something fails.
     async fn run(
         &self,
-        load: &Load,
         opened: Opened,
         committed: &[CommittedChunk],
         sender: &Sender<'_>,
@@ -205,22 +208,7 @@ impl Loader {
         commit_by: Instant,
     ) -> (Result<End>, Progress) {
         let Opened { records, plan, feed } = opened;
-        let columns = plan.columns().to_vec();
-        let cutting = Cutting {
-            load_id: load.id,
-            source: plan.source.clone(),
-            event_type: plan.event_type.clone(),
-            bounds: plan.bounds(),
-            encoder: PayloadEncoder::new(&columns, &plan.options.columns, &plan.options.null_values),
-            columns,
-            committed: committed.iter().map(|chunk| (chunk.first_record, chunk.next_record)).collect(),
-            rejects: RejectShare {
-                read: committed.iter().map(|chunk| chunk.staged + chunk.rejected).sum(),
-                rejected: committed.iter().map(|chunk| chunk.rejected).sum(),
-                max_share: plan.options.max_rejected_share,
-            },
-            stop_at,
-        };
+        let cutting = Cutting::of(&plan, committed, stop_at);
         // One chunk waits while the connections are busy: memory holds that one, one a connection, and the one being cut.
         let (chunk_sender, chunk_receiver) = mpsc::channel(1);
         let cutter = tokio::task::spawn_blocking(move || cut(records, cutting, &chunk_sender));
@@ -293,6 +281,7 @@ impl Loader {
             origin: format!("{}#{}", sender.object.origin(), chunk.span.first_record),
             rejected_count: chunk.rejects.len() as u64,
             repairs: chunk.repairs.clone(),
+            load_id: Some(sender.load_id),
             span: Some(chunk.span),
         };
         let patience = commit_by.min(Instant::now() + STAGE_PATIENCE);

@@ -16,8 +16,29 @@ pub struct Created {
     pub version_id: Option<String>,
     /// Orders the events of one key: hexadecimal, compared after padding the shorter with zeros on the left.
     pub sequencer: Option<String>,
+    /// Set for a file whose dead letter was put back.
+    pub again: Option<Again>,
     /// The notification it came in, for a continuation or a dead letter.
     pub body: Value,
+}
+
+/// What redrive adds to a notification, under [`AGAIN`]: the file is to be read anew, though it was attempted before.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Again {
+    /// Which attempt at the file this is: 2 or more.
+    pub attempt: u32,
+    /// RFC 3339; the letter goes on to say it should the file fail again.
+    pub first_failed_at: String,
+}
+
+/// The key of [`Again`] in a notification.
+const AGAIN: &str = "millrace";
+
+impl Created {
+    /// 1, and one more each time that the file's letter was put back.
+    pub fn attempt(&self) -> u32 {
+        self.again.as_ref().map_or(1, |again| again.attempt)
+    }
 }
 
 /// What one message says.
@@ -116,6 +137,10 @@ fn read_notice(body: &Value) -> Notice {
     if body.get("source").and_then(Value::as_str) == Some("aws.s3") {
         return read_bridge_event(body);
     }
+    let again = match read_again(body) {
+        Ok(again) => again,
+        Err(why) => return Notice::Unreadable(why),
+    };
     let Some(records) = body.get("Records").and_then(Value::as_array) else {
         return Notice::Unreadable("neither an S3 notification nor an EventBridge event of S3".to_owned());
     };
@@ -132,20 +157,36 @@ fn read_notice(body: &Value) -> Notice {
         let Some(key) = decode_form(&parsed.s3.object.key) else {
             return Notice::Unreadable("the key is not UTF-8 once decoded".to_owned());
         };
-        let body = serde_json::json!({ "Records": [record] });
-        created.extend(to_created(parsed.s3.bucket, parsed.s3.object, key, body));
+        let mut of_record = serde_json::json!({ "Records": [record] });
+        if let Some(again) = body.get(AGAIN) {
+            of_record[AGAIN] = again.clone();
+        }
+        created.extend(to_created(parsed.s3.bucket, parsed.s3.object, key, again.clone(), of_record));
     }
     if created.is_empty() { Notice::Nothing } else { Notice::Created(created) }
+}
+
+fn read_again(body: &Value) -> Result<Option<Again>, String> {
+    match body.get(AGAIN) {
+        None => Ok(None),
+        Some(again) => {
+            Again::deserialize(again).map(Some).map_err(|error| format!("what redrive added: {error}"))
+        }
+    }
 }
 
 fn read_bridge_event(body: &Value) -> Notice {
     if body.get("detail-type").and_then(Value::as_str) != Some("Object Created") {
         return Notice::Nothing;
     }
+    let again = match read_again(body) {
+        Ok(again) => again,
+        Err(why) => return Notice::Unreadable(why),
+    };
     match BridgeDetail::deserialize(body.get("detail").unwrap_or(&Value::Null)) {
         Ok(detail) => {
             let key = detail.object.key.clone();
-            match to_created(detail.bucket, detail.object, key, body.clone()) {
+            match to_created(detail.bucket, detail.object, key, again, body.clone()) {
                 Some(created) => Notice::Created(vec![created]),
                 None => Notice::Nothing,
             }
@@ -154,7 +195,13 @@ fn read_bridge_event(body: &Value) -> Notice {
     }
 }
 
-fn to_created(bucket: S3Bucket, object: S3Object, key: String, body: Value) -> Option<Created> {
+fn to_created(
+    bucket: S3Bucket,
+    object: S3Object,
+    key: String,
+    again: Option<Again>,
+    body: Value,
+) -> Option<Created> {
     // Consoles make an empty object for a "folder".
     if key.ends_with('/') {
         return None;
@@ -165,6 +212,7 @@ fn to_created(bucket: S3Bucket, object: S3Object, key: String, body: Value) -> O
         // "null" is the version of an object put while versions were off.
         version_id: object.version_id.filter(|version| !version.is_empty() && version != "null"),
         sequencer: object.sequencer.filter(|sequencer| !sequencer.is_empty()),
+        again,
         body,
     })
 }
@@ -220,6 +268,25 @@ mod tests {
         let bare = json!({ "Records": [s3_record("k.csv"), s3_record("l.csv")] });
         let Invocation::Direct(notice) = read_invocation(&bare) else { panic!("not direct") };
         assert_eq!(created(notice).len(), 2);
+    }
+
+    #[test]
+    fn a_file_that_was_put_back_says_which_attempt_it_is() {
+        let again = json!({ "attempt": 3, "first_failed_at": "2026-11-01T00:00:00Z" });
+        let body = json!({ "Records": [s3_record("k.csv")], "millrace": again });
+        let from_s3 = created(read_notice(&body));
+        assert_eq!(from_s3[0].attempt(), 3);
+        // A continuation is sent with it.
+        assert_eq!(created(read_notice(&from_s3[0].body)), from_s3);
+        let bridge = json!({
+            "source": "aws.s3", "detail-type": "Object Created",
+            "detail": { "bucket": { "name": "b" }, "object": { "key": "k" } },
+            "millrace": again,
+        });
+        assert_eq!(created(read_notice(&bridge))[0].attempt(), 3);
+        assert_eq!(created(read_notice(&json!({ "Records": [s3_record("k.csv")] })))[0].attempt(), 1);
+        let wrong = json!({ "Records": [s3_record("k.csv")], "millrace": { "attempt": "two" } });
+        assert!(matches!(read_notice(&wrong), Notice::Unreadable(_)));
     }
 
     #[test]

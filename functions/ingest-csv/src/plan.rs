@@ -8,7 +8,7 @@ use millrace::config::CsvOptions;
 use millrace::config::sources::CsvRoute;
 use serde::{Deserialize, Serialize};
 
-use crate::csv::{self, Declared, Decoded, Limits, Opened, Position, Records};
+use crate::csv::{self, Declared, Decoded, Header, Limits, Opened, Position, Records};
 
 /// The plan of a load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,6 +59,29 @@ impl LoadPlan {
             self.options.invalid_characters,
             position,
         )
+    }
+
+    /// The same file as a source declares it now: for a record of it that is read again by itself.
+    #[must_use]
+    pub fn under(mut self, route: CsvRoute) -> LoadPlan {
+        let CsvRoute { source, event_type, options } = route;
+        let dialect = &mut self.file.dialect;
+        if let Some(delimiter) = &options.delimiter {
+            dialect.delimiter.clone_from(delimiter);
+        }
+        if let Some(quote) = options.quote {
+            dialect.quote = quote.byte();
+        }
+        if let Some(escape) = options.escape {
+            dialect.escape = escape.byte();
+        }
+        if let Some(comment) = options.comment {
+            dialect.comment = comment.byte();
+        }
+        if let Some(Header::Names(names)) = &options.header {
+            dialect.columns.clone_from(names);
+        }
+        LoadPlan { source, event_type, options, ..self }
     }
 
     /// Where the first row begins.

@@ -64,6 +64,9 @@ pub struct Origin {
     pub key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// The load that read the file, in staging.loads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_id: Option<Uuid>,
     /// By what its sender knows a webhook delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery_id: Option<String>,
@@ -107,6 +110,15 @@ pub struct Pointer {
 }
 
 impl Payload {
+    /// The bytes of [`Payload::raw`]; `None` for anything else.
+    pub fn to_raw(&self) -> Option<Vec<u8>> {
+        match self {
+            Payload::Json(serde_json::Value::String(text)) => Some(text.clone().into_bytes()),
+            Payload::Base64 { base64 } => STANDARD.decode(base64).ok(),
+            _ => None,
+        }
+    }
+
     /// Text stays readable; anything else is base64.
     pub fn raw(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
@@ -155,6 +167,12 @@ impl Letter {
         }
     }
 
+    /// The same letter after another failure: known by the same id, with one more attempt and the newest reason.
+    #[must_use]
+    pub fn failed_again(&self, reason: Reason) -> Letter {
+        Letter { reason, attempts: self.attempts.saturating_add(1), ..self.clone() }
+    }
+
     /// The message body. SQS takes no U+FFFE and U+FFFF, so those two are escaped; control characters JSON escapes anyway.
     pub fn to_body(&self) -> String {
         let text = serde_json::to_string(self).unwrap_or_default();
@@ -193,7 +211,9 @@ mod tests {
             let letter = letter(Payload::raw(raw));
             let body = letter.to_body();
             assert!(!body.contains(['\u{fffe}', '\u{ffff}', '\0']));
-            assert_eq!(serde_json::from_str::<Letter>(&body).unwrap(), letter);
+            let read = serde_json::from_str::<Letter>(&body).unwrap();
+            assert_eq!(read, letter);
+            assert_eq!(read.payload.to_raw().as_deref(), Some(raw));
         }
     }
 

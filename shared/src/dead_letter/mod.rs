@@ -2,7 +2,12 @@
 //!
 //! A letter is sent before the commit that leaves its row behind, so a crash can repeat a letter but never lose one; a
 //! repeated letter has the same id.
+//!
+//! - [`envelope`]: what a letter says.
+//! - [`queue`]: sending letters.
+//! - [`door`]: taking them back.
 
+pub mod door;
 pub mod envelope;
 #[cfg(all(feature = "sqs", feature = "s3"))]
 pub mod queue;

@@ -71,6 +71,31 @@ impl DeadLetterQueue {
         Ok(())
     }
 
+    /// The letter with its payload, which is read from the bucket when the letter only points at it.
+    pub async fn open(&self, letter: Letter) -> Result<Letter> {
+        let Payload::Pointer { pointer } = &letter.payload else { return Ok(letter) };
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+            Error::new(Kind::Transient, "read a dead letter from the bucket").with_source(error)
+        };
+        let request = self.s3.get_object().bucket(&pointer.bucket).key(&pointer.key).send().await;
+        let object = match request {
+            Ok(object) => object,
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => {
+                return Err(Error::new(Kind::Contract, "what the letter points at is not in the bucket any more")
+                    .with_code("payload_gone"));
+            }
+            Err(error) => return Err(failed(error.into())),
+        };
+        let bytes = object.body.collect().await.map_err(|error| failed(error.into()))?.into_bytes();
+        let whole: Letter = serde_json::from_slice(&bytes).map_err(|error| {
+            Error::new(Kind::Contract, "what the letter points at is no letter")
+                .with_code("not_a_letter")
+                .with_source(error)
+        })?;
+        // The message is newer: it knows of every attempt.
+        Ok(Letter { payload: whole.payload, ..letter })
+    }
+
     async fn message(&self, letter: &Letter) -> Result<Message> {
         let id = letter.id.simple().to_string();
         let body = letter.to_body();

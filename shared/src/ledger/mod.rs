@@ -30,7 +30,9 @@ pub struct Entry {
     pub rejected_count: u64,
     /// Records read after a repair, each with its raw text.
     pub repairs: Vec<Repair>,
-    /// Where the batch lies in its file; `None` for a batch that is not of a file.
+    /// The load that the batch is of, and goes with when it is replaced; `None` for a batch that is not of a file.
+    pub load_id: Option<Uuid>,
+    /// Where the batch lies in its file; `None` for one that is no part of it, such as a record that was put back.
     pub span: Option<Span>,
 }
 
@@ -48,7 +50,6 @@ pub struct Repair {
 /// The part of a file that a batch holds: records `first_record .. next_record`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    pub load_id: Uuid,
     pub first_record: u64,
     pub next_record: u64,
     pub byte_start: u64,
@@ -158,7 +159,7 @@ async fn claim(
             &[
                 (&batch.id, Type::UUID),
                 (&entry.origin, Type::TEXT),
-                (&entry.span.map(|span| span.load_id), Type::UUID),
+                (&entry.load_id, Type::UUID),
                 (&batch.source, Type::TEXT),
                 (&batch.event_type, Type::TEXT),
                 (&received_at, Type::TIMESTAMPTZ),

@@ -29,7 +29,7 @@ fn batch(rows: usize) -> Batch {
 }
 
 fn entry() -> Entry {
-    Entry { origin: "o".to_owned(), rejected_count: 0, repairs: Vec::new(), span: None }
+    Entry { origin: "o".to_owned(), rejected_count: 0, repairs: Vec::new(), load_id: None, span: None }
 }
 
 fn within(time: Duration) -> Instant {

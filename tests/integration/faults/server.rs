@@ -27,7 +27,7 @@ fn batch(rows: usize) -> Batch {
 }
 
 fn entry(origin: impl ToString) -> Entry {
-    Entry { origin: origin.to_string(), rejected_count: 0, repairs: Vec::new(), span: None }
+    Entry { origin: origin.to_string(), rejected_count: 0, repairs: Vec::new(), load_id: None, span: None }
 }
 
 fn ingest(server: &Server, database: &str) -> Connection {

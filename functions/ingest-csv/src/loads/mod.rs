@@ -5,15 +5,20 @@ use std::time::{Instant, SystemTime};
 use millrace::database::Connection;
 use millrace::database::failure::from_postgres;
 use millrace::{Error, Kind, Result};
-use tokio_postgres::types::{Json, Type};
+use tokio_postgres::Row;
+use tokio_postgres::types::{Json, ToSql, Type};
 use uuid::Uuid;
 
+use crate::notification::Created;
 use crate::object::Object;
 use crate::plan::LoadPlan;
 
 const FIND_LOAD: &str = include_str!("find_load.sql");
 const START_LOAD: &str = include_str!("start_load.sql");
+const BEGIN_ATTEMPT: &str = include_str!("begin_attempt.sql");
 const COMMITTED_CHUNKS: &str = include_str!("committed_chunks.sql");
+const FIND_PUT_BACK: &str = include_str!("find_put_back.sql");
+const SETTLE_PUT_BACK: &str = include_str!("settle_put_back.sql");
 const FINISH_LOAD: &str = include_str!("finish_load.sql");
 
 /// A load that was begun, by this invocation or an earlier one.
@@ -21,8 +26,23 @@ const FINISH_LOAD: &str = include_str!("finish_load.sql");
 pub struct Load {
     pub id: Uuid,
     pub plan: LoadPlan,
+    /// 1, and one more each time that the file's letter was put back.
+    pub attempt: u32,
     /// Set once the load has ended: `loaded`, `stopped`, `failed` or `superseded`.
     pub outcome: Option<String>,
+}
+
+impl Load {
+    /// Whether this load, the last of its version, makes an attempt of that number needless: it ended, or a later one is
+    /// at it.
+    pub fn leaves_nothing_to(&self, attempt: u32) -> bool {
+        match &self.outcome {
+            Some(outcome) => {
+                attempt <= self.attempt || matches!(outcome.as_str(), "loaded" | "superseded")
+            }
+            None => attempt < self.attempt,
+        }
+    }
 }
 
 /// A chunk that is in the ledger.
@@ -45,6 +65,7 @@ pub struct Ending<'a> {
     pub reason: Option<String>,
 }
 
+/// The last attempt at a version of an object.
 pub async fn find(connection: &mut Connection, origin: &str, deadline: Instant) -> Result<Option<Load>> {
     connection
         .run_tx("find load", deadline, async |transaction| {
@@ -53,12 +74,14 @@ pub async fn find(connection: &mut Connection, origin: &str, deadline: Instant) 
                 .await
                 .map_err(|error| from_postgres("look up the load in staging.loads", error))?;
             let Some(row) = row else { return Ok(None) };
-            let Json(plan): Json<serde_json::Value> = row.get("plan");
-            let plan = serde_json::from_value(plan).map_err(|error| {
-                Error::new(Kind::Bug, "read the stored plan of a load; was it stored by a newer version?")
-                    .with_source(error)
-            })?;
-            Ok(Some(Load { id: row.get("load_id"), plan, outcome: row.get("outcome") }))
+            let plan = read_plan(&row)?;
+            let attempt: i32 = row.get("attempt");
+            Ok(Some(Load {
+                id: row.get("load_id"),
+                plan,
+                attempt: attempt.unsigned_abs(),
+                outcome: row.get("outcome"),
+            }))
         })
         .await
 }
@@ -67,7 +90,7 @@ pub async fn find(connection: &mut Connection, origin: &str, deadline: Instant) 
 pub async fn start(
     connection: &mut Connection,
     object: &Object,
-    sequencer: Option<&str>,
+    created: &Created,
     plan: &LoadPlan,
     deadline: Instant,
 ) -> Result<Load> {
@@ -78,21 +101,25 @@ pub async fn start(
     connection
         .run_tx("start load", deadline, async |transaction| {
             let modified_at: Option<SystemTime> = object.modified_at;
-            transaction
-                .execute_typed(
-                    START_LOAD,
-                    &[
-                        (&load_id, Type::UUID),
-                        (&origin, Type::TEXT),
-                        (&object.name(), Type::TEXT),
-                        (&plan.source, Type::TEXT),
-                        (&plan.event_type, Type::TEXT),
-                        (&sequencer, Type::TEXT),
-                        (&modified_at, Type::TIMESTAMPTZ),
-                        (&plan.options.on_new_version.name(), Type::TEXT),
-                        (&Json(&stored), Type::JSONB),
-                    ],
-                )
+            let (name, on_new_version) = (object.name(), plan.options.on_new_version.name());
+            let (stored, attempt) = (Json(&stored), i32::try_from(created.attempt()).unwrap_or(i32::MAX));
+            let parameters: [(&(dyn ToSql + Sync), Type); 10] = [
+                (&load_id, Type::UUID),
+                (&origin, Type::TEXT),
+                (&name, Type::TEXT),
+                (&plan.source, Type::TEXT),
+                (&plan.event_type, Type::TEXT),
+                (&created.sequencer, Type::TEXT),
+                (&modified_at, Type::TIMESTAMPTZ),
+                (&on_new_version, Type::TEXT),
+                (&stored, Type::JSONB),
+                (&attempt, Type::INT4),
+            ];
+            let statement = match created.attempt() {
+                1 => transaction.execute_typed(START_LOAD, &parameters[..9]),
+                _ => transaction.execute_typed(BEGIN_ATTEMPT, &parameters),
+            };
+            statement
                 .await
                 .map_err(|error| from_postgres("record the load in staging.loads", error))?;
             Ok(())
@@ -101,6 +128,52 @@ pub async fn start(
     find(connection, &origin, deadline)
         .await?
         .ok_or_else(|| Error::new(Kind::Bug, "a load was recorded and cannot be found"))
+}
+
+/// The load of a record that is put back.
+pub struct PutBack {
+    pub plan: LoadPlan,
+    /// A newer version of the file, or a later attempt at it, took its place.
+    pub is_hidden: bool,
+}
+
+/// The load that read a record.
+pub async fn find_put_back(
+    connection: &mut Connection,
+    load_id: Uuid,
+    deadline: Instant,
+) -> Result<Option<PutBack>> {
+    connection
+        .run_statement("find the load of a record", deadline, async |session| {
+            let rows = session
+                .query_typed(FIND_PUT_BACK, &[(&load_id, Type::UUID)])
+                .await
+                .map_err(|error| from_postgres("look up the load of a record in staging.loads", error))?;
+            let Some(row) = rows.first() else { return Ok(None) };
+            Ok(Some(PutBack { plan: read_plan(row)?, is_hidden: row.get("is_hidden") }))
+        })
+        .await
+}
+
+/// Hides what was put back of a load that was replaced meanwhile.
+pub async fn settle_put_back(connection: &mut Connection, load_id: Uuid, deadline: Instant) -> Result<()> {
+    connection
+        .run_statement("settle a record that was put back", deadline, async |session| {
+            session
+                .execute_typed(SETTLE_PUT_BACK, &[(&load_id, Type::UUID)])
+                .await
+                .map_err(|error| from_postgres("hide a record whose file was replaced", error))?;
+            Ok(())
+        })
+        .await
+}
+
+fn read_plan(row: &Row) -> Result<LoadPlan> {
+    let Json(plan): Json<serde_json::Value> = row.get("plan");
+    serde_json::from_value(plan).map_err(|error| {
+        Error::new(Kind::Bug, "read the stored plan of a load; was it stored by a newer version?")
+            .with_source(error)
+    })
 }
 
 /// The chunks of a load that are committed, in the order of the file.
@@ -115,7 +188,7 @@ pub async fn committed_chunks(
                 .query_typed(COMMITTED_CHUNKS, &[(&load_id, Type::UUID)])
                 .await
                 .map_err(|error| from_postgres("read a load's batches", error))?;
-            let count = |row: &tokio_postgres::Row, name: &str| row.get::<_, i64>(name).unsigned_abs();
+            let count = |row: &Row, name: &str| row.get::<_, i64>(name).unsigned_abs();
             Ok(rows
                 .iter()
                 .map(|row| CommittedChunk {

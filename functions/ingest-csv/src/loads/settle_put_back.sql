@@ -1,0 +1,1 @@
+select staging.settle_put_back($1)
