@@ -144,14 +144,14 @@ create table pipeline.runs (
     outcome text not null,
     detail text,
     constraint runs_pkey primary key (run_id, model),
-    constraint runs_activity_known check (activity in ('transform', 'refresh', 'backfill', 'retract', 'test')),
+    constraint runs_activity_known check (activity in ('transform', 'refresh', 'backfill', 'retract', 'redrive', 'test')),
     constraint runs_outcome_known check (outcome in ('ok', 'warned', 'failed', 'skipped'))
 );
 create index runs_model_idx on pipeline.runs (model, started_at);
 
 comment on table pipeline.runs is 'What each run did to each model.';
 comment on column pipeline.runs.run_id is 'One invocation, of a function or of the command line: the same for every model of it.';
-comment on column pipeline.runs.activity is 'What the run was: transform, refresh, backfill, retract or test.';
+comment on column pipeline.runs.activity is 'What the run was: transform, refresh, backfill, retract, redrive or test.';
 comment on column pipeline.runs.event_count is 'Events that the model was run over.';
 comment on column pipeline.runs.row_count is 'Rows written; an event may make none or several.';
 comment on column pipeline.runs.quarantined_count is 'Events that the model could not take: they are in the dead-letter queue.';

@@ -12,7 +12,6 @@ create table pipeline.quarantine (
     batch_id uuid not null,
     event_id bigint not null,
     model text not null,
-    received_at timestamptz not null,
     letter_id uuid not null,
     sqlstate text not null,
     quarantined_at timestamptz not null default now(),
@@ -22,7 +21,8 @@ create index quarantine_model_idx on pipeline.quarantine (model);
 
 comment on table pipeline.quarantine is
     'Events that a model could not take, and has not taken since. Each has a letter in the dead-letter queue.';
-comment on column pipeline.quarantine.received_at is 'As in staging.events, where it finds the event''s partition.';
+comment on column pipeline.quarantine.event_id is
+    'The event''s id in raw_events; with received_at of its batch it is found in one partition.';
 comment on column pipeline.quarantine.model is 'The model; <model>__rebuild for what its rebuild under way refused so far.';
 comment on column pipeline.quarantine.letter_id is 'The id of the letter, in the dead-letter queue and in the logs.';
 comment on column pipeline.quarantine.sqlstate is 'Why, as PostgreSQL classes it; the message is in the letter alone.';

@@ -9,6 +9,7 @@
 //! - [`derived`]: rollups, materialized views and views: watched, and computed again where they were touched.
 //! - [`facts`]: a model over events, without those it cannot take.
 //! - [`transform`]: what waits, claimed and turned into facts, exactly once.
+//! - [`quarantine`]: the events that a model could not take, and their way back.
 //! - [`backfill`]: history, in place or beside the table that is then replaced.
 //! - [`refresh`]: everything derived brought up to the facts.
 //! - [`testing`]: the tests of models over everything that is there.
@@ -28,6 +29,7 @@ pub mod plan;
 mod problem;
 pub mod project;
 mod query;
+pub mod quarantine;
 pub mod refresh;
 pub mod runs;
 pub mod sql;

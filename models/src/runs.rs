@@ -18,6 +18,7 @@ pub enum Activity {
     Refresh,
     Backfill,
     Retract,
+    Redrive,
 }
 
 impl Activity {
@@ -27,6 +28,7 @@ impl Activity {
             Activity::Refresh => "refresh",
             Activity::Backfill => "backfill",
             Activity::Retract => "retract",
+            Activity::Redrive => "redrive",
         }
     }
 }

@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use http::HeaderMap;
 use millrace::aws::{load_config, s3_client, secretsmanager_client, sqs_client};
 use millrace::config::webhook::Preset;
 use millrace::config::{Sources, WebhookSource};
+use millrace::database::failure::Refusal;
 use millrace::database::{self, Connection};
+use millrace::dead_letter::door::{self, Fate};
 use millrace::dead_letter::{DeadLetterQueue, Letter, Reason};
 use millrace::ledger::Repair;
 use millrace::{Error, Kind, Result};
+use serde::Serialize;
 use tokio::time::timeout_at;
 use tracing::{Instrument, error, info, info_span, warn};
 
@@ -20,7 +24,7 @@ use crate::content::{self, Options, Parsed};
 use crate::identity::{event_type, identify};
 use crate::letters::Sender;
 use crate::problem::{Challenge, Problem, ProblemKind};
-use crate::request::{Event as HttpEvent, Refusal, Request};
+use crate::request::{self, Event as HttpEvent, Request};
 use crate::secrets::{References, SecretCache, Timing};
 use crate::settings::Settings;
 use crate::store::{self, Delivery, Event, NotStored, Store, Stored, Writer};
@@ -31,13 +35,22 @@ const QUEUE_MARGIN: Duration = Duration::from_secs(8);
 /// The answer goes out at least this long before the deadline, or a tenth of the time when that is less.
 const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 
+/// What Lambda is answered.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Reply {
+    Http(Answer),
+    /// What became of letters that were put back.
+    Fates(door::Answer),
+}
+
 /// The function: clients and configuration, built once.
 pub struct IngestWebhook {
     settings: Settings,
-    sources: Sources,
+    pub(crate) sources: Sources,
     secrets: SecretCache<References>,
     store: Store,
-    dead_letters: DeadLetterQueue,
+    pub(crate) dead_letters: DeadLetterQueue,
 }
 
 impl IngestWebhook {
@@ -67,6 +80,27 @@ impl IngestWebhook {
         Ok((IngestWebhook { settings, sources, secrets, store, dead_letters }, writer))
     }
 
+    /// Handles one invocation: a request, or letters that are put back.
+    ///
+    /// # Errors
+    /// When the event is neither. Whatever else happens, the sender gets an answer.
+    pub async fn invoke(&self, mut event: HttpEvent, request_id: &str, deadline: Instant) -> Result<Reply> {
+        let Some(letters) = event.take_letters() else {
+            return self.handle(event, request_id, deadline).await.map(Reply::Http);
+        };
+        let started = Instant::now();
+        let span = info_span!("invocation", request_id);
+        async {
+            let fates = self.take_back(letters, deadline).await;
+            let redriven = fates.iter().filter(|outcome| outcome.fate == Fate::Redriven).count();
+            let duration_ms = started.elapsed().as_millis() as u64;
+            info!(letters = fates.len(), redriven, duration_ms, "letters taken back");
+            Ok(Reply::Fates(door::Answer { fates }))
+        }
+        .instrument(span)
+        .await
+    }
+
     /// Handles one request.
     ///
     /// # Errors
@@ -83,8 +117,8 @@ impl IngestWebhook {
         };
         let request = match Request::from_event(event, self.settings.max_body_bytes) {
             Ok(request) => request,
-            Err(Refusal::NotARequest(error)) => return Err(error),
-            Err(Refusal::Problem { problem, request_id }) => {
+            Err(request::Refusal::NotARequest(error)) => return Err(error),
+            Err(request::Refusal::Problem { problem, request_id }) => {
                 return Ok(refuse(&problem, request_id.as_deref()));
             }
         };
@@ -137,10 +171,10 @@ impl IngestWebhook {
         let parsed = content::parse(headers, body, Options::from(source))?;
         let identity = identify(source, headers, body, &parsed.document);
         let sender = Sender {
-            source: &source.name,
+            source,
             delivery_id: &identity.delivery_id,
             dedupe_keys: &identity.dedupe_keys,
-            content_type: headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+            headers,
         };
         let delivery_type = event_type(source, headers, &[&parsed.document]);
         let rejects = reject_letters(&sender, &delivery_type, &parsed);
@@ -148,7 +182,7 @@ impl IngestWebhook {
             source: source.name.clone(),
             dedupe_keys: identity.dedupe_keys.clone(),
             remembered_days: source.dedupe_days,
-            events: events(source, request, &delivery_type, parsed),
+            events: events(source, headers, &delivery_type, parsed),
         };
         let attempt = Attempt { sender, event_type: &delivery_type, body, deadline };
         // A letter goes before the commit that leaves its record behind: a crash repeats it, and never loses it.
@@ -159,53 +193,69 @@ impl IngestWebhook {
     /// Stores a delivery, or puts it in the dead-letter queue.
     async fn store(
         &self,
-        mut delivery: Delivery,
+        delivery: Delivery,
         attempt: &Attempt<'_>,
     ) -> std::result::Result<Answer, Problem> {
-        let delivery_id = attempt.sender.delivery_id;
+        let (delivery_id, is_empty) = (attempt.sender.delivery_id, delivery.events.is_empty());
+        let failure = match self.store_what_is_taken(delivery, attempt).await {
+            // Every record was rejected: what there is of it is in the queue.
+            Ok(Stored::New { event_ids }) if event_ids.is_empty() && !is_empty => {
+                return Ok(Answer::queued(delivery_id));
+            }
+            Ok(Stored::New { event_ids }) => return Ok(Answer::stored(&event_ids)),
+            Ok(Stored::Duplicate) => return Ok(Answer::duplicate(delivery_id)),
+            Err(NotTaken::NoPlace(problem)) => return Err(problem),
+            Err(NotTaken::Failed(error)) => error,
+        };
+        error!(code = failure.code(), error = failure.chain(), "not stored; to the dead-letter queue");
+        let reason = Reason::new(failure.code(), failure.chain());
+        let letter = attempt.sender.delivery_letter(attempt.event_type, attempt.body, reason);
+        self.send(&[letter], attempt.deadline).await?;
+        Ok(Answer::queued(delivery_id))
+    }
+
+    /// Stores a delivery without those of its events that the database refuses: their letters are sent first.
+    pub(crate) async fn store_what_is_taken(
+        &self,
+        mut delivery: Delivery,
+        attempt: &Attempt<'_>,
+    ) -> std::result::Result<Stored, NotTaken> {
         loop {
             let offered = Arc::new(delivery);
-            let left = attempt.deadline.saturating_duration_since(Instant::now());
-            let until = attempt.deadline - QUEUE_MARGIN.min(left / 3);
-            let outcome = timeout_at(until.into(), self.store.put(Arc::clone(&offered))).await;
-            let failure = match outcome {
-                Ok(Ok(Stored::New { event_ids })) if event_ids.is_empty() && !offered.events.is_empty() => {
-                    // Every record was rejected: what there is of it is in the queue.
-                    return Ok(Answer::queued(delivery_id));
-                }
-                Ok(Ok(Stored::New { event_ids })) => return Ok(Answer::stored(&event_ids)),
-                Ok(Ok(Stored::Duplicate)) => return Ok(Answer::duplicate(delivery_id)),
-                Ok(Err(NotStored::Refused(refused))) => {
-                    delivery = Delivery::clone(&offered);
-                    let mut letters = Vec::new();
-                    for (index, refusal) in refused {
-                        let Some(event) = delivery.events.get_mut(index) else { continue };
-                        let Some(payload) = event.payload.take() else { continue };
-                        let mut reason = Reason::new("refused_by_database", refusal.message);
-                        reason.sqlstate = Some(refusal.sqlstate);
-                        letters.push(attempt.sender.record_letter(
-                            &event.event_type,
-                            event.number,
-                            payload.as_bytes(),
-                            reason,
-                        ));
-                    }
-                    warn!(refused = letters.len(), "events refused by the database");
-                    self.send(&letters, attempt.deadline).await?;
-                    continue;
-                }
-                Ok(Err(NotStored::Failed(error))) => error,
-                Err(_) => Arc::new(
-                    Error::new(Kind::Transient, "store the delivery: no answer in time")
-                        .with_code("database_timeout"),
-                ),
+            let refused = match self.put(Arc::clone(&offered), attempt.deadline).await {
+                Ok(stored) => return Ok(stored),
+                Err(NotStored::Failed(error)) => return Err(NotTaken::Failed(error)),
+                Err(NotStored::Refused(refused)) => refused,
             };
-            error!(code = failure.code(), error = failure.chain(), "not stored; to the dead-letter queue");
-            let reason = Reason::new(failure.code(), failure.chain());
-            let letter = attempt.sender.delivery_letter(attempt.event_type, attempt.body, reason);
-            self.send(&[letter], attempt.deadline).await?;
-            return Ok(Answer::queued(delivery_id));
+            delivery = Delivery::clone(&offered);
+            let mut letters = Vec::new();
+            for (index, refusal) in refused {
+                let Some(event) = delivery.events.get_mut(index) else { continue };
+                let Some(payload) = event.payload.take() else { continue };
+                letters.push(attempt.sender.record_letter(
+                    &event.event_type,
+                    event.number,
+                    payload.as_bytes(),
+                    refusal_reason(refusal),
+                ));
+            }
+            warn!(refused = letters.len(), "events refused by the database");
+            self.send(&letters, attempt.deadline).await.map_err(NotTaken::NoPlace)?;
         }
+    }
+
+    /// Waits for the store no longer than leaves time for the dead-letter queue.
+    pub(crate) async fn put(
+        &self,
+        delivery: Arc<Delivery>,
+        deadline: Instant,
+    ) -> std::result::Result<Stored, NotStored> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let until = deadline - QUEUE_MARGIN.min(left / 3);
+        timeout_at(until.into(), self.store.put(delivery)).await.unwrap_or_else(|_| {
+            let error = Error::new(Kind::Transient, "store the delivery: no answer in time");
+            Err(NotStored::Failed(Arc::new(error.with_code("database_timeout"))))
+        })
     }
 
     async fn send(&self, letters: &[Letter], deadline: Instant) -> std::result::Result<(), Problem> {
@@ -224,19 +274,30 @@ impl IngestWebhook {
     }
 }
 
+/// Why a delivery is not in the database.
+pub(crate) enum NotTaken {
+    Failed(Arc<Error>),
+    /// Nor could the letters of its refused events be sent.
+    NoPlace(Problem),
+}
+
+pub(crate) fn refusal_reason(refusal: Refusal) -> Reason {
+    Reason { sqlstate: Some(refusal.sqlstate), ..Reason::new("refused_by_database", refusal.message) }
+}
+
 /// What an attempt to store a delivery needs beside it.
-struct Attempt<'a> {
-    sender: Sender<'a>,
-    event_type: &'a str,
-    body: &'a [u8],
-    deadline: Instant,
+pub(crate) struct Attempt<'a> {
+    pub sender: Sender<'a>,
+    pub event_type: &'a str,
+    pub body: &'a [u8],
+    pub deadline: Instant,
 }
 
 fn unavailable(detail: &'static str) -> Problem {
     Problem::new(ProblemKind::Unavailable, detail)
 }
 
-fn reject_letters(sender: &Sender<'_>, event_type: &str, parsed: &Parsed<'_>) -> Vec<Letter> {
+pub(crate) fn reject_letters(sender: &Sender<'_>, event_type: &str, parsed: &Parsed<'_>) -> Vec<Letter> {
     let letter = |reject: &content::Reject<'_>| {
         let reason = Reason::new(reject.code, reject.reason.clone());
         sender.record_letter(event_type, reject.position.record, &reject.raw, reason)
@@ -245,13 +306,18 @@ fn reject_letters(sender: &Sender<'_>, event_type: &str, parsed: &Parsed<'_>) ->
 }
 
 /// The events of a delivery; rejected records are counted with it, so that what was read can be told from what was staged.
-fn events(source: &WebhookSource, request: &Request, delivery_type: &str, parsed: Parsed<'_>) -> Vec<Event> {
+pub(crate) fn events(
+    source: &WebhookSource,
+    headers: &HeaderMap,
+    delivery_type: &str,
+    parsed: Parsed<'_>,
+) -> Vec<Event> {
     let document = &parsed.document;
     let rejected: BTreeSet<u64> = parsed.rejects.iter().map(|reject| reject.position.record).collect();
     let numbers = (0..).filter(|number| !rejected.contains(number));
     let taken = numbers.zip(&parsed.records).map(|(number, record)| Event {
         number,
-        event_type: event_type(source, &request.headers, &[record.json.as_bytes(), document]),
+        event_type: event_type(source, headers, &[record.json.as_bytes(), document]),
         payload: Some(record.json.clone().into_owned()),
         repair: record.repair.as_ref().map(|repair| Repair {
             line: repair.position.line,

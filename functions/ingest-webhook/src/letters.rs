@@ -1,16 +1,22 @@
 //! The dead letters of a delivery: itself when the database could not take it, and each of its records that became no event.
 
+use std::collections::BTreeMap;
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
+use http::{HeaderMap, HeaderName};
+use millrace::config::WebhookSource;
+use millrace::config::webhook::{EventTypeRule, Place};
 use millrace::dead_letter::{Letter, LetterKind, Origin, Payload, Reason};
 use serde_json::{Value, json};
 
 /// Whose letters these are.
 #[derive(Debug, Clone, Copy)]
 pub struct Sender<'a> {
-    pub source: &'a str,
+    pub source: &'a WebhookSource,
     pub delivery_id: &'a str,
     /// By these it is known again when it is put back: the same delivery is stored once, whichever way it comes.
     pub dedupe_keys: &'a [String],
-    pub content_type: Option<&'a str>,
+    pub headers: &'a HeaderMap,
 }
 
 impl Sender<'_> {
@@ -18,7 +24,7 @@ impl Sender<'_> {
     pub fn delivery_letter(&self, event_type: &str, body: &[u8], reason: Reason) -> Letter {
         let mut payload = json!({
             "dedupe_keys": self.dedupe_keys,
-            "content_type": self.content_type,
+            "headers": self.kept_headers(),
         });
         match Payload::raw(body) {
             Payload::Json(text) => payload["body"] = text,
@@ -32,6 +38,32 @@ impl Sender<'_> {
     pub fn record_letter(&self, event_type: &str, record: u64, raw: &[u8], reason: Reason) -> Letter {
         let name = format!("#{record}");
         self.letter(event_type, &name, self.origin(Some(record)), reason, Payload::raw(raw))
+    }
+
+    /// What the body is read by, and what its events are called by; never what proves where it came from.
+    fn kept_headers(&self) -> BTreeMap<&str, &str> {
+        let rules = self.source.event_type.iter().filter_map(|rule| match rule {
+            EventTypeRule::Places(places) => Some(places.iter()),
+            EventTypeRule::Constant(_) => None,
+        });
+        let named: Vec<&str> = rules
+            .flatten()
+            .filter_map(|place| match place {
+                Place::Header(name) => Some(name.as_str()),
+                Place::Pointer(_) => None,
+            })
+            .collect();
+        let is_kept = |name: &HeaderName| {
+            name == CONTENT_TYPE
+                || name.as_str().starts_with("ce-")
+                || named.iter().any(|named| named.eq_ignore_ascii_case(name.as_str()))
+        };
+        let is_secret = |name: &HeaderName| name == AUTHORIZATION || name == COOKIE;
+        self.headers
+            .iter()
+            .filter(|(name, _)| is_kept(name) && !is_secret(name))
+            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+            .collect()
     }
 
     fn origin(&self, record: Option<u64>) -> Origin {
@@ -48,8 +80,8 @@ impl Sender<'_> {
     ) -> Letter {
         Letter::new(
             LetterKind::Delivery,
-            &format!("webhook:{}:{}{part}", self.source, self.delivery_id),
-            Some(self.source),
+            &format!("webhook:{}:{}{part}", self.source.name, self.delivery_id),
+            Some(&self.source.name),
             Some(event_type),
             reason,
             origin,

@@ -11,16 +11,18 @@
 //! - [`identity`]: by what a delivery is known again, and what its events are.
 //! - [`store`]: deliveries into the database, many in one commit.
 //! - [`letters`]: what becomes of a delivery, or a record of it, that the database does not take.
+//! - [`redrive`]: letters on their way back.
 //! - [`answer`], [`problem`]: what the sender is told.
 
 pub mod answer;
 pub mod authenticate;
 pub mod content;
-mod handler;
+pub mod handler;
 pub mod identity;
 mod letters;
 mod lookup;
 pub mod problem;
+pub mod redrive;
 pub mod request;
 pub mod secrets;
 pub mod settings;

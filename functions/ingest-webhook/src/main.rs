@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use ingest_webhook::answer::Answer;
+use ingest_webhook::handler::Reply;
 use ingest_webhook::request::Invocation;
 use ingest_webhook::{IngestWebhook, Settings};
 use lambda_runtime::{Error, LambdaEvent, run_concurrent, service_fn};
@@ -22,12 +22,12 @@ async fn main() -> Result<(), Error> {
     let function = Arc::new(function);
     // Boxed: the runtime's futures around those of a delivery are deeper than the compiler lays out in one go.
     let invoke =
-        move |event: LambdaEvent<Invocation>| -> Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>> {
+        move |event: LambdaEvent<Invocation>| -> Pin<Box<dyn Future<Output = Result<Reply, Error>> + Send>> {
             let function = Arc::clone(&function);
             Box::pin(async move {
                 let deadline = deadline(event.context.deadline);
                 function
-                    .handle(event.payload.0, &event.context.request_id, deadline)
+                    .invoke(event.payload.0, &event.context.request_id, deadline)
                     .await
                     .map_err(Error::from)
             })

@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use millrace::dead_letter::Letter;
 use millrace::{Error, Kind};
 use percent_encoding::percent_decode_str;
 use serde::de::Error as _;
@@ -42,6 +43,8 @@ pub struct Event {
     request_context: Option<Context>,
     body: Option<String>,
     is_base64_encoded: Option<bool>,
+    /// No gateway sends this: the event is from redrive, which may invoke the function.
+    redrive: Option<Vec<Letter>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -121,6 +124,11 @@ impl<'de> Deserialize<'de> for Invocation {
 }
 
 impl Event {
+    /// The letters that the event asks to take back, when it is no request at all.
+    pub fn take_letters(&mut self) -> Option<Vec<Letter>> {
+        self.redrive.take()
+    }
+
     /// # Errors
     /// [`Kind::Contract`] when `json` is no JSON object, or one of its fields is of another type.
     pub fn parse(json: &[u8]) -> millrace::Result<Event> {

@@ -4,9 +4,11 @@ use std::time::Instant;
 
 use millrace::aws::{load_config, s3_client, sqs_client};
 use millrace::database::{self, Connection};
-use millrace::dead_letter::DeadLetterQueue;
+use millrace::dead_letter::door::{Answer, Fate, Request};
+use millrace::dead_letter::{DeadLetterQueue, Letter};
 use millrace::{Error, Kind, Result};
 use millrace_models::project::Project;
+use millrace_models::quarantine;
 use millrace_models::transform::{self, Limits};
 use serde_json::Value;
 use tracing::{Instrument, info, info_span};
@@ -36,14 +38,44 @@ impl Transform {
         Ok(Transform { settings, connection: Connection::new(database), dead_letters })
     }
 
+    /// Handles one invocation: letters that are put back, or everything that waits.
+    pub async fn invoke(&mut self, event: &Value, request_id: &str, deadline: Instant) -> Result<Value> {
+        match Request::read(event) {
+            Some(letters) => self.take_back(letters?, request_id, deadline).await,
+            None => self.handle(request_id, deadline).await,
+        }
+    }
+
+    /// Events whose letters are put back, each through its model as it is now.
+    async fn take_back(
+        &mut self,
+        letters: Vec<Letter>,
+        request_id: &str,
+        deadline: Instant,
+    ) -> Result<Value> {
+        let started = Instant::now();
+        let run_id = run_id(request_id);
+        let project = Project::load(&self.settings.pipeline)?;
+        let span = info_span!("invocation", request_id);
+        async {
+            let work = quarantine::take_back(&mut self.connection, &project, run_id, &letters, deadline);
+            let fates = Box::pin(work).await?;
+            let redriven = fates.iter().filter(|outcome| outcome.fate == Fate::Redriven).count();
+            let duration_ms = started.elapsed().as_millis() as u64;
+            info!(letters = fates.len(), redriven, duration_ms, "letters taken back");
+            Answer { fates }.to_value()
+        }
+        .instrument(span)
+        .await
+    }
+
     /// Transforms what waits. The answer is the [summary](transform::Summary); what the event holds does not matter.
     ///
     /// # Errors
     /// When events had to be left, after everything else was done: then Lambda counts an error, and an alarm can tell.
     pub async fn handle(&mut self, request_id: &str, deadline: Instant) -> Result<Value> {
         let span = info_span!("invocation", request_id);
-        let run_id = Uuid::parse_str(request_id).unwrap_or_else(|_| Uuid::now_v7());
-        self.run(run_id, deadline).instrument(span).await
+        self.run(run_id(request_id), deadline).instrument(span).await
     }
 
     async fn run(&mut self, run_id: Uuid, deadline: Instant) -> Result<Value> {
@@ -67,4 +99,8 @@ impl Transform {
                 .map_err(|error| Error::new(Kind::Bug, "write the summary as JSON").with_source(error)),
         }
     }
+}
+
+fn run_id(request_id: &str) -> Uuid {
+    Uuid::parse_str(request_id).unwrap_or_else(|_| Uuid::now_v7())
 }

@@ -25,7 +25,7 @@ async fn main() -> Result<(), Error> {
         Box::pin(async move {
             let deadline = deadline(event.context.deadline);
             let mut function = function.lock().await;
-            function.handle(&event.context.request_id, deadline).await.map_err(Error::from)
+            function.invoke(&event.payload, &event.context.request_id, deadline).await.map_err(Error::from)
         })
     };
     run(service_fn(invoke)).await

@@ -26,7 +26,7 @@ use crate::project::Project;
 use crate::runs::{self, Activity, Done};
 use crate::sql::relation;
 use crate::transform::{Bounds, claim, letters};
-use crate::work;
+use crate::{quarantine, work};
 
 const BEGIN: &str = include_str!("begin.sql");
 const ABANDON: &str = include_str!("abandon.sql");
@@ -224,6 +224,7 @@ async fn begin(connection: &mut Connection, model: &Model, options: Options) -> 
             }
             if options.target == Target::Rebuild {
                 let beside = rebuilt(&model.name);
+                quarantine::forget_model(transaction, &beside).await?;
                 let drop = format!("drop table if exists {}", relation(&beside));
                 transaction.batch_execute(&drop).await.map_err(failed)?;
                 table::create(transaction, model, &beside).await?;
@@ -331,6 +332,11 @@ async fn take(
         .map_err(failed)?;
     let refused = [(model.name.as_str(), applied.refused)].into();
     let letters = letters::write(transaction, &[model], &refused).await?;
+    quarantine::forget(transaction, &name, &ids).await?;
+    quarantine::record(transaction, &name, &letters.iter().collect::<Vec<_>>()).await?;
+    if options.target == Target::InPlace {
+        quarantine::recount(transaction, &ids).await?;
+    }
     let done = Done {
         event_count: events,
         row_count: applied.row_count,

@@ -10,6 +10,7 @@ use super::stands_on;
 use crate::deploy::shape;
 use crate::facts::units::Unit;
 use crate::model::Model;
+use crate::quarantine;
 use crate::project::Project;
 use crate::sql::{identifier, relation};
 use crate::transform::retract;
@@ -85,6 +86,10 @@ pub async fn swap(
         identifier(&model.name)
     );
     transaction.batch_execute(&statement).await.map_err(failed)?;
+    // What the table before had refused the rebuilt one may have taken.
+    let mut batches = quarantine::forget_model(transaction, &model.name).await?;
+    batches.extend(quarantine::rename(transaction, beside, &model.name).await?);
+    quarantine::recount(transaction, &batches).await?;
     let key = transaction.query_typed(KEY_NAME, &[(&model.name, Type::TEXT)]).await.map_err(failed)?;
     if let Some(row) = key.first() {
         let statement = format!(

@@ -20,7 +20,7 @@ use crate::model::{Model, Route};
 use crate::project::Project;
 use crate::runs::{self, Activity, Done};
 use crate::sql::relation;
-use crate::{notify, work};
+use crate::{notify, quarantine, work};
 
 const LOCK_MODELS: &str = include_str!("lock_models.sql");
 const CLAIM: &str = include_str!("claim.sql");
@@ -98,6 +98,10 @@ impl Claim<'_> {
                 }
                 let quarantined = count_events(&refused);
                 let letters = letters::write(transaction, &models, &refused).await?;
+                for model in refused.keys() {
+                    let of_model = letters.iter().filter(|letter| letter.reason.model.as_deref() == Some(model));
+                    quarantine::record(transaction, model, &of_model.collect::<Vec<_>>()).await?;
+                }
                 // Before the commit that leaves the events behind: a crash can repeat a letter but never lose one.
                 silence.elsewhere(self.dead_letters.send(&letters)).await?;
                 mark(transaction, &batches, &quarantined, models.is_empty(), self.release).await?;

@@ -67,7 +67,8 @@ fn name(batch_id: Uuid, event_id: i64, model: &str) -> String {
     format!("event:{batch_id}/{event_id}@{model}")
 }
 
-fn reason(model: &Model, refusal: &Refusal) -> Reason {
+/// Why a model refused an event.
+pub fn reason(model: &Model, refusal: &Refusal) -> Reason {
     let test = refusal.constraint.as_deref().and_then(|name| enforced(model).get(name).copied());
     let (code, message) = match test {
         Some(condition) => ("test_failed", format!("the test `{condition}` of the model failed")),

@@ -21,7 +21,7 @@ use crate::facts::units::{Parameters, Unit};
 use crate::model::Model;
 use crate::runs::{self, Activity, Done};
 use crate::sql::{identifiers, relation};
-use crate::work;
+use crate::{quarantine, work};
 
 const WAITING: &str = include_str!("superseded.sql");
 const LOCK: &str = include_str!("lock_superseded.sql");
@@ -74,6 +74,7 @@ pub async fn retract(
                 .execute_typed(MARK, &[(&ids, Type::UUID_ARRAY)])
                 .await
                 .map_err(|error| from_postgres("mark batches as retracted", error))?;
+            quarantine::forget_batches(transaction, &ids).await?;
             Ok(batches.len() as u64)
         })
         .await

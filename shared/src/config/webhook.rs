@@ -241,7 +241,7 @@ impl WebhookSource {
                 _ => Dedupe::Id,
             },
             // Stripe and GitHub deliver again for three days.
-            dedupe_days: 4,
+            dedupe_days: 15,
             invalid_characters: InvalidCharacters::Reject,
         }
     }

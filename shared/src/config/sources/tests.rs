@@ -204,7 +204,7 @@ fn a_webhook_has_its_presets_defaults_for_what_it_does_not_say() {
     assert_eq!(github.delivery_id, [DeliveryIdRule::Places(vec![header("X-GitHub-Delivery")])]);
     let event_type = EventTypeRule::Places(vec![header("X-GitHub-Event"), pointer("/action")]);
     assert_eq!(github.event_type, [event_type]);
-    assert_eq!((github.dedupe, github.dedupe_days), (Dedupe::Id, 4));
+    assert_eq!((github.dedupe, github.dedupe_days), (Dedupe::Id, 15));
 
     let stripe = webhook("preset = 'stripe'\nsecret = 'env:A'\ntolerance_seconds = 60");
     assert_eq!(stripe.scheme, Scheme::Stripe { tolerance: Duration::from_secs(60) });

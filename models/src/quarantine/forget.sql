@@ -1,0 +1,1 @@
+delete from pipeline.quarantine where model = $1 and batch_id = any ($2)

@@ -1,0 +1,1 @@
+delete from pipeline.quarantine where batch_id = any ($1)

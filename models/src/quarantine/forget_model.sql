@@ -1,0 +1,1 @@
+delete from pipeline.quarantine where model = $1 returning batch_id

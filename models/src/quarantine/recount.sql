@@ -1,0 +1,1 @@
+select pipeline.recount($1)
