@@ -77,7 +77,7 @@ impl DeadLetterQueue {
         if body.len() <= self.message_bytes {
             return Ok(Message { id, body });
         }
-        let key = format!("dead-letters/{}.json", letter.id);
+        let key = Pointer::key(letter.id);
         let bytes = body.len() as u64;
         self.s3
             .put_object()
