@@ -53,3 +53,40 @@ pub fn sqs_client(config: &SdkConfig) -> aws_sdk_sqs::Client {
 pub fn secretsmanager_client(config: &SdkConfig) -> aws_sdk_secretsmanager::Client {
     aws_sdk_secretsmanager::Client::new(config)
 }
+
+/// For invocations that are waited for: an answer may take as long as a function may run. What may have been sent is not
+/// sent again, since the function may be at work on it.
+#[cfg(feature = "lambda")]
+pub fn lambda_client(config: &SdkConfig) -> aws_sdk_lambda::Client {
+    use aws_sdk_lambda::config::interceptors::InterceptorContext;
+    use aws_sdk_lambda::config::retry::{ClassifyRetry, RetryAction};
+
+    /// Retries only what Lambda itself refused, being throttled, say.
+    #[derive(Debug)]
+    struct NeverSendTwice;
+
+    impl ClassifyRetry for NeverSendTwice {
+        fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+            let lost = context.output_or_error().is_some_and(|outcome| {
+                outcome.is_err_and(|error| error.is_timeout_error() || error.is_connector_error())
+            });
+            if lost { RetryAction::RetryForbidden } else { RetryAction::NoActionIndicated }
+        }
+
+        fn name(&self) -> &'static str {
+            "never send twice"
+        }
+    }
+
+    aws_sdk_lambda::Client::from_conf(
+        aws_sdk_lambda::config::Builder::from(config)
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(Duration::from_secs(3))
+                    .read_timeout(Duration::from_secs(15 * 60))
+                    .build(),
+            )
+            .retry_classifier(NeverSendTwice)
+            .build(),
+    )
+}

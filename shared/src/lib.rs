@@ -9,7 +9,7 @@
 //! - [`dead_letter`]: whatever could not become an event, with its reason.
 //! - [`database`]: connecting to PostgreSQL, TLS, named transactions with retries.
 //! - [`config`]: the environment and `sources.toml`.
-//! - [`aws`]: AWS clients, linked only by the functions that need them (features `s3`, `sqs`, `secretsmanager`).
+//! - [`aws`]: AWS clients, linked only by the functions that need them (features `s3`, `sqs`, `lambda`, `secretsmanager`).
 //! - [`migrate`]: the files of `migrations/`, applied once and in order.
 //! - [`clock`], [`telemetry`], [`error`]: time in PostgreSQL's microseconds, JSON logs, one error type.
 

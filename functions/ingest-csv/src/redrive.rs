@@ -54,7 +54,7 @@ impl Loader {
         connection: &Mutex<Connection>,
         deadline: Instant,
     ) -> Result<Fate> {
-        let letter = self.dead_letters.open(letter).await?;
+        let letter = self.dead_letters.mailbox().open(&letter).await?;
         let (LetterKind::Rows, Some(load_id), Some(key)) =
             (letter.kind, letter.origin.load_id, &letter.origin.key)
         else {

@@ -31,7 +31,7 @@ impl IngestWebhook {
     pub async fn take_back(&self, letters: Vec<Letter>, deadline: Instant) -> Vec<Outcome> {
         join_all(letters.into_iter().map(async |letter| {
             let id = letter.id;
-            let fate = match self.dead_letters.open(letter).await {
+            let fate = match self.dead_letters.mailbox().open(&letter).await {
                 Ok(letter) => self.take_back_one(&letter, deadline).await,
                 Err(error) => Fate::of_error(&error),
             };

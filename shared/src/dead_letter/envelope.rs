@@ -2,7 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
@@ -25,7 +26,8 @@ pub enum LetterKind {
 }
 
 impl LetterKind {
-    fn name(self) -> &'static str {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
         match self {
             LetterKind::Upload => "upload",
             LetterKind::Rows => "rows",
@@ -89,7 +91,7 @@ pub struct Origin {
 }
 
 /// What could not be taken, as it came.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Payload {
     /// In an S3 object, since it is over the queue's limit: the object holds the whole letter.
@@ -99,14 +101,37 @@ pub enum Payload {
     Base64 {
         base64: String,
     },
-    Json(serde_json::Value),
+    Json(Value),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Pointer {
     pub bucket: String,
     pub key: String,
     pub bytes: u64,
+}
+
+impl Pointer {
+    /// The key of the object that holds a letter whole.
+    pub fn key(id: Uuid) -> String {
+        format!("dead-letters/{id}.json")
+    }
+}
+
+/// What merely begins like a pointer, or like base64, is a value as it came: nothing beside it may be lost.
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let only = |name: &str| value.as_object().filter(|object| object.len() == 1)?.get(name);
+        if let Some(pointer) = only("pointer").and_then(|pointer| Pointer::deserialize(pointer).ok()) {
+            return Ok(Payload::Pointer { pointer });
+        }
+        if let Some(base64) = only("base64").and_then(Value::as_str) {
+            return Ok(Payload::Base64 { base64: base64.to_owned() });
+        }
+        Ok(Payload::Json(value))
+    }
 }
 
 impl Payload {
@@ -122,7 +147,7 @@ impl Payload {
     /// Text stays readable; anything else is base64.
     pub fn raw(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
-            Ok(text) => Payload::Json(serde_json::Value::String(text.to_owned())),
+            Ok(text) => Payload::Json(Value::String(text.to_owned())),
             Err(_) => Payload::Base64 { base64: STANDARD.encode(bytes) },
         }
     }
@@ -186,6 +211,8 @@ impl Letter {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn letter(payload: Payload) -> Letter {
@@ -222,5 +249,21 @@ mod tests {
         let pointer = Pointer { bucket: "b".into(), key: "dead-letters/1.json".into(), bytes: 9 };
         let letter = letter(Payload::Pointer { pointer });
         assert_eq!(serde_json::from_str::<Letter>(&letter.to_body()).unwrap().payload, letter.payload);
+    }
+
+    #[test]
+    fn a_value_that_looks_like_a_pointer_or_like_base64_keeps_everything() {
+        for value in [
+            json!({ "base64": "aGk=", "name": "x" }),
+            json!({ "base64": 1 }),
+            json!({ "pointer": { "bucket": "b", "key": "k", "bytes": 9 }, "name": "x" }),
+            json!({ "pointer": { "bucket": "b", "key": "k", "bytes": 9, "name": "x" } }),
+            json!({ "pointer": "k" }),
+            json!(null),
+        ] {
+            let letter = letter(Payload::Json(value));
+            let read: Letter = serde_json::from_str(&letter.to_body()).unwrap();
+            assert_eq!(read, letter);
+        }
     }
 }

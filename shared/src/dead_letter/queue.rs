@@ -7,6 +7,7 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tracing::warn;
 
+use super::Mailbox;
 use super::envelope::{Letter, Payload, Pointer};
 use crate::{Error, Kind, Result};
 
@@ -71,29 +72,9 @@ impl DeadLetterQueue {
         Ok(())
     }
 
-    /// The letter with its payload, which is read from the bucket when the letter only points at it.
-    pub async fn open(&self, letter: Letter) -> Result<Letter> {
-        let Payload::Pointer { pointer } = &letter.payload else { return Ok(letter) };
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-            Error::new(Kind::Transient, "read a dead letter from the bucket").with_source(error)
-        };
-        let request = self.s3.get_object().bucket(&pointer.bucket).key(&pointer.key).send().await;
-        let object = match request {
-            Ok(object) => object,
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => {
-                return Err(Error::new(Kind::Contract, "what the letter points at is not in the bucket any more")
-                    .with_code("payload_gone"));
-            }
-            Err(error) => return Err(failed(error.into())),
-        };
-        let bytes = object.body.collect().await.map_err(|error| failed(error.into()))?.into_bytes();
-        let whole: Letter = serde_json::from_slice(&bytes).map_err(|error| {
-            Error::new(Kind::Contract, "what the letter points at is no letter")
-                .with_code("not_a_letter")
-                .with_source(error)
-        })?;
-        // The message is newer: it knows of every attempt.
-        Ok(Letter { payload: whole.payload, ..letter })
+    /// The same queue, to receive from.
+    pub fn mailbox(&self) -> Mailbox {
+        Mailbox::new(self.sqs.clone(), self.s3.clone(), self.queue_url.clone())
     }
 
     async fn message(&self, letter: &Letter) -> Result<Message> {
@@ -102,7 +83,7 @@ impl DeadLetterQueue {
         if body.len() <= self.message_bytes {
             return Ok(Message { id, body });
         }
-        let key = format!("dead-letters/{}.json", letter.id);
+        let key = Pointer::key(letter.id);
         let bytes = body.len() as u64;
         self.s3
             .put_object()

@@ -1,0 +1,350 @@
+//! Everything in the dead-letter queue once, without taking it.
+//!
+//! SQS has no other way to look than to receive, which hides. So a scan hides each message for a short time, which it
+//! renews while it runs, and puts everything back when it ends: also after an error, and when it is dropped half way. A
+//! program that is killed leaves messages hidden for a minute at most.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tracing::warn;
+
+use super::mailbox::{Mailbox, Message};
+use crate::{Error, Kind, Result};
+
+/// Requests under way at once.
+const READERS: usize = 8;
+/// Long enough for a look, short enough for others to wait should this program be killed.
+const HIDDEN: Duration = Duration::from_secs(30);
+/// A scan that takes so long renews seldom: a large queue is many requests.
+const RENEWED: Duration = Duration::from_secs(60);
+const RENEW_BEFORE: Duration = Duration::from_secs(15);
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// SQS lets some 120,000 messages of a queue be hidden at once; others receive from it too.
+const MOST_HELD: usize = 100_000;
+
+/// A look at everything in the queue. [`Scan::next`] gives each message once, whatever SQS delivers twice.
+///
+/// End it with [`Scan::finish`]. One that is dropped puts back what it saw behind the caller's back; [`Mailbox::settle`] waits
+/// for that.
+#[derive(Debug)]
+pub struct Scan {
+    mailbox: Mailbox,
+    held: Arc<Held>,
+    received: mpsc::Receiver<Result<Vec<Message>>>,
+    stop: watch::Sender<bool>,
+    tasks: Tasks,
+}
+
+/// Until they have been seen to end.
+#[derive(Debug, Default)]
+struct Tasks {
+    renewal: Option<JoinHandle<()>>,
+    reading: Option<JoinHandle<()>>,
+}
+
+/// What a scan has seen, and hides from others.
+#[derive(Debug, Default)]
+struct Held(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// By message id; none once it is deleted.
+    receipts: HashMap<String, Option<Receipt>>,
+    /// Polls in a row that brought nothing but messages that were known.
+    fruitless: usize,
+    full: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Receipt {
+    handle: String,
+    hidden_until: Instant,
+}
+
+impl Held {
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what was received; the messages that had not been seen before.
+    fn note(&self, messages: Vec<Message>) -> Vec<Message> {
+        let mut seen = self.lock();
+        let hidden_until = Instant::now() + HIDDEN;
+        let fresh: Vec<Message> = messages
+            .into_iter()
+            .filter(|message| {
+                let receipt = Receipt { handle: message.receipt.clone(), hidden_until };
+                // The newest receipt is the one that counts.
+                seen.receipts.insert(message.id.clone(), Some(receipt)).is_none()
+            })
+            .collect();
+        seen.fruitless = if fresh.is_empty() { seen.fruitless + 1 } else { 0 };
+        seen.full = seen.receipts.len() >= MOST_HELD;
+        fresh
+    }
+
+    /// Nothing new comes any more, or no more can be hidden.
+    fn is_enough(&self) -> bool {
+        let seen = self.lock();
+        seen.full || seen.fruitless > 100 + seen.receipts.len() / 5
+    }
+
+    fn receipts(&self, wanted: impl Fn(&Receipt) -> bool) -> Vec<String> {
+        let seen = self.lock();
+        let held = seen.receipts.values().flatten();
+        held.filter(|receipt| wanted(receipt)).map(|receipt| receipt.handle.clone()).collect()
+    }
+
+    fn renewed(&self, handles: &[String]) {
+        let hidden_until = Instant::now() + RENEWED;
+        let handles: HashSet<&String> = handles.iter().collect();
+        for receipt in self.lock().receipts.values_mut().flatten() {
+            if handles.contains(&receipt.handle) {
+                receipt.hidden_until = hidden_until;
+            }
+        }
+    }
+
+    /// These are not held any more: they were put back, or deleted.
+    fn let_go(&self, handles: &[String]) {
+        let handles: HashSet<&String> = handles.iter().collect();
+        for receipt in self.lock().receipts.values_mut() {
+            if receipt.as_ref().is_some_and(|receipt| handles.contains(&receipt.handle)) {
+                *receipt = None;
+            }
+        }
+    }
+}
+
+impl Scan {
+    pub(super) fn begin(mailbox: Mailbox, wait: Duration) -> Scan {
+        let held = Arc::new(Held::default());
+        let (stop, stopped) = watch::channel(false);
+        let (send, received) = mpsc::channel(READERS);
+        let reader = Reader { mailbox: mailbox.clone(), held: Arc::clone(&held), wait, stopped, send };
+        let renewal = Some(tokio::spawn(renew(reader.clone())));
+        let tasks = Tasks { renewal, reading: Some(tokio::spawn(read_all(reader))) };
+        Scan { mailbox, held, received, stop, tasks }
+    }
+
+    /// More messages, none of them given before; `None` when there are no more.
+    pub async fn next(&mut self) -> Result<Option<Vec<Message>>> {
+        self.received.recv().await.transpose()
+    }
+
+    /// Deletes messages that this scan gave, by their newest receipts.
+    pub async fn delete(&self, messages: &[&Message]) -> Result<()> {
+        let handles: Vec<String> = {
+            let seen = self.held.lock();
+            let receipt = |message: &&Message| seen.receipts.get(&message.id)?.as_ref();
+            messages.iter().filter_map(|message| Some(receipt(message)?.handle.clone())).collect()
+        };
+        self.mailbox.delete_receipts(handles.clone()).await?;
+        self.held.let_go(&handles);
+        Ok(())
+    }
+
+    /// False when there were more messages than can be hidden at once, so that not all of them were seen.
+    pub fn is_complete(&self) -> bool {
+        !self.held.lock().full
+    }
+
+    /// Puts everything back that was not deleted.
+    pub async fn finish(mut self) -> Result<()> {
+        self.stop.send_replace(true);
+        self.received.close();
+        put_back(&self.mailbox, &self.held, &mut self.tasks).await
+    }
+}
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        let mut tasks = std::mem::take(&mut self.tasks);
+        if tasks.renewal.is_none() && tasks.reading.is_none() && self.held.receipts(|_| true).is_empty() {
+            return;
+        }
+        // Outside a runtime nothing can be sent; the messages come back when their time is over.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (mailbox, held) = (self.mailbox.clone(), Arc::clone(&self.held));
+        self.mailbox.returns(runtime.spawn(async move {
+            if let Err(error) = put_back(&mailbox, &held, &mut tasks).await {
+                warn!(error = error.chain(), "dead letters come back when their time is over");
+            }
+        }));
+    }
+}
+
+/// What is held goes back at once; then what the polls still under way bring. These are not cut off: what they were about
+/// to bring would stay hidden. The renewal ends first, or it could hide again what has just been put back.
+async fn put_back(mailbox: &Mailbox, held: &Held, tasks: &mut Tasks) -> Result<()> {
+    ended(&mut tasks.renewal).await?;
+    let first = put_back_held(mailbox, held).await;
+    ended(&mut tasks.reading).await?;
+    put_back_held(mailbox, held).await.and(first)
+}
+
+async fn ended(task: &mut Option<JoinHandle<()>>) -> Result<()> {
+    let Some(running) = task else { return Ok(()) };
+    let ended = running.await;
+    *task = None;
+    ended.map_err(|error| Error::new(Kind::Bug, "read the dead-letter queue").with_source(error))
+}
+
+async fn put_back_held(mailbox: &Mailbox, held: &Held) -> Result<()> {
+    let handles = held.receipts(|_| true);
+    mailbox.hide_receipts(handles.clone(), Duration::ZERO).await?;
+    held.let_go(&handles);
+    Ok(())
+}
+
+/// What a poll brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Poll {
+    Messages,
+    Nothing,
+    /// The scan is over.
+    End,
+}
+
+/// What the tasks of a scan share.
+#[derive(Debug, Clone)]
+struct Reader {
+    mailbox: Mailbox,
+    held: Arc<Held>,
+    wait: Duration,
+    stopped: watch::Receiver<bool>,
+    send: mpsc::Sender<Result<Vec<Message>>>,
+}
+
+impl Reader {
+    async fn poll(&self) -> Poll {
+        if *self.stopped.borrow() || self.held.is_enough() {
+            return Poll::End;
+        }
+        let messages = match self.mailbox.receive(HIDDEN, self.wait).await {
+            Ok(messages) if messages.is_empty() => return Poll::Nothing,
+            Ok(messages) => Ok(self.held.note(messages)),
+            Err(error) => Err(error),
+        };
+        if messages.as_ref().is_ok_and(Vec::is_empty) {
+            return Poll::Messages;
+        }
+        let failed = messages.is_err();
+        if self.send.send(messages).await.is_err() || failed { Poll::End } else { Poll::Messages }
+    }
+
+    async fn poll_until_nothing_comes(self) -> Poll {
+        loop {
+            let poll = self.poll().await;
+            if poll != Poll::Messages {
+                return poll;
+            }
+        }
+    }
+}
+
+/// Over when two polls in a row bring nothing: one of several at once, and one alone after them.
+async fn read_all(reader: Reader) {
+    loop {
+        let mut readers = JoinSet::new();
+        for _ in 0..READERS {
+            readers.spawn(reader.clone().poll_until_nothing_comes());
+        }
+        let polls = readers.join_all().await;
+        if polls.contains(&Poll::End) || reader.poll().await != Poll::Messages {
+            return;
+        }
+    }
+}
+
+/// Keeps what is held hidden for as long as the scan runs.
+async fn renew(mut reader: Reader) {
+    loop {
+        tokio::select! {
+            _ = reader.stopped.changed() => return,
+            () = tokio::time::sleep(RENEW_EVERY) => {}
+        }
+        let soon = Instant::now() + RENEW_BEFORE;
+        let handles = reader.held.receipts(|receipt| receipt.hidden_until < soon);
+        match reader.mailbox.hide_receipts(handles.clone(), RENEWED).await {
+            Ok(()) => reader.held.renewed(&handles),
+            // Those that come back too early are received again, and known.
+            Err(error) => {
+                warn!(error = error.chain(), "dead letters may show themselves to others too early")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn message(id: usize, receipt: &str) -> Message {
+        Message {
+            id: id.to_string(),
+            receipt: receipt.to_owned(),
+            body: String::new(),
+            sent_at: SystemTime::now(),
+            receive_count: 1,
+        }
+    }
+
+    #[test]
+    fn a_message_that_comes_twice_is_new_once_and_its_newest_receipt_counts() {
+        let held = Held::default();
+        assert_eq!(held.note(vec![message(1, "a"), message(2, "b")]).len(), 2);
+        assert_eq!(held.note(vec![message(1, "c"), message(3, "d")]).len(), 1);
+        let mut receipts = held.receipts(|_| true);
+        receipts.sort();
+        assert_eq!(receipts, ["b", "c", "d"]);
+    }
+
+    #[test]
+    fn what_was_let_go_is_not_put_back_and_not_new_again() {
+        let held = Held::default();
+        held.note(vec![message(1, "a"), message(2, "b")]);
+        held.let_go(&["a".to_owned()]);
+        assert_eq!(held.receipts(|_| true), ["b"]);
+        // It came back, from the server that had not heard of it: held again, and known.
+        assert!(held.note(vec![message(1, "e")]).is_empty());
+        assert_eq!(held.receipts(|_| true).len(), 2);
+    }
+
+    #[test]
+    fn only_what_comes_back_soon_is_renewed() {
+        let held = Held::default();
+        held.note(vec![message(1, "a"), message(2, "b")]);
+        held.renewed(&["a".to_owned()]);
+        let soon = Instant::now() + HIDDEN + Duration::from_secs(1);
+        assert_eq!(held.receipts(|receipt| receipt.hidden_until < soon), ["b"]);
+    }
+
+    #[test]
+    fn polls_without_anything_new_are_enough_one_day() {
+        let held = Held::default();
+        held.note(vec![message(1, "a")]);
+        for _ in 0..100 {
+            held.note(vec![message(1, "a")]);
+            assert!(!held.is_enough());
+        }
+        held.note(vec![message(1, "a")]);
+        assert!(held.is_enough());
+    }
+
+    #[test]
+    fn as_many_as_can_be_hidden_are_enough() {
+        let held = Held::default();
+        held.note((0..MOST_HELD - 1).map(|id| message(id, "a")).collect());
+        assert!(!held.is_enough());
+        held.note(vec![message(MOST_HELD, "a")]);
+        assert!(held.is_enough());
+    }
+}
