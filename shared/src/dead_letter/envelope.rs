@@ -138,7 +138,7 @@ impl Payload {
     /// The bytes of [`Payload::raw`]; `None` for anything else.
     pub fn to_raw(&self) -> Option<Vec<u8>> {
         match self {
-            Payload::Json(serde_json::Value::String(text)) => Some(text.clone().into_bytes()),
+            Payload::Json(Value::String(text)) => Some(text.clone().into_bytes()),
             Payload::Base64 { base64 } => STANDARD.decode(base64).ok(),
             _ => None,
         }

@@ -66,7 +66,7 @@ impl Filter {
 }
 
 /// RFC 3339, as everywhere in a letter.
-mod moment {
+pub mod moment {
     use serde::{Deserialize, Deserializer, Serializer, de, ser};
     use time::OffsetDateTime;
     use time::format_description::well_known::Rfc3339;

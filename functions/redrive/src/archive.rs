@@ -1,0 +1,74 @@
+//! Old letters into the bucket: SQS forgets a message after fourteen days, whatever it holds.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use aws_sdk_s3::primitives::ByteStream;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use millrace::dead_letter::scan::Scan;
+use millrace::dead_letter::{ARCHIVE_PREFIX, Mailbox, Message};
+use millrace::{Error, Kind, Result};
+use time::OffsetDateTime;
+
+use crate::request::Archived;
+
+const WAIT: Duration = Duration::from_secs(1);
+/// Objects written at once.
+const CONCURRENCY: usize = 8;
+
+pub struct Archive<'a> {
+    pub mailbox: Mailbox,
+    pub s3: &'a aws_sdk_s3::Client,
+    pub bucket: &'a str,
+    pub older_than: Duration,
+    pub until: Instant,
+}
+
+impl Archive<'_> {
+    /// Moves what is old enough, each message's body as it is. The others are visible again when this returns.
+    pub async fn run(&self) -> Result<Archived> {
+        let mut scan = self.mailbox.scan(WAIT);
+        let mut archived = Archived::default();
+        let ended = self.take(&mut scan, &mut archived).await;
+        let put_back = scan.finish().await;
+        ended.and(put_back).map(|()| archived)
+    }
+
+    async fn take(&self, scan: &mut Scan, archived: &mut Archived) -> Result<()> {
+        let newest = SystemTime::now() - self.older_than;
+        while let Some(messages) = scan.next().await? {
+            let (old, young): (Vec<Message>, Vec<Message>) =
+                messages.into_iter().partition(|message| message.sent_at <= newest);
+            archived.left += young.len() as u64;
+            stream::iter(&old)
+                .map(|message| self.keep(message))
+                .buffer_unordered(CONCURRENCY)
+                .try_collect::<Vec<()>>()
+                .await?;
+            // Only what is in the bucket goes.
+            scan.delete(&old.iter().collect::<Vec<_>>()).await?;
+            archived.archived += old.len() as u64;
+            if Instant::now() >= self.until {
+                archived.more = true;
+                return Ok(());
+            }
+        }
+        archived.more = !scan.is_complete();
+        Ok(())
+    }
+
+    async fn keep(&self, message: &Message) -> Result<()> {
+        let day = OffsetDateTime::from(message.sent_at).date();
+        self.s3
+            .put_object()
+            .bucket(self.bucket)
+            .key(format!("{ARCHIVE_PREFIX}{day}/{}.json", message.id))
+            .content_type("application/json")
+            .body(ByteStream::from(message.body.clone().into_bytes()))
+            .send()
+            .await
+            .map_err(|error| {
+                Error::new(Kind::Transient, "keep an old letter in the bucket").with_source(error)
+            })?;
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! An invocation: which letters, and what became of them.
+
+use std::time::{Duration, Instant};
+
+use millrace::aws::{lambda_client, load_config, s3_client, sqs_client};
+use millrace::dead_letter::DeadLetterQueue;
+use millrace::{Error, Kind, Result};
+use serde_json::Value;
+use time::OffsetDateTime;
+use tracing::{Instrument, info, info_span};
+
+use crate::archive::Archive;
+use crate::doors::Doors;
+use crate::request::{self, Request};
+use crate::run::Run;
+use crate::settings::Settings;
+
+pub struct Redrive {
+    settings: Settings,
+    s3: aws_sdk_s3::Client,
+    dead_letters: DeadLetterQueue,
+    doors: Doors,
+}
+
+impl Redrive {
+    /// Builds the clients.
+    pub async fn new(settings: Settings) -> Self {
+        let config = load_config().await;
+        let (s3, sqs) = (s3_client(&config), sqs_client(&config));
+        let dead_letters = DeadLetterQueue::new(
+            sqs.clone(),
+            s3.clone(),
+            settings.dead_letter_queue_url.clone(),
+            settings.bucket.clone(),
+            settings.message_bytes,
+        );
+        let doors = Doors {
+            lambda: lambda_client(&config),
+            sqs,
+            upload_queue_url: settings.upload_queue_url.clone(),
+            ingest_csv: settings.ingest_csv.clone(),
+            ingest_webhook: settings.ingest_webhook.clone(),
+            transform: settings.transform.clone(),
+        };
+        Redrive { settings, s3, dead_letters, doors }
+    }
+
+    /// Does what `event` asks for; the answer is a [`Summary`](request::Summary) or what was [`Archived`](request::Archived).
+    pub async fn handle(&self, event: Value, request_id: &str, deadline: Instant) -> Result<Value> {
+        let until = deadline.checked_sub(self.settings.deadline_margin).unwrap_or_else(Instant::now);
+        async {
+            match Request::read(event)? {
+                Request::Redrive(asked) => self.redrive(&asked, until).await,
+                Request::Archive(asked) => self.archive(&asked, until).await,
+            }
+        }
+        .instrument(info_span!("invocation", request_id))
+        .await
+    }
+
+    async fn redrive(&self, asked: &request::Redrive, until: Instant) -> Result<Value> {
+        let started = Instant::now();
+        let mailbox = self.dead_letters.mailbox();
+        let run = Run {
+            mailbox: mailbox.clone(),
+            dead_letters: &self.dead_letters,
+            doors: &self.doors,
+            filter: &asked.filter,
+            at_most: asked.at_most.unwrap_or(u64::MAX),
+            rate: asked.rate.unwrap_or(self.settings.rate),
+            sent_before: asked.sent_before.unwrap_or_else(OffsetDateTime::now_utc),
+            until,
+        };
+        let ended = run.run().await;
+        // Nothing may run on after the answer.
+        mailbox.settle().await;
+        let mut summary = ended?;
+        summary.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
+        info!(
+            redriven = summary.redriven,
+            duplicate = summary.duplicate,
+            void = summary.void,
+            failed = summary.failed,
+            waiting = summary.waiting,
+            left = summary.left,
+            more = summary.more,
+            duration_ms = started.elapsed().as_millis() as u64,
+            "redriven"
+        );
+        to_value(&summary)
+    }
+
+    async fn archive(&self, asked: &request::Archive, until: Instant) -> Result<Value> {
+        let started = Instant::now();
+        let mailbox = self.dead_letters.mailbox();
+        let archive = Archive {
+            mailbox: mailbox.clone(),
+            s3: &self.s3,
+            bucket: &self.settings.bucket,
+            older_than: Duration::from_secs(u64::from(asked.older_than_days) * 86_400),
+            until,
+        };
+        let ended = archive.run().await;
+        mailbox.settle().await;
+        let archived = ended?;
+        info!(
+            archived = archived.archived,
+            left = archived.left,
+            more = archived.more,
+            duration_ms = started.elapsed().as_millis() as u64,
+            "archived"
+        );
+        to_value(&archived)
+    }
+}
+
+fn to_value(answer: &impl serde::Serialize) -> Result<Value> {
+    serde_json::to_value(answer)
+        .map_err(|error| Error::new(Kind::Bug, "write the summary as JSON").with_source(error))
+}
