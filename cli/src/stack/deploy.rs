@@ -18,7 +18,7 @@ use crate::environment::{Clients, aws_failure};
 pub(super) const STACK: &str = "millrace";
 const ARTIFACTS: &str = "millrace-deploy";
 /// As `make` builds them and the template names them.
-pub const FUNCTIONS: [&str; 4] = ["ingest-csv", "ingest-webhook", "transform", "refresh"];
+pub const FUNCTIONS: [&str; 5] = ["ingest-csv", "ingest-webhook", "transform", "refresh", "redrive"];
 
 /// What the template made.
 #[derive(Debug, Clone)]

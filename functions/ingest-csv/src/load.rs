@@ -84,14 +84,7 @@ impl Loader {
             _ => {
                 let opened = self.detect(&object, route).await?;
                 let plan = opened.plan.clone();
-                let load = loads::start(
-                    &mut *first.lock().await,
-                    &object,
-                    created,
-                    &plan,
-                    commit_by,
-                )
-                .await?;
+                let load = loads::start(&mut *first.lock().await, &object, created, &plan, commit_by).await?;
                 // Another worker may have begun it meanwhile: its plan holds, and our reading starts anew with it.
                 let ours = load.plan == plan;
                 (load, ours.then_some(opened))

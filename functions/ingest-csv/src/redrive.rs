@@ -35,7 +35,10 @@ impl Loader {
                 let id = letter.id;
                 let connection = &self.connections[index % self.connections.len()];
                 if away.load(Ordering::Relaxed) {
-                    return Outcome { id, fate: Fate::Waits { why: "another letter could not be taken".into() } };
+                    return Outcome {
+                        id,
+                        fate: Fate::Waits { why: "another letter could not be taken".into() },
+                    };
                 }
                 let fate = self.take_back_one(letter, connection, deadline).await.unwrap_or_else(|error| {
                     away.fetch_or(error.kind() != Kind::Contract, Ordering::Relaxed);
@@ -68,7 +71,9 @@ impl Loader {
             return Ok(failed("no_load", "the load that read the file is not in staging.loads any more"));
         };
         if load.is_hidden {
-            return Ok(Fate::Void { why: "a newer version of the file, or a later attempt at it, took its place".into() });
+            return Ok(Fate::Void {
+                why: "a newer version of the file, or a later attempt at it, took its place".into(),
+            });
         }
         let (batch, repairs) = match self.read_again(&letter, load.plan.under(route)) {
             Ok(read) => read,
@@ -112,7 +117,8 @@ impl Loader {
         };
         let limits = self.settings.limits;
         if raw.len() >= limits.max_reject_bytes {
-            let message = "the letter holds only the beginning of the record: mend it in the file, and put that again";
+            let message =
+                "the letter holds only the beginning of the record: mend it in the file, and put that again";
             return Err(Reason::new("record_cut", message));
         }
         if letter.reason.code == REFUSED_BY_DATABASE {

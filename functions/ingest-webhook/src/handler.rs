@@ -191,11 +191,7 @@ impl IngestWebhook {
     }
 
     /// Stores a delivery, or puts it in the dead-letter queue.
-    async fn store(
-        &self,
-        delivery: Delivery,
-        attempt: &Attempt<'_>,
-    ) -> std::result::Result<Answer, Problem> {
+    async fn store(&self, delivery: Delivery, attempt: &Attempt<'_>) -> std::result::Result<Answer, Problem> {
         let (delivery_id, is_empty) = (attempt.sender.delivery_id, delivery.events.is_empty());
         let failure = match self.store_what_is_taken(delivery, attempt).await {
             // Every record was rejected: what there is of it is in the queue.

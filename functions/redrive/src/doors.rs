@@ -88,7 +88,9 @@ impl Doors {
         }
         let Answer { fates } = serde_json::from_slice(&body)
             .map_err(|error| failed(format!("its answer cannot be read: {error}")))?;
-        if fates.len() != letters.len() || fates.iter().zip(letters).any(|(fate, letter)| fate.id != letter.id) {
+        if fates.len() != letters.len()
+            || fates.iter().zip(letters).any(|(fate, letter)| fate.id != letter.id)
+        {
             return Err(failed("its answer is about other letters".to_owned()));
         }
         Ok(fates.into_iter().map(|Outcome { fate, .. }| fate).collect())

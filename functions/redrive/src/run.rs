@@ -121,8 +121,11 @@ impl Run<'_> {
             }
         }
         let of_kind = KINDS.map(|kind| {
-            let of_kind: Vec<Letter> =
-                letters.values().filter(|letter| letter.kind == kind).map(|letter| (*letter).clone()).collect();
+            let of_kind: Vec<Letter> = letters
+                .values()
+                .filter(|letter| letter.kind == kind)
+                .map(|letter| (*letter).clone())
+                .collect();
             async move {
                 let fates = self.doors.put_back(kind, &of_kind).await;
                 of_kind.into_iter().map(|letter| letter.id).zip(fates).collect::<Vec<_>>()
@@ -138,7 +141,8 @@ impl Run<'_> {
             })
             .collect();
         self.dead_letters.send(&again).await?;
-        let known = |held: &&Held| fates.get(&held.letter.id).is_some_and(|fate| !matches!(fate, Fate::Waits { .. }));
+        let known =
+            |held: &&Held| fates.get(&held.letter.id).is_some_and(|fate| !matches!(fate, Fate::Waits { .. }));
         let done: Vec<&Message> = hand.iter().filter(known).map(|held| &held.message).collect();
         scan.delete(&done).await?;
         let settled = hand.iter().filter(|held| fates.get(&held.letter.id).is_some_and(Fate::is_settled));

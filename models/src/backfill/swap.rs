@@ -10,8 +10,8 @@ use super::stands_on;
 use crate::deploy::shape;
 use crate::facts::units::Unit;
 use crate::model::Model;
-use crate::quarantine;
 use crate::project::Project;
+use crate::quarantine;
 use crate::sql::{identifier, relation};
 use crate::transform::retract;
 

@@ -56,7 +56,14 @@ pub async fn take_back(
     let mut groups = Groups::new();
     for (index, letter) in letters.iter().enumerate() {
         let origin = &letter.origin;
-        if let (LetterKind::Event, Some(model), Some(source), Some(event_type), Some(batch_id), Some(event_id)) = (
+        if let (
+            LetterKind::Event,
+            Some(model),
+            Some(source),
+            Some(event_type),
+            Some(batch_id),
+            Some(event_id),
+        ) = (
             letter.kind,
             &letter.reason.model,
             &letter.source,

@@ -99,7 +99,8 @@ impl Claim<'_> {
                 let quarantined = count_events(&refused);
                 let letters = letters::write(transaction, &models, &refused).await?;
                 for model in refused.keys() {
-                    let of_model = letters.iter().filter(|letter| letter.reason.model.as_deref() == Some(model));
+                    let of_model =
+                        letters.iter().filter(|letter| letter.reason.model.as_deref() == Some(model));
                     quarantine::record(transaction, model, &of_model.collect::<Vec<_>>()).await?;
                 }
                 // Before the commit that leaves the events behind: a crash can repeat a letter but never lose one.

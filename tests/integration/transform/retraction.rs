@@ -65,10 +65,13 @@ async fn facts_without_a_key_are_taken_back_too() {
 
 #[tokio::test]
 async fn a_retraction_that_fails_holds_back_its_own_source_alone() {
-    let refunds = "-- kind = \"fact\"\n-- source = \"shop/refunds\"\nselect payload->>'note' as note from batch";
+    let refunds =
+        "-- kind = \"fact\"\n-- source = \"shop/refunds\"\nselect payload->>'note' as note from batch";
     let site = Site::new(&[("orders", ORDERS), ("refunds", refunds)]).await;
     let refund = |note: &str| {
-        format!("insert into raw_events (source, event_type, payload) values ('shop', 'refunds', '{{\"note\": \"{note}\"}}')")
+        format!(
+            "insert into raw_events (source, event_type, payload) values ('shop', 'refunds', '{{\"note\": \"{note}\"}}')"
+        )
     };
     site.orders(&[(1, "1", "old")]).await;
     site.run(&refund("old")).await;

@@ -80,7 +80,8 @@ async fn with_postgres_away_a_delivery_is_queued_whole_and_with_it_back_the_next
     assert_eq!((letter.source.as_deref(), letter.event_type.as_deref()), (Some("orders"), Some("paid")));
     assert_eq!((letter.origin.delivery_id.as_deref(), letter.origin.record), (Some("1"), None));
     assert_eq!(letter.reason.code, "database_unreachable");
-    let payload = json!({ "dedupe_keys": ["id:1"], "headers": { "content-type": "application/json" }, "body": body });
+    let payload =
+        json!({ "dedupe_keys": ["id:1"], "headers": { "content-type": "application/json" }, "body": body });
     assert_eq!(letter.payload, Payload::Json(payload));
 
     // What is no text comes back as the same bytes.

@@ -37,9 +37,7 @@ impl Load {
     /// at it.
     pub fn leaves_nothing_to(&self, attempt: u32) -> bool {
         match &self.outcome {
-            Some(outcome) => {
-                attempt <= self.attempt || matches!(outcome.as_str(), "loaded" | "superseded")
-            }
+            Some(outcome) => attempt <= self.attempt || matches!(outcome.as_str(), "loaded" | "superseded"),
             None => attempt < self.attempt,
         }
     }
@@ -119,9 +117,7 @@ pub async fn start(
                 1 => transaction.execute_typed(START_LOAD, &parameters[..9]),
                 _ => transaction.execute_typed(BEGIN_ATTEMPT, &parameters),
             };
-            statement
-                .await
-                .map_err(|error| from_postgres("record the load in staging.loads", error))?;
+            statement.await.map_err(|error| from_postgres("record the load in staging.loads", error))?;
             Ok(())
         })
         .await?;

@@ -1,0 +1,45 @@
+//! As many letters as SQS hands out in a thousand requests.
+
+use millrace_cli::letters::depth;
+use serde_json::json;
+
+use super::site::{LAX, Site};
+
+const MANY: i64 = 10_000;
+const ORDERS: &str = "-- kind = \"fact\"
+-- source = \"shop/orders\"
+-- max_quarantined_share = 1.0
+select (payload->>'id')::bigint as id, (payload->>'total')::numeric as total from batch";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_letters_go_back_without_loss() {
+    let site = Site::new(LAX, &[("orders", ORDERS)]).await;
+    let insert = format!(
+        "insert into raw_events (source, event_type, payload)
+         select 'shop', 'orders', jsonb_build_object('id', n, 'total', 'bad') from generate_series(1, {MANY}) as n"
+    );
+    site.owner.batch_execute(&insert).await.expect("insert");
+    site.transform().await;
+    let (sqs, queue) = (&site.aws.clients.sqs, &site.aws.dead_letter_queue_url);
+    assert_eq!(depth(sqs, queue).await.expect("depth"), MANY);
+    site.write_model(
+        "orders",
+        &ORDERS.replace("(payload->>'total')::numeric as total", "payload->>'total' as total"),
+    );
+    let redrive = site.redriver().await;
+    let mut redriven = 0;
+    loop {
+        let event = json!({ "action": "redrive", "filter": {}, "at_most": 6_000 });
+        let summary = redrive.invoke(&event, crate::stack::LONG * 4).await.response();
+        assert_eq!((&summary["failed"], &summary["waiting"]), (&json!(0), &json!(0)), "{summary}");
+        redriven += summary["redriven"].as_i64().expect("a count");
+        if summary["more"] == false {
+            break;
+        }
+    }
+    assert_eq!(redriven, MANY);
+    assert_eq!(depth(sqs, queue).await.expect("depth"), 0);
+    assert_eq!(site.number("select count(*) from facts.orders").await, MANY);
+    assert_eq!(site.number("select count(distinct id) from facts.orders").await, MANY);
+    site.reconciles().await;
+}

@@ -1,0 +1,9 @@
+//! Dead letters, from the real failure back into the facts: the compiled functions, a real database, a real queue.
+
+mod deliveries;
+mod events;
+mod files;
+mod killed;
+mod many;
+mod records;
+mod site;
