@@ -197,7 +197,7 @@ fn print(sums: &Sums, as_json: bool, terminal: &mut Terminal) -> Result<()> {
             terminal.line(&format!("  {:>9}  {what}", figure(count)));
         }
     };
-    line(sums.redriven, "redriven: in the database now");
+    line(sums.redriven, "redriven: in the database now, or on their way as uploads");
     line(sums.duplicate, "duplicate: were in the database before");
     line(sums.void, "void: something newer took their place");
     line(sums.failed, "failed again: in the queue, with the newest reason");
