@@ -1,11 +1,15 @@
 //! What can be typed. The help is written for somebody who has never seen the program.
 
+pub mod dead_letters;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use http::{HeaderName, HeaderValue};
 use millrace::config::names::check_name;
+
+use dead_letters::DeadLetters;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -114,6 +118,18 @@ pub enum Command {
     ///     millrace models run
     #[command(verbatim_doc_comment)]
     Models(Models),
+
+    /// Dead letters: what could not become an event or a fact, and why.
+    ///
+    /// Look, mend the cause, put them back:
+    ///
+    ///     millrace dead-letters list
+    ///     millrace dead-letters show 3f0c8a56-6a8e-5b7c-9f0e-1d2c3b4a5968
+    ///     millrace dead-letters redrive --code wrong_type
+    ///
+    /// docs/dead-letters.md tells what each reason means.
+    #[command(verbatim_doc_comment)]
+    DeadLetters(DeadLetters),
 
     /// Print a line whenever events become facts, as it happens: what is notified on channel `millrace`.
     Tail,

@@ -9,6 +9,7 @@ use std::path::Path;
 use aws_config::SdkConfig;
 use aws_sdk_s3::config::{Credentials, Region};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use millrace::dead_letter::Mailbox;
 use millrace::{Error, Kind, Result, aws};
 
 use crate::checkout::Checkout;
@@ -29,6 +30,8 @@ pub struct Environment {
     /// None for AWS itself: the SDK then finds region and credentials as it always does.
     pub local_aws: Option<LocalAws>,
     pub webhooks: Option<WebhookAddress>,
+    /// The function that puts dead letters back, by its name or ARN.
+    pub redrive_function: Option<String>,
     /// The secrets of the local stack's sources, by variable: `MILLRACE_SECRET_GITHUB`.
     pub secrets: Vec<(String, String)>,
 }
@@ -129,6 +132,10 @@ impl Environment {
                 url: url.clone(),
                 host: variables.get("MILLRACE_WEBHOOK_HOST").cloned(),
             }),
+            redrive_function: variables
+                .get("MILLRACE_REDRIVE_FUNCTION")
+                .filter(|name| !name.is_empty())
+                .cloned(),
             secrets: variables
                 .iter()
                 .filter(|(name, _)| name.starts_with("MILLRACE_SECRET_"))
@@ -160,6 +167,19 @@ impl Environment {
                 let config = aws::load_config().await;
                 Clients { s3: aws::s3_client(&config), sqs: aws::sqs_client(&config) }
             }
+        })
+    }
+
+    /// The receiving side of the dead-letter queue.
+    pub fn mailbox(&self, clients: &Clients) -> Mailbox {
+        Mailbox::new(clients.sqs.clone(), clients.s3.clone(), self.dead_letter_queue_url.clone())
+    }
+
+    /// For invocations that are waited for.
+    pub async fn lambda(&self) -> aws_sdk_lambda::Client {
+        aws::lambda_client(&match &self.local_aws {
+            Some(local) => local.config().await,
+            None => aws::load_config().await,
         })
     }
 
@@ -205,6 +225,7 @@ impl Environment {
             variables.push(("MILLRACE_WEBHOOK_URL", &webhooks.url));
             variables.extend(webhooks.host.as_deref().map(|host| ("MILLRACE_WEBHOOK_HOST", host)));
         }
+        variables.extend(self.redrive_function.as_deref().map(|name| ("MILLRACE_REDRIVE_FUNCTION", name)));
         variables.extend(self.secrets.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let lines = variables.iter().map(|(name, value)| format!("{name}={}\n", quote(value)));
         HEADER.to_owned() + &lines.collect::<String>()
@@ -324,6 +345,7 @@ mod tests {
                 url: "http://127.0.0.1:4566/webhooks".to_owned(),
                 host: Some("a1b2c3.execute-api.localhost:4566".to_owned()),
             }),
+            redrive_function: Some("millrace-redrive".to_owned()),
             secrets: vec![("MILLRACE_SECRET_BASIC".to_owned(), "user:it's".to_owned())],
         }
     }
@@ -336,6 +358,7 @@ mod tests {
         assert_eq!(read.dead_letter_queue_url, environment.dead_letter_queue_url);
         assert_eq!(read.local_aws, environment.local_aws);
         assert_eq!((read.webhooks, read.secrets), (environment.webhooks, environment.secrets));
+        assert_eq!(read.redrive_function, environment.redrive_function);
     }
 
     #[test]

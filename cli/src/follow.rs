@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use millrace::Result;
-use millrace::dead_letter::LetterKind;
+use millrace::dead_letter::{LetterKind, Mailbox};
 use tokio_postgres::Client;
 
 use crate::environment::Clients;
-use crate::letters::{self, Peeked};
+use crate::letters::{self, Progress};
 use crate::loads::{self, End, Load};
 use crate::upload::Target;
 
@@ -67,16 +67,17 @@ async fn refusal(
     target: &Target,
     version: &str,
 ) -> Result<Option<String>> {
-    let letters = letters::peek(&clients.sqs, queue_url, 1_000).await?;
-    Ok(letters.iter().find_map(|message| match message {
-        Peeked::Letter(letter) => {
-            let ours = letter.kind == LetterKind::Upload
+    let mailbox = Mailbox::new(clients.sqs.clone(), clients.s3.clone(), queue_url.to_owned());
+    let mut reason = None;
+    letters::each(&mailbox, &Progress::hidden(), |entry| {
+        let ours = entry.letter.filter(|letter| {
+            letter.kind == LetterKind::Upload
                 && letter.origin.key.as_deref() == Some(target.key.as_str())
-                && letter.origin.version.as_deref() == Some(version);
-            ours.then(|| letter.reason.message.clone())
-        }
-        Peeked::Raw(body) => body
-            .contains(version)
-            .then(|| "the function failed on it again and again; its log says why".to_owned()),
-    }))
+                && letter.origin.version.as_deref() == Some(version)
+        });
+        reason = ours.map(|letter| letter.reason.message);
+        Ok(reason.is_none())
+    })
+    .await?;
+    Ok(reason)
 }

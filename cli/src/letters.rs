@@ -1,81 +1,84 @@
-//! Looking at dead letters without taking them.
+//! The dead-letter queue as an operator sees it.
+//!
+//! - [`each`]: everything in the queue, once; [`archive`]: what was moved to the bucket.
+//! - [`entry`]: one message, read; [`summary`]: many, in a line each; [`advice`]: what to do about one.
 
-use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, QueueAttributeName};
-use millrace::dead_letter::Letter;
+pub mod advice;
+pub mod archive;
+pub mod entry;
+pub mod summary;
+
+use std::time::Duration;
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use millrace::dead_letter::Mailbox;
 use millrace::{Error, Kind, Result};
 
 use crate::environment::aws_failure;
+use crate::terminal::figure;
+use entry::Entry;
 
-/// Hidden from others while we look; put back as soon as we have seen them.
-const HIDDEN_SECONDS: i32 = 30;
+/// How long a look waits for a server of SQS that has something.
+pub const POLL: Duration = Duration::from_secs(1);
 
-/// A message of the dead-letter queue.
-#[derive(Debug, Clone)]
-pub enum Peeked {
-    Letter(Box<Letter>),
-    /// Not ours: a notification that was delivered in vain too often comes as S3 sent it.
-    Raw(String),
-}
-
-/// Up to `limit` messages of the queue, which stay in it.
-pub async fn peek(sqs: &aws_sdk_sqs::Client, queue_url: &str, limit: usize) -> Result<Vec<Peeked>> {
-    let mut found = Vec::new();
-    let mut receipts: Vec<String> = Vec::new();
-    let outcome = receive(sqs, queue_url, limit, &mut found, &mut receipts).await;
-    // Also when receiving failed half way: what was seen goes back at once.
-    put_back(sqs, queue_url, &receipts).await?;
-    outcome?;
-    Ok(found)
-}
-
-async fn receive(
-    sqs: &aws_sdk_sqs::Client,
-    queue_url: &str,
-    limit: usize,
-    found: &mut Vec<Peeked>,
-    receipts: &mut Vec<String>,
-) -> Result<()> {
-    while found.len() < limit {
-        let answer = sqs
-            .receive_message()
-            .queue_url(queue_url)
-            .max_number_of_messages(10)
-            .visibility_timeout(HIDDEN_SECONDS)
-            .send()
-            .await
-            .map_err(|error| aws_failure("look into the dead-letter queue", &error))?;
-        let messages = answer.messages.unwrap_or_default();
-        if messages.is_empty() {
-            break;
-        }
+/// Hands everything in the queue to `see`, each message once; it stays in the queue. False when there is more than can be
+/// looked at. `see` answers whether to go on.
+pub async fn each(
+    mailbox: &Mailbox,
+    progress: &Progress,
+    mut see: impl FnMut(Entry) -> Result<bool>,
+) -> Result<bool> {
+    let mut scan = mailbox.scan(POLL);
+    while let Some(messages) = scan.next().await? {
+        progress.add(messages.len());
         for message in messages {
-            receipts.extend(message.receipt_handle);
-            let body = message.body.unwrap_or_default();
-            found.push(match serde_json::from_str(&body) {
-                Ok(letter) => Peeked::Letter(Box::new(letter)),
-                Err(_) => Peeked::Raw(body),
-            });
+            if !see(Entry::of_message(message))? {
+                scan.finish().await?;
+                return Ok(true);
+            }
         }
     }
-    Ok(())
+    let complete = scan.is_complete();
+    scan.finish().await?;
+    Ok(complete)
 }
 
-async fn put_back(sqs: &aws_sdk_sqs::Client, queue_url: &str, receipts: &[String]) -> Result<()> {
-    for group in receipts.chunks(10) {
-        let mut request = sqs.change_message_visibility_batch().queue_url(queue_url);
-        for (index, receipt) in group.iter().enumerate() {
-            let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
-                .id(index.to_string())
-                .receipt_handle(receipt)
-                .visibility_timeout(0)
-                .build()
-                .map_err(|error| Error::new(Kind::Bug, "put dead letters back").with_source(error))?;
-            request = request.entries(entry);
-        }
-        // An entry that is refused comes back by itself, after the time it is hidden for.
-        request.send().await.map_err(|error| aws_failure("put dead letters back", &error))?;
+/// How far a look has come, on the standard error of a person.
+pub struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// `doing` is what is being done: "reading the queue".
+    pub fn new(doing: &str) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{spinner} {prefix}: {msg} {elapsed}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_prefix(doing.to_owned());
+        Progress { bar }
     }
-    Ok(())
+
+    /// Shown to nobody.
+    pub fn hidden() -> Self {
+        Progress { bar: ProgressBar::hidden() }
+    }
+
+    pub fn add(&self, messages: usize) {
+        self.bar.inc(messages as u64);
+        self.bar.set_message(figure(self.bar.position()));
+    }
+
+    pub fn say(&self, text: String) {
+        self.bar.set_message(text);
+    }
+}
+
+/// Nothing of it is left on the screen.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 /// Messages in a queue, those being worked on included. SQS calls it approximate.

@@ -8,7 +8,7 @@
 //! - [`upload`], [`follow`]: a file into the bucket, and from there to the end of its load.
 //! - [`sources`]: what `sources.toml` says of a webhook, with its secrets; [`delivery`]: a body as its sender would send it;
 //!   [`post`]: one HTTP request; [`diagnosis`]: why a delivery is refused, in words.
-//! - [`loads`], [`ledger`], [`letters`]: reading the ledger and the dead-letter queue, without changing either.
+//! - [`loads`], [`ledger`], [`letters`]: reading the ledger and the dead-letter queue; letters in words.
 //! - [`terminal`]: everything that is printed goes through it.
 
 pub mod arguments;
@@ -47,6 +47,9 @@ pub async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<Outcom
         Command::Models(arguments) => {
             // Boxed: the futures of a claim are deeper than the compiler lays out in one go.
             Box::pin(commands::models::run(&arguments, &checkout, terminal)).await
+        }
+        Command::DeadLetters(arguments) => {
+            commands::dead_letters::run(&arguments.command, &checkout, terminal).await
         }
         Command::Tail => commands::tail::run(&checkout, terminal).await,
     }

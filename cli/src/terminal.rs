@@ -67,6 +67,11 @@ impl Terminal {
         self.write(&format!("{text}\n"));
     }
 
+    /// Text without a line's end, before what is typed.
+    pub fn prompt(&mut self, text: &str) {
+        self.write(text);
+    }
+
     pub fn heading(&mut self, text: &str) {
         let text = self.styled("1", text);
         self.write(&format!("\n{text}\n"));

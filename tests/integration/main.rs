@@ -8,6 +8,7 @@
 
 mod cli;
 mod dbt;
+mod dead_letters;
 mod faults;
 mod ingest_csv;
 mod models;

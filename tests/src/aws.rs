@@ -7,15 +7,16 @@ use aws_sdk_s3::types::{
     NotificationConfigurationFilter, QueueConfiguration, S3KeyFilter, VersioningConfiguration,
 };
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
-use millrace::dead_letter::Letter;
+use millrace::dead_letter::{Letter, Mailbox};
 use millrace_cli::checkout::Checkout;
 use millrace_cli::environment::{Clients, LocalAws};
-use millrace_cli::letters::{self, Peeked};
 use millrace_cli::stack::ministack::Emulator;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
+
+use crate::dead_letters;
 
 struct Shared {
     emulator: Emulator,
@@ -117,17 +118,26 @@ impl Aws {
         panic!("no upload notification within ten seconds");
     }
 
-    /// Every letter in the dead-letter queue; they stay there.
+    /// The receiving side of the dead-letter queue.
+    pub fn mailbox(&self) -> Mailbox {
+        let Clients { s3, sqs } = self.clients.clone();
+        Mailbox::new(sqs, s3, self.dead_letter_queue_url.clone())
+    }
+
+    /// Every letter in the dead-letter queue, in the order of the queue; they stay there. Each must be as
+    /// docs/dead-letter.schema.json describes it.
     pub async fn letters(&self) -> Vec<Letter> {
-        let peeked =
-            letters::peek(&self.clients.sqs, &self.dead_letter_queue_url, 10_000).await.expect("peek");
-        peeked
-            .into_iter()
-            .map(|message| match message {
-                Peeked::Letter(letter) => *letter,
-                Peeked::Raw(body) => panic!("not a letter: {body}"),
-            })
-            .collect()
+        let mailbox = self.mailbox();
+        let mut messages = Vec::new();
+        loop {
+            let received = mailbox.receive(Duration::from_secs(60), Duration::ZERO).await.expect("receive");
+            if received.is_empty() {
+                break;
+            }
+            messages.extend(received);
+        }
+        mailbox.hide(&messages.iter().collect::<Vec<_>>(), Duration::ZERO).await.expect("put back");
+        messages.iter().map(|message| dead_letters::read(message)).collect()
     }
 
     /// The variables of a stack made of this and the database at `database_url`: for a function or the command line.

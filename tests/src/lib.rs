@@ -2,6 +2,7 @@
 //!
 //! - [`aws`]: a bucket and two queues for each test.
 //! - [`lambda`]: the compiled functions behind an Invoke API.
+//! - [`dead_letters`]: what the schema of dead letters says of one.
 //! - [`postgres`]: a database for each test.
 //! - [`proxy`]: a network that fails on demand.
 //! - [`runtime_api`]: the compiled function behind a Lambda Runtime API.
@@ -9,6 +10,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails, with the reason")]
 
 pub mod aws;
+pub mod dead_letters;
 pub mod lambda;
 pub mod postgres;
 pub mod proxy;

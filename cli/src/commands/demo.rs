@@ -6,7 +6,7 @@ mod webhooks;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use millrace::dead_letter::{Letter, Payload};
+use millrace::dead_letter::{Letter, Mailbox, Payload};
 use millrace::{Result, database};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -16,7 +16,7 @@ use crate::checkout::Checkout;
 use crate::environment::{Clients, Environment};
 use crate::follow::{Followed, follow};
 use crate::ledger::Report;
-use crate::letters::{self, Peeked};
+use crate::letters::{self, Progress};
 use crate::loads;
 use crate::stack::{Stack, Start};
 use crate::terminal::{Align, Terminal, bytes, figure, one_line, seconds};
@@ -165,21 +165,20 @@ async fn print_letters(
     files: &[Shown],
     terminal: &mut Terminal,
 ) -> Result<()> {
-    let peeked = letters::peek(&clients.sqs, queue, 1_000).await?;
-    let in_queue = peeked.len();
-    let mut ours: Vec<&Letter> = peeked
-        .iter()
-        .filter_map(|message| match message {
-            Peeked::Letter(letter) => Some(letter.as_ref()),
-            Peeked::Raw(_) => None,
-        })
-        .filter(|letter| {
+    let mailbox = Mailbox::new(clients.sqs.clone(), clients.s3.clone(), queue.to_owned());
+    let mut in_queue = 0;
+    let mut ours: Vec<Letter> = Vec::new();
+    letters::each(&mailbox, &Progress::hidden(), |entry| {
+        in_queue += 1;
+        ours.extend(entry.letter.filter(|letter| {
             files.iter().any(|file| {
                 letter.origin.key.as_deref() == Some(file.target.key.as_str())
                     && letter.origin.version.as_deref() == Some(file.version.as_str())
             })
-        })
-        .collect();
+        }));
+        Ok(true)
+    })
+    .await?;
     ours.sort_by_key(|letter| (letter.event_type.clone(), letter.origin.line));
     let position = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), figure);
     let rows: Vec<Vec<String>> = ours

@@ -86,6 +86,9 @@ impl Stack {
             dead_letter_queue_url: deployed.dead_letter_queue_url,
             local_aws: Some(address),
             webhooks: Some(WebhookAddress { url: deployed.webhooks.url, host: Some(deployed.webhooks.host) }),
+            redrive_function: deploy::FUNCTIONS
+                .contains(&"redrive")
+                .then(|| format!("{}-redrive", deploy::STACK)),
             secrets,
         };
         let env_file = checkout.environment();

@@ -198,6 +198,11 @@ impl Letter {
         Letter { reason, attempts: self.attempts.saturating_add(1), ..self.clone() }
     }
 
+    /// Whether it is kept in the bucket. A payload that merely looks like a pointer is none: it could name any object.
+    pub fn is_pointer(&self) -> bool {
+        matches!(&self.payload, Payload::Pointer { pointer } if pointer.key == Pointer::key(self.id))
+    }
+
     /// The message body. SQS takes no U+FFFE and U+FFFF, so those two are escaped; control characters JSON escapes anyway.
     pub fn to_body(&self) -> String {
         let text = serde_json::to_string(self).unwrap_or_default();

@@ -277,10 +277,10 @@ impl Mailbox {
     }
 }
 
-/// Where the letter is kept whole. A payload that merely looks like a pointer is none: it could name any object.
+/// Where the letter is kept whole.
 fn pointer_of(letter: &Letter) -> Option<&Pointer> {
     match &letter.payload {
-        Payload::Pointer { pointer } if pointer.key == Pointer::key(letter.id) => Some(pointer),
+        Payload::Pointer { pointer } if letter.is_pointer() => Some(pointer),
         _ => None,
     }
 }

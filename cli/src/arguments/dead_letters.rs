@@ -1,0 +1,291 @@
+//! What can be typed after `millrace dead-letters`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
+use millrace::dead_letter::{Filter, LetterKind};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+const KINDS: [LetterKind; 4] =
+    [LetterKind::Upload, LetterKind::Rows, LetterKind::Delivery, LetterKind::Event];
+
+#[derive(Debug, Args)]
+pub struct DeadLetters {
+    #[command(subcommand)]
+    pub command: DeadLettersCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeadLettersCommand {
+    /// A line for each letter, newest first, then totals by kind and reason.
+    ///
+    /// Looks at the whole queue, and hides letters from others while it does. A letter that was sent several times is one
+    /// line, with the number of its copies.
+    ///
+    ///     millrace dead-letters list --kind rows --source shop/orders
+    ///     millrace dead-letters list --newer-than 1h --limit 200
+    ///     millrace dead-letters list --json | jq '.totals'
+    ///     millrace dead-letters list --archived               # those that were moved to the bucket
+    #[command(verbatim_doc_comment)]
+    List(ListLetters),
+
+    /// Everything of one letter, what it holds included, and what to do about it.
+    ///
+    /// Exits with 1 when no letter has this id.
+    ///
+    ///     millrace dead-letters show 3f0c8a56-6a8e-5b7c-9f0e-1d2c3b4a5968
+    #[command(verbatim_doc_comment)]
+    Show(ShowLetter),
+
+    /// Write letters as JSON lines, what they hold included; they stay in the queue.
+    ///
+    /// A line is a letter as docs/dead-letter.schema.json describes it; copies are left out.
+    ///
+    ///     millrace dead-letters export --kind rows --output rejected.jsonl
+    ///     millrace dead-letters export --source shop | jq -r '.payload'
+    #[command(verbatim_doc_comment)]
+    Export(ExportLetters),
+
+    /// Delete letters, once you have seen which.
+    ///
+    /// Shows what it would delete and asks; --yes does not ask. Letters that came meanwhile stay. Without a filter it wants
+    /// --all.
+    ///
+    ///     millrace dead-letters drop --code object_replaced --older-than 2d
+    ///     millrace dead-letters drop --id 3f0c8a56-6a8e-5b7c-9f0e-1d2c3b4a5968 --yes
+    #[command(verbatim_doc_comment)]
+    Drop(DropLetters),
+
+    /// Put letters back through the door they came to.
+    ///
+    /// The function $MILLRACE_REDRIVE_FUNCTION does it. What is in the database already is not stored again, so redriving
+    /// twice changes nothing. What fails again is a letter again, with the newest reason. Letters that come while it runs
+    /// stay. Exits with 1 when letters failed again. Without a filter it wants --all.
+    ///
+    ///     millrace dead-letters redrive --kind event --model orders
+    ///     millrace dead-letters redrive --kind delivery --rate 50
+    ///     millrace dead-letters redrive --all --at-most 1000
+    #[command(verbatim_doc_comment)]
+    Redrive(RedriveLetters),
+
+    /// Put archived letters back in the queue.
+    ///
+    /// Letters are moved to the bucket before the queue forgets them. Those that are put back are there for 14 days more.
+    ///
+    ///     millrace dead-letters restore --source shop/orders
+    #[command(verbatim_doc_comment)]
+    Restore(RestoreLetters),
+}
+
+/// Every filter that is given must match.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Filters, all of which must match")]
+pub struct LetterFilter {
+    /// What the letter holds
+    #[arg(long, value_parser = kind())]
+    pub kind: Option<LetterKind>,
+    /// Where it comes from: shop, or shop/orders
+    #[arg(long, value_name = "SOURCE[/EVENT_TYPE]", value_parser = source)]
+    pub source: Option<SourceFilter>,
+    /// The reason's code: wrong_type, refused_by_model, …
+    #[arg(long)]
+    pub code: Option<String>,
+    /// The model that refused the event
+    #[arg(long)]
+    pub model: Option<String>,
+    /// First failed longer ago than this: 90s, 15m, 2h, 2d
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub older_than: Option<Duration>,
+    /// First failed within this time: 90s, 15m, 2h, 2d
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub newer_than: Option<Duration>,
+    /// This letter; as often as needed
+    #[arg(long = "id", value_name = "ID")]
+    pub ids: Vec<Uuid>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFilter {
+    pub source: String,
+    pub event_type: Option<String>,
+}
+
+impl LetterFilter {
+    pub fn to_filter(&self, now: OffsetDateTime) -> Filter {
+        let source = self.source.clone();
+        let (source, event_type) = source.map_or((None, None), |it| (Some(it.source), it.event_type));
+        Filter {
+            ids: (!self.ids.is_empty()).then(|| self.ids.clone()),
+            kind: self.kind,
+            source,
+            event_type,
+            code: self.code.clone(),
+            model: self.model.clone(),
+            failed_before: self.older_than.map(|span| now - span),
+            failed_since: self.newer_than.map(|span| now - span),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct ListLetters {
+    #[command(flatten)]
+    pub filter: LetterFilter,
+    /// At most so many lines
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+    /// The first page is 1
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub page: u32,
+    /// The letters that were moved to the bucket, instead of the queue's
+    #[arg(long)]
+    pub archived: bool,
+    /// One JSON object, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ShowLetter {
+    /// The letter's id, as `list` says it
+    pub id: Uuid,
+    /// Look among the letters that were moved to the bucket
+    #[arg(long)]
+    pub archived: bool,
+    /// One JSON object, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ExportLetters {
+    #[command(flatten)]
+    pub filter: LetterFilter,
+    /// Into this file, once all is written, instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct DropLetters {
+    #[command(flatten)]
+    pub filter: LetterFilter,
+    /// Every letter, where no filter is given
+    #[arg(long)]
+    pub all: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RedriveLetters {
+    #[command(flatten)]
+    pub filter: LetterFilter,
+    /// Every letter, where no filter is given
+    #[arg(long)]
+    pub all: bool,
+    /// At most so many letters
+    #[arg(long, value_name = "LETTERS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub at_most: Option<u64>,
+    /// At most so many letters a second
+    #[arg(long, value_name = "LETTERS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+    /// One JSON object, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreLetters {
+    #[command(flatten)]
+    pub filter: LetterFilter,
+}
+
+fn kind() -> impl TypedValueParser<Value = LetterKind> {
+    PossibleValuesParser::new(KINDS.map(LetterKind::name)).try_map(|name| {
+        KINDS.into_iter().find(|kind| kind.name() == name).ok_or_else(|| format!("{name} is no kind"))
+    })
+}
+
+fn source(text: &str) -> Result<SourceFilter, String> {
+    let (source, event_type) = match text.split_once('/') {
+        Some((source, event_type)) => (source, Some(event_type)),
+        None => (text, None),
+    };
+    if source.is_empty() || event_type.is_some_and(str::is_empty) {
+        return Err("write shop or shop/orders".to_owned());
+    }
+    Ok(SourceFilter { source: source.to_owned(), event_type: event_type.map(str::to_owned) })
+}
+
+/// A time that may be days.
+fn span(text: &str) -> Result<Duration, String> {
+    let wrong = || "write 90s, 15m, 2h or 2d".to_owned();
+    let (figure, seconds) = match text.char_indices().next_back() {
+        Some((at, 's')) => (&text[..at], 1),
+        Some((at, 'm')) => (&text[..at], 60),
+        Some((at, 'h')) => (&text[..at], 3_600),
+        Some((at, 'd')) => (&text[..at], 86_400),
+        _ => return Err(wrong()),
+    };
+    let figure: u32 = figure.parse().map_err(|_| wrong())?;
+    let span = Duration::from_secs(u64::from(figure) * seconds);
+    // A moment before the year 0 is none.
+    if span > Duration::from_secs(1_000 * 365 * 86_400) {
+        Err("that is too long".to_owned())
+    } else {
+        Ok(span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_unit_and_may_be_days() {
+        for (text, seconds) in [("90s", 90), ("15m", 900), ("2h", 7_200), ("2d", 172_800), ("0d", 0)] {
+            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "d", "2", "2w", "-1d", "1.5h", "4294967295d", "2ä"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_source_may_name_an_event_type() {
+        let filter = |text| source(text).map(|it| (it.source, it.event_type));
+        assert_eq!(filter("shop"), Ok(("shop".to_owned(), None)));
+        assert_eq!(filter("shop/orders"), Ok(("shop".to_owned(), Some("orders".to_owned()))));
+        for text in ["", "/orders", "shop/"] {
+            assert!(filter(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_given_is_a_filter_that_matches_everything() {
+        let none = LetterFilter {
+            kind: None,
+            source: None,
+            code: None,
+            model: None,
+            older_than: None,
+            newer_than: None,
+            ids: Vec::new(),
+        };
+        assert!(none.to_filter(OffsetDateTime::now_utc()).is_empty());
+        let now = OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
+        let some = LetterFilter {
+            older_than: Some(Duration::from_secs(60)),
+            newer_than: Some(Duration::from_secs(3_600)),
+            ..none
+        };
+        let filter = some.to_filter(now);
+        assert_eq!(filter.failed_before.unwrap().unix_timestamp(), 1_700_000_000 - 60);
+        assert_eq!(filter.failed_since.unwrap().unix_timestamp(), 1_700_000_000 - 3_600);
+    }
+}

@@ -1,0 +1,159 @@
+//! `millrace dead-letters drop`
+
+use std::collections::{HashMap, HashSet};
+use std::io::{BufRead, IsTerminal};
+
+use millrace::dead_letter::{Filter, Letter, Message};
+use millrace::{Error, Kind, Result};
+use time::OffsetDateTime;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{Desk, Outcome, Stop, check_meant, print_incomplete, stopped};
+use crate::arguments::dead_letters::DropLetters;
+use crate::letters::entry::Entry;
+use crate::letters::summary::{Summary, counted_letters, print_lines};
+use crate::letters::{POLL, Progress, each};
+use crate::terminal::{Terminal, counted, figure};
+
+/// More lines are not read by anybody.
+const SHOWN: usize = 50;
+
+pub(super) fn check(arguments: &DropLetters) -> Result<()> {
+    let everything = arguments.filter.to_filter(OffsetDateTime::now_utc()).is_empty();
+    check_meant(everything, arguments.all, "drop")?;
+    if !arguments.yes && !std::io::stdin().is_terminal() {
+        return Err(Error::new(
+            Kind::Config,
+            "drop asks before it deletes, and there is no terminal to ask on: look with `millrace dead-letters list` and \
+             the same filter, then add --yes",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) async fn run(
+    arguments: &DropLetters,
+    desk: &Desk<'_>,
+    stop: &mut Stop,
+    terminal: &mut Terminal,
+) -> Result<Outcome> {
+    let filter = arguments.filter.to_filter(OffsetDateTime::now_utc());
+    let Some((found, complete)) = stop.unless_asked(find(desk, &filter)).await? else {
+        return Ok(stopped("no letter is dropped", terminal));
+    };
+    if found.summary.is_empty() {
+        terminal.line("  no such letter in the dead-letter queue");
+        return Ok(Outcome::Done);
+    }
+    let lines = found.summary.lines();
+    print_lines(&lines[..lines.len().min(SHOWN)], terminal);
+    if lines.len() > SHOWN {
+        terminal.line(&format!("  and {} more", figure((lines.len() - SHOWN) as u64)));
+    }
+    terminal.line("");
+    found.summary.print_totals(terminal);
+    terminal.line("");
+    if !complete {
+        print_incomplete(terminal);
+    }
+    if !arguments.yes {
+        terminal
+            .prompt(&format!("Drop {}? [y/N] ", counted(found.summary.len() as u64, "letter", "letters")));
+        match stop.unless_asked(answer()).await? {
+            Some(true) => {}
+            Some(false) => {
+                terminal.line("nothing is dropped");
+                return Ok(Outcome::Done);
+            }
+            None => return Ok(stopped("no letter is dropped", terminal)),
+        }
+    }
+    let mut dropped = Dropped::default();
+    let ended = stop.unless_asked(drop_found(desk, &found.message_ids, &mut dropped)).await?;
+    let done = counted_letters(dropped.ids.len(), dropped.messages);
+    if ended.is_none() {
+        return Ok(stopped(&format!("{done} dropped so far, the others are in the queue"), terminal));
+    }
+    terminal.good(&format!("{done} dropped"));
+    let gone = found.message_ids.len() as u64 - dropped.messages;
+    if gone > 0 {
+        let gone = counted(gone, "message", "messages");
+        terminal.line(&format!("{gone} not there any more, or in somebody else's hands"));
+    }
+    Ok(Outcome::Done)
+}
+
+/// What is shown before it is asked for.
+#[derive(Default)]
+struct Found {
+    summary: Summary,
+    message_ids: HashSet<String>,
+}
+
+async fn find(desk: &Desk<'_>, filter: &Filter) -> Result<(Found, bool)> {
+    let progress = Progress::new("reading the dead-letter queue");
+    let mut found = Found::default();
+    let complete = each(&desk.mailbox, &progress, |entry| {
+        if entry.is_meant(filter) {
+            found.summary.add(&entry);
+            found.message_ids.insert(entry.message_id);
+        }
+        Ok(true)
+    })
+    .await?;
+    Ok((found, complete))
+}
+
+#[derive(Default)]
+struct Dropped {
+    ids: HashSet<Uuid>,
+    messages: u64,
+}
+
+/// Deletes the messages that were shown, and no other: whatever came since has not been seen by anybody.
+async fn drop_found(desk: &Desk<'_>, message_ids: &HashSet<String>, dropped: &mut Dropped) -> Result<()> {
+    let progress = Progress::new("dropping dead letters");
+    // Objects go last, and only those that no letter points to that stays.
+    let mut pointers: HashMap<Uuid, Letter> = HashMap::new();
+    let mut staying: HashSet<Uuid> = HashSet::new();
+    let mut scan = desk.mailbox.scan(POLL);
+    while let Some(messages) = scan.next().await? {
+        let (chosen, others): (Vec<Message>, Vec<Message>) =
+            messages.into_iter().partition(|message| message_ids.contains(&message.id));
+        staying.extend(others.into_iter().filter_map(|other| Some(Entry::of_message(other).letter?.id)));
+        if chosen.is_empty() {
+            continue;
+        }
+        scan.delete(&chosen.iter().collect::<Vec<_>>()).await?;
+        progress.add(chosen.len());
+        for message in chosen {
+            let entry = Entry::of_message(message);
+            dropped.ids.insert(entry.id);
+            dropped.messages += 1;
+            pointers.extend(entry.letter.filter(Letter::is_pointer).map(|letter| (letter.id, letter)));
+        }
+    }
+    let complete = scan.is_complete();
+    scan.finish().await?;
+    if complete {
+        for letter in pointers.values().filter(|letter| !staying.contains(&letter.id)) {
+            desk.mailbox.forget(letter).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the answer is yes. It is read beside: a program that is asked to stop need not wait for it.
+async fn answer() -> Result<bool> {
+    let (send, receive) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = std::io::stdin().lock().read_line(&mut line);
+        // Nobody hears it once the program was asked to stop.
+        drop(send.send(read.map(|_| line)));
+    });
+    let line = receive.await.map_err(|error| Error::new(Kind::Bug, "read the answer").with_source(error))?;
+    let line = line.map_err(|error| Error::new(Kind::Config, "read the answer").with_source(error))?;
+    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
+}

@@ -1,0 +1,168 @@
+//! `millrace dead-letters export`
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use millrace::dead_letter::{Filter, Letter};
+use millrace::{Error, Kind, Result};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Desk, Outcome, Stop, print_incomplete, stopped};
+use crate::arguments::dead_letters::ExportLetters;
+use crate::letters::entry::Entry;
+use crate::letters::summary::counted_letters;
+use crate::letters::{POLL, Progress};
+use crate::terminal::{Terminal, counted};
+
+pub(super) async fn run(
+    arguments: &ExportLetters,
+    desk: &Desk<'_>,
+    stop: &mut Stop,
+    terminal: &mut Terminal,
+) -> Result<Outcome> {
+    let filter = arguments.filter.to_filter(OffsetDateTime::now_utc());
+    // Standard output is for letters; what else there is to say goes beside it.
+    let mut aside = Terminal::stderr();
+    let mut exported = Exported::default();
+    let ended = match &arguments.output {
+        Some(path) => {
+            let mut file = NewFile::create(path)?;
+            let write = async |line: &str| file.line(line);
+            let ended = stop.unless_asked(letters(desk, &filter, &mut exported, write)).await?;
+            if ended.is_some() {
+                file.keep()?;
+            }
+            ended
+        }
+        None => {
+            let write = async |line: &str| {
+                terminal.line(line);
+                Ok(())
+            };
+            stop.unless_asked(letters(desk, &filter, &mut exported, write)).await?
+        }
+    };
+    let Some(complete) = ended else {
+        let what = match &arguments.output {
+            Some(path) => format!("{} was not written", path.display()),
+            None => "not all letters are exported".to_owned(),
+        };
+        return Ok(stopped(&what, &mut aside));
+    };
+    if let Some(path) = &arguments.output {
+        let letters = exported.ids.len();
+        aside.line(&format!("{} in {}", counted_letters(letters, letters as u64), path.display()));
+    }
+    if exported.unreadable > 0 {
+        let left_out = counted(exported.unreadable, "message", "messages");
+        aside.bad(&format!("{left_out} left out, being no letters: `millrace dead-letters list` shows them"));
+    }
+    for id in &exported.gone {
+        aside.bad(&format!("{id} is written without what it held: its object is gone from the bucket"));
+    }
+    if !complete {
+        print_incomplete(&mut aside);
+    }
+    Ok(if exported.gone.is_empty() { Outcome::Done } else { Outcome::Bad })
+}
+
+#[derive(Default)]
+struct Exported {
+    /// Copies are left out.
+    ids: HashSet<Uuid>,
+    /// Letters whose object is not in the bucket any more.
+    gone: Vec<Uuid>,
+    unreadable: u64,
+}
+
+/// Writes every letter that is meant as it comes.
+async fn letters(
+    desk: &Desk<'_>,
+    filter: &Filter,
+    exported: &mut Exported,
+    mut write: impl AsyncFnMut(&str) -> Result<()>,
+) -> Result<bool> {
+    let progress = Progress::new("exporting dead letters");
+    let mut scan = desk.mailbox.scan(POLL);
+    while let Some(messages) = scan.next().await? {
+        progress.add(messages.len());
+        for message in messages {
+            let entry = Entry::of_message(message);
+            if !entry.is_meant(filter) {
+                continue;
+            }
+            let Some(letter) = entry.letter else {
+                exported.unreadable += 1;
+                continue;
+            };
+            if !exported.ids.insert(letter.id) {
+                continue;
+            }
+            let opened = match desk.mailbox.open(&letter).await {
+                Err(error) if error.kind() == Kind::Contract => {
+                    exported.gone.push(letter.id);
+                    letter
+                }
+                opened => opened?,
+            };
+            write(&line(&opened)?).await?;
+        }
+    }
+    let complete = scan.is_complete();
+    scan.finish().await?;
+    Ok(complete)
+}
+
+fn line(letter: &Letter) -> Result<String> {
+    serde_json::to_string(letter)
+        .map_err(|error| Error::new(Kind::Bug, "write a dead letter as JSON").with_source(error))
+}
+
+/// A file that is there whole or not at all.
+struct NewFile {
+    writer: BufWriter<File>,
+    beside: PathBuf,
+    path: PathBuf,
+    kept: bool,
+}
+
+impl NewFile {
+    fn create(path: &Path) -> Result<Self> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".part");
+        let beside = PathBuf::from(beside);
+        let file = File::create(&beside).map_err(|error| failed(&beside, error))?;
+        Ok(NewFile { writer: BufWriter::new(file), beside, path: path.to_owned(), kept: false })
+    }
+
+    fn line(&mut self, line: &str) -> Result<()> {
+        writeln!(self.writer, "{line}").map_err(|error| failed(&self.beside, error))
+    }
+
+    fn keep(mut self) -> Result<()> {
+        self.writer
+            .flush()
+            .and_then(|()| self.writer.get_ref().sync_all())
+            .and_then(|()| std::fs::rename(&self.beside, &self.path))
+            .map_err(|error| failed(&self.path, error))?;
+        self.kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.kept
+            && let Err(error) = std::fs::remove_file(&self.beside)
+        {
+            tracing::warn!(%error, "cannot remove {}", self.beside.display());
+        }
+    }
+}
+
+fn failed(path: &Path, error: std::io::Error) -> Error {
+    Error::new(Kind::Config, format!("write {}", path.display())).with_source(error)
+}

@@ -1,0 +1,70 @@
+//! `millrace dead-letters list`
+
+use millrace::Result;
+use time::OffsetDateTime;
+
+use super::{Desk, Outcome, Stop, print_incomplete, print_json, stopped};
+use crate::arguments::dead_letters::ListLetters;
+use crate::letters::summary::{Line, Page, Summary, counted_letters, print_lines};
+use crate::terminal::Terminal;
+
+pub(super) async fn run(
+    arguments: &ListLetters,
+    desk: &Desk<'_>,
+    stop: &mut Stop,
+    terminal: &mut Terminal,
+) -> Result<Outcome> {
+    let filter = arguments.filter.to_filter(OffsetDateTime::now_utc());
+    let Some((summary, complete)) = desk.summary(&filter, arguments.archived, stop).await? else {
+        return Ok(stopped("every letter is where it was", terminal));
+    };
+    let lines = summary.lines();
+    let (shown, pages) = page(&lines, arguments.page, arguments.limit);
+    if arguments.json {
+        let page = Page {
+            letters: shown,
+            page: arguments.page,
+            pages,
+            matching: summary.len(),
+            messages: summary.messages(),
+            complete,
+            totals: summary.totals(),
+        };
+        print_json(&page, terminal)?;
+        return Ok(Outcome::Done);
+    }
+    print(&summary, shown, arguments, pages, terminal);
+    if !complete {
+        print_incomplete(terminal);
+    }
+    Ok(Outcome::Done)
+}
+
+/// The lines of one page, from 1, and how many pages there are.
+fn page<'a, 'b>(lines: &'a [&'b Line], page: u32, limit: u32) -> (&'a [&'b Line], u32) {
+    let (page, limit) = (page as usize, limit as usize);
+    let from = (page - 1).saturating_mul(limit).min(lines.len());
+    let to = from.saturating_add(limit).min(lines.len());
+    (&lines[from..to], u32::try_from(lines.len().div_ceil(limit)).unwrap_or(u32::MAX))
+}
+
+fn print(summary: &Summary, shown: &[&Line], arguments: &ListLetters, pages: u32, terminal: &mut Terminal) {
+    let place = if arguments.archived { "in the archive" } else { "in the dead-letter queue" };
+    if summary.is_empty() {
+        terminal.line(&format!("  no such letter {place}"));
+        return;
+    }
+    if shown.is_empty() {
+        terminal.line(&format!("  there is no page {}", arguments.page));
+    } else {
+        print_lines(shown, terminal);
+    }
+    terminal.line("");
+    summary.print_totals(terminal);
+    terminal.line("");
+    terminal.line(&format!(
+        "  {} {place}; page {} of {pages}",
+        counted_letters(summary.len(), summary.messages()),
+        arguments.page
+    ));
+}

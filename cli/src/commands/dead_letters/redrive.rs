@@ -1,0 +1,250 @@
+//! `millrace dead-letters redrive`: the function redrive, invoked until nothing is left to do.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_lambda::primitives::Blob;
+use millrace::dead_letter::Filter;
+use millrace::{Error, Kind, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{Outcome, Stop, check_meant, print_json, stopped};
+use crate::arguments::dead_letters::RedriveLetters;
+use crate::environment::{Environment, aws_failure};
+use crate::letters::Progress;
+use crate::terminal::{Align, Terminal, counted, figure, one_line};
+
+/// Runs in a row that did nothing though there is more to do: going on would never end.
+const FRUITLESS_RUNS: u32 = 3;
+
+/// What one run of the function answers: letters by what became of them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Answer {
+    redriven: u64,
+    duplicate: u64,
+    void: u64,
+    failed: u64,
+    waiting: u64,
+    left: u64,
+    more: bool,
+    reasons: Vec<Failure>,
+}
+
+/// Letters that failed again, for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Failure {
+    code: String,
+    message: String,
+    count: u64,
+}
+
+/// All runs together; what `--json` prints.
+#[derive(Debug, Default, Serialize)]
+struct Sums {
+    redriven: u64,
+    duplicate: u64,
+    void: u64,
+    failed: u64,
+    /// Of the last run: what waits is met again by each.
+    waiting: u64,
+    left: u64,
+    runs: u64,
+    /// True when `--at-most` or somebody ended it before everything was done.
+    more: bool,
+    reasons: Vec<Failure>,
+}
+
+impl Sums {
+    fn add(&mut self, answer: Answer) {
+        self.redriven += answer.redriven;
+        self.duplicate += answer.duplicate;
+        self.void += answer.void;
+        self.failed += answer.failed;
+        self.waiting = answer.waiting;
+        self.left = answer.left;
+        self.more = answer.more;
+        self.runs += 1;
+        let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
+        for failure in self.reasons.drain(..).chain(answer.reasons) {
+            *counts.entry((failure.code, failure.message)).or_default() += failure.count;
+        }
+        let failure = |((code, message), count)| Failure { code, message, count };
+        self.reasons = counts.into_iter().map(failure).collect();
+        self.reasons.sort_by_key(|failure| std::cmp::Reverse(failure.count));
+    }
+
+    /// Letters that something became of.
+    fn done(&self) -> u64 {
+        self.redriven + self.duplicate + self.void + self.failed
+    }
+}
+
+pub(super) fn check(arguments: &RedriveLetters) -> Result<()> {
+    let everything = arguments.filter.to_filter(OffsetDateTime::now_utc()).is_empty();
+    check_meant(everything, arguments.all, "redrive")
+}
+
+pub(super) async fn run(
+    arguments: &RedriveLetters,
+    environment: &Environment,
+    terminal: &mut Terminal,
+) -> Result<Outcome> {
+    let function = environment.redrive_function.as_deref().ok_or_else(|| {
+        Error::new(
+            Kind::Config,
+            "MILLRACE_REDRIVE_FUNCTION: missing; it names the function redrive of your stack, as the template's outputs say",
+        )
+    })?;
+    let now = OffsetDateTime::now_utc();
+    let filter = arguments.filter.to_filter(now);
+    let sent_before =
+        now.format(&Rfc3339).map_err(|error| Error::new(Kind::Bug, "write the time").with_source(error))?;
+    let redrive = Redrive { client: environment.lambda().await, function, filter, sent_before, arguments };
+    let mut sums = Sums::default();
+    let mut stop = Stop::listen()?;
+    let ended = {
+        let progress = Progress::new("redriving dead letters");
+        stop.unless_asked(redrive.run(&mut sums, &progress)).await
+    };
+    // What was done is said, also when it could not go on.
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(error) => {
+            if sums.runs > 0 {
+                print(&sums, arguments.json, terminal)?;
+            }
+            return Err(error);
+        }
+    };
+    sums.more |= ended.is_none();
+    print(&sums, arguments.json, terminal)?;
+    if ended.is_none() {
+        let mut aside = Terminal::stderr();
+        return Ok(stopped("what the function has begun it ends; run again to go on", &mut aside));
+    }
+    Ok(if sums.failed > 0 { Outcome::Bad } else { Outcome::Done })
+}
+
+struct Redrive<'a> {
+    client: aws_sdk_lambda::Client,
+    function: &'a str,
+    filter: Filter,
+    sent_before: String,
+    arguments: &'a RedriveLetters,
+}
+
+impl Redrive<'_> {
+    /// One run of the function after another, until it has no more to do.
+    async fn run(&self, sums: &mut Sums, progress: &Progress) -> Result<()> {
+        let mut fruitless = 0;
+        loop {
+            let before = sums.done();
+            let left = self.arguments.at_most.map(|most| most.saturating_sub(before));
+            if left == Some(0) {
+                return Ok(());
+            }
+            sums.add(self.invoke(left).await?);
+            progress.say(format!("{} done, {} left", figure(sums.done()), figure(sums.left)));
+            if !sums.more {
+                return Ok(());
+            }
+            fruitless = if sums.done() == before { fruitless + 1 } else { 0 };
+            if fruitless == FRUITLESS_RUNS {
+                let text = format!("the function did nothing {FRUITLESS_RUNS} times, and says there is more");
+                return Err(Error::new(Kind::Transient, text));
+            }
+        }
+    }
+
+    async fn invoke(&self, at_most: Option<u64>) -> Result<Answer> {
+        let mut request =
+            json!({ "action": "redrive", "filter": self.filter, "sent_before": self.sent_before });
+        if let Some(at_most) = at_most {
+            request["at_most"] = Value::from(at_most);
+        }
+        if let Some(rate) = self.arguments.rate {
+            request["rate"] = Value::from(rate);
+        }
+        let invoke = self.client.invoke().function_name(self.function);
+        let answer = invoke
+            .payload(Blob::new(request.to_string()))
+            .send()
+            .await
+            .map_err(|error| aws_failure(&format!("invoke the function {}", self.function), &error))?;
+        let payload = answer.payload().map(AsRef::as_ref).unwrap_or_default();
+        if let Some(failure) = answer.function_error() {
+            let said: Value = serde_json::from_slice(payload).unwrap_or_default();
+            let said = said["errorMessage"].as_str().unwrap_or(failure);
+            let text = format!("the function {} failed: {}", self.function, one_line(said, 500));
+            return Err(Error::new(Kind::Transient, text));
+        }
+        serde_json::from_slice(payload).map_err(|error| {
+            let text = format!("the function {} answers something else", self.function);
+            Error::new(Kind::Contract, text).with_source(error)
+        })
+    }
+}
+
+fn print(sums: &Sums, as_json: bool, terminal: &mut Terminal) -> Result<()> {
+    if as_json {
+        return print_json(sums, terminal);
+    }
+    let mut line = |count: u64, what: &str| {
+        if count > 0 {
+            terminal.line(&format!("  {:>9}  {what}", figure(count)));
+        }
+    };
+    line(sums.redriven, "redriven: in the database now, or on their way as uploads");
+    line(sums.duplicate, "duplicate: were in the database before");
+    line(sums.void, "void: something newer took their place");
+    line(sums.failed, "failed again: in the queue, with the newest reason");
+    line(sums.waiting, "waiting: nothing is known of them yet; they are in the queue");
+    line(sums.left, "left in the queue");
+    if sums.done() + sums.waiting + sums.left == 0 {
+        terminal.line("  no such letter in the dead-letter queue");
+    }
+    if !sums.reasons.is_empty() {
+        terminal.line("");
+        let rows: Vec<Vec<String>> = sums
+            .reasons
+            .iter()
+            .map(|failure| {
+                vec![figure(failure.count), one_line(&failure.code, 40), one_line(&failure.message, 120)]
+            })
+            .collect();
+        let columns = [("letters", Align::Right), ("reason", Align::Left), ("message", Align::Left)];
+        terminal.table(&columns, &rows);
+    }
+    if sums.failed > 0 {
+        let failed = counted(sums.failed, "letter", "letters");
+        terminal.bad(&format!("{failed} failed again: `millrace dead-letters show ID` says what to do"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(json: Value) -> Answer {
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn runs_are_added_up_and_reasons_are_told_once() {
+        let mut sums = Sums::default();
+        let reason = |count| json!({ "code": "wrong_type", "message": "no number", "count": count });
+        sums.add(answer(json!({ "redriven": 7, "failed": 1, "waiting": 2, "left": 12, "more": true, "reasons": [reason(1)] })));
+        sums.add(answer(json!({ "redriven": 5, "duplicate": 1, "void": 1, "failed": 2, "reasons": [
+            { "code": "field_too_long", "message": "long", "count": 1 }, reason(1)] })));
+        assert_eq!((sums.redriven, sums.duplicate, sums.void, sums.failed), (12, 1, 1, 3));
+        assert_eq!((sums.waiting, sums.left, sums.more, sums.runs), (0, 0, false, 2));
+        let reasons: Vec<(&str, u64)> =
+            sums.reasons.iter().map(|failure| (failure.code.as_str(), failure.count)).collect();
+        assert_eq!(reasons, [("wrong_type", 2), ("field_too_long", 1)]);
+        assert_eq!(sums.done(), 17);
+    }
+}

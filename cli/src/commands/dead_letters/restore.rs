@@ -1,0 +1,41 @@
+//! `millrace dead-letters restore`
+
+use millrace::Result;
+use time::OffsetDateTime;
+
+use super::{Desk, Outcome, Stop, stopped};
+use crate::arguments::dead_letters::RestoreLetters;
+use crate::letters::Progress;
+use crate::terminal::{Terminal, counted};
+
+pub(super) async fn run(
+    arguments: &RestoreLetters,
+    desk: &Desk<'_>,
+    stop: &mut Stop,
+    terminal: &mut Terminal,
+) -> Result<Outcome> {
+    let filter = arguments.filter.to_filter(OffsetDateTime::now_utc());
+    let mut restored: u64 = 0;
+    let archive = desk.archive();
+    let ended = {
+        let progress = Progress::new("restoring dead letters");
+        let work = archive.each(&progress, async |archived| {
+            if archived.entry.is_meant(&filter) {
+                archive.restore(&archived).await?;
+                restored += 1;
+            }
+            Ok(())
+        });
+        stop.unless_asked(work).await?
+    };
+    let done = counted(restored, "letter", "letters");
+    if ended.is_none() {
+        return Ok(stopped(&format!("{done} restored so far, the others are in the archive"), terminal));
+    }
+    if restored == 0 {
+        terminal.line("  no such letter in the archive");
+    } else {
+        terminal.good(&format!("{done} back in the dead-letter queue"));
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,229 @@
+//! `millrace dead-letters show`
+
+use millrace::dead_letter::{Filter, Letter, LetterKind, Origin, Payload};
+use millrace::{Kind, Result};
+use serde_json::{Value, json};
+
+use super::{Desk, Outcome, Stop, print_json, stopped};
+use crate::arguments::dead_letters::ShowLetter;
+use crate::letters::advice;
+use crate::letters::entry::Entry;
+use crate::letters::{Progress, each};
+use crate::terminal::{Terminal, bytes, figure};
+
+/// What is found under one id.
+#[derive(Default)]
+struct Found {
+    /// Of several copies the one that failed last.
+    entry: Option<Entry>,
+    message_ids: Vec<String>,
+}
+
+impl Found {
+    fn take(&mut self, entry: Entry) {
+        self.message_ids.push(entry.message_id.clone());
+        let attempts = |entry: &Entry| entry.letter.as_ref().map_or(0, |letter| letter.attempts);
+        if self.entry.as_ref().is_none_or(|known| attempts(known) < attempts(&entry)) {
+            self.entry = Some(entry);
+        }
+    }
+}
+
+pub(super) async fn run(
+    arguments: &ShowLetter,
+    desk: &Desk<'_>,
+    stop: &mut Stop,
+    terminal: &mut Terminal,
+) -> Result<Outcome> {
+    let Some(found) = stop.unless_asked(find(arguments, desk)).await? else {
+        return Ok(stopped("every letter is where it was", terminal));
+    };
+    let Some(entry) = found.entry else {
+        let archived = if arguments.archived { "archived " } else { "" };
+        terminal.bad(&format!("no {archived}letter {}", arguments.id));
+        return Ok(Outcome::Bad);
+    };
+    let Some(letter) = &entry.letter else {
+        if arguments.json {
+            print_json(&json!({ "message_ids": found.message_ids, "body": entry.body }), terminal)?;
+        } else {
+            terminal.line("Neither a letter nor a record of AWS that is known here. The message:");
+            terminal.line("");
+            print_text(&entry.body, terminal);
+        }
+        return Ok(Outcome::Done);
+    };
+    let opened = match desk.mailbox.open(letter).await {
+        Ok(opened) => opened,
+        // The letter is there all the same; what it held is not.
+        Err(error) if error.kind() == Kind::Contract => {
+            terminal.bad(&error.chain());
+            letter.clone()
+        }
+        Err(error) => return Err(error),
+    };
+    if arguments.json {
+        let advice = advice::find(opened.kind, &opened.reason);
+        print_json(
+            &json!({
+                "letter": opened,
+                "message_ids": found.message_ids,
+                "meaning": advice.as_ref().map(|advice| advice.meaning),
+                "what_to_do": advice.as_ref().map(|advice| advice.what_to_do),
+            }),
+            terminal,
+        )?;
+    } else {
+        print(&opened, found.message_ids.len(), terminal);
+    }
+    Ok(Outcome::Done)
+}
+
+async fn find(arguments: &ShowLetter, desk: &Desk<'_>) -> Result<Found> {
+    let mut found = Found::default();
+    let filter = Filter { ids: Some(vec![arguments.id]), ..Filter::default() };
+    if arguments.archived {
+        let progress = Progress::new("reading the archive");
+        desk.archive()
+            .each(&progress, async |archived| {
+                if archived.entry.is_meant(&filter) {
+                    found.take(archived.entry);
+                }
+                Ok(())
+            })
+            .await?;
+    } else {
+        let progress = Progress::new("reading the dead-letter queue");
+        each(&desk.mailbox, &progress, |entry| {
+            if entry.is_meant(&filter) {
+                found.take(entry);
+            }
+            Ok(true)
+        })
+        .await?;
+    }
+    Ok(found)
+}
+
+fn print(letter: &Letter, copies: usize, terminal: &mut Terminal) {
+    let mut field = |name: &str, value: &str| terminal.line(&format!("{name:<14}{}", readable(value, "")));
+    field("id", &letter.id.to_string());
+    field("kind", letter.kind.name());
+    if let Some(source) = &letter.source {
+        field("source", source);
+    }
+    if let Some(event_type) = &letter.event_type {
+        field("event type", event_type);
+    }
+    field("first failed", &letter.first_failed_at);
+    field("attempts", &figure(letter.attempts));
+    field("messages", &figure(copies as u64));
+    let reason = &letter.reason;
+    field("reason", &reason.code);
+    field("", &reason.message);
+    let more = [("column", &reason.column), ("sqlstate", &reason.sqlstate), ("model", &reason.model)];
+    for (name, value) in more.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))) {
+        field(name, value);
+    }
+    for (name, value) in origin(&letter.origin) {
+        field(name, &value);
+    }
+    terminal.heading("What it holds");
+    print_payload(letter, terminal);
+    terminal.heading("What to do");
+    match advice::find(letter.kind, reason) {
+        Some(advice) => {
+            terminal.line(&format!("{}.", advice.meaning));
+            terminal.line(&format!("{}.", advice.what_to_do));
+        }
+        None => terminal.line("This reason is not in docs/dead-letters.md: look at its message."),
+    }
+    terminal.line(&format!("    millrace dead-letters redrive --id {}", letter.id));
+    terminal.line(&format!("    millrace dead-letters drop --id {}", letter.id));
+}
+
+/// The fields that are there, in words.
+fn origin(origin: &Origin) -> Vec<(&'static str, String)> {
+    let mut fields = Vec::new();
+    if let (Some(bucket), Some(key)) = (&origin.bucket, &origin.key) {
+        fields.push(("file", format!("s3://{bucket}/{key}")));
+    }
+    let text = [
+        ("version", origin.version.clone()),
+        ("load", origin.load_id.map(|id| id.to_string())),
+        ("delivery", origin.delivery_id.clone()),
+        ("record", origin.record.map(|record| format!("{} (from 0)", figure(record)))),
+        ("line", origin.line.map(|line| figure(line).to_string())),
+        ("offset", origin.offset.map(|offset| format!("{} bytes", figure(offset)))),
+        ("batch", origin.batch_id.map(|id| id.to_string())),
+        ("event", origin.event_id.map(|id| id.to_string())),
+        ("message", origin.message_id.clone()),
+    ];
+    fields.extend(text.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    fields
+}
+
+fn print_payload(letter: &Letter, terminal: &mut Terminal) {
+    match &letter.payload {
+        Payload::Pointer { pointer } => {
+            let size = bytes(pointer.bytes);
+            terminal.line(&format!("{size} in s3://{}/{}", pointer.bucket, pointer.key));
+        }
+        Payload::Base64 { base64 } => {
+            terminal.line("bytes that are not UTF-8, in base64:");
+            print_text(base64, terminal);
+        }
+        Payload::Json(Value::String(text)) => print_raw(letter.kind, text, terminal),
+        Payload::Json(value) => {
+            print_json_text(value, terminal);
+            // What JSON has to escape is hard to read in it.
+            if let Some(body) = value.get("body").and_then(Value::as_str) {
+                terminal.heading("Its body");
+                print_raw(letter.kind, body, terminal);
+            }
+        }
+    }
+}
+
+/// JSON is laid out; a record of a file stays as it is, whatever it looks like.
+fn print_raw(kind: LetterKind, text: &str, terminal: &mut Terminal) {
+    let parsed =
+        serde_json::from_str::<Value>(text).ok().filter(|value| value.is_object() || value.is_array());
+    match parsed.filter(|_| kind != LetterKind::Rows) {
+        Some(value) => print_json_text(&value, terminal),
+        None => print_text(text, terminal),
+    }
+}
+
+fn print_json_text(value: &Value, terminal: &mut Terminal) {
+    let text = serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string());
+    print_text(&text, terminal);
+}
+
+fn print_text(text: &str, terminal: &mut Terminal) {
+    terminal.line(&readable(text, "\n"));
+}
+
+/// Text as it is, but for control characters, which could write anywhere on the screen; those in `kept` stay.
+fn readable(text: &str, kept: &str) -> String {
+    let mut readable = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && !kept.contains(character) {
+            readable.extend(character.escape_default());
+        } else {
+            readable.push(character);
+        }
+    }
+    readable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_shown_and_lines_stay_lines() {
+        assert_eq!(readable("a\x1b[31m\r\n\tb\u{9b}ä", "\n"), "a\\u{1b}[31m\\r\n\\tb\\u{9b}ä");
+        assert_eq!(readable("a\nb", ""), "a\\nb");
+    }
+}

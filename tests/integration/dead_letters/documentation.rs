@@ -1,0 +1,181 @@
+//! docs/dead-letters.md and docs/dead-letter.schema.json against the code.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use millrace::dead_letter::Payload;
+use millrace_cli::checkout::Checkout;
+use millrace_cli::letters::advice;
+use serde_json::{Value, json};
+
+use super::site::rows_letter;
+
+fn root() -> PathBuf {
+    Checkout::find().unwrap().root().to_owned()
+}
+
+/// The product's own source files below a folder, tests left out.
+fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() && name != "tests" {
+            sources(&path, found);
+        } else if name.ends_with(".rs") && name != "tests.rs" {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let product = text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned();
+            found.push((path, product));
+        }
+    }
+}
+
+/// What the functions and what they share are made of.
+fn product() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for folder in ["functions", "shared/src", "models/src"] {
+        sources(&root().join(folder), &mut found);
+    }
+    found
+}
+
+/// The word in quotes at the beginning of `text`, if it could be a code.
+fn quoted_word(text: &str) -> Option<String> {
+    let (word, _) = text.trim_start().strip_prefix('"')?.split_once('"')?;
+    let could_be = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_';
+    (!word.is_empty() && word.chars().all(could_be)).then(|| word.to_owned())
+}
+
+/// Every such word that follows `before`: of `.with_code("wrong")` and `.with_code(` it is `wrong`.
+fn words_after(text: &str, before: &str) -> Vec<String> {
+    text.split(before).skip(1).filter_map(quoted_word).collect()
+}
+
+/// Codes that the code gives to letters, as far as they stand where a letter, a reject or the breach of a contract is made.
+fn codes_in_code() -> BTreeSet<String> {
+    let mut codes = BTreeSet::new();
+    for (path, text) in product() {
+        let path = path.to_str().unwrap();
+        codes.extend(words_after(&text, "Reason::new("));
+        // A sentence with its code: `FlawKind::Nul => ("nul_character", "…")`.
+        if text.contains("Reject") || text.contains("Reason::new(") {
+            codes.extend(words_after(&text, "=> ("));
+        }
+        if path.contains("functions/ingest-") {
+            codes.extend(words_after(&text, "code: "));
+        }
+        // A file that breaks its contract becomes a letter with the error's code.
+        if path.contains("functions/ingest-csv/") {
+            codes.extend(words_after(&text, "(Kind::Contract,"));
+            codes.extend(words_after(&text, "contract("));
+            for statement in text.split(';').filter(|statement| statement.contains("Kind::Contract")) {
+                codes.extend(words_after(statement, ".with_code("));
+            }
+            for call in text.split("broken(error,").skip(1) {
+                codes.extend(call.split(')').next().unwrap().split(',').filter_map(quoted_word));
+            }
+        }
+        // A delivery that the database does not take becomes one with the database's code.
+        if path.contains("shared/src/database/") {
+            let of_database =
+                words_after(&text, ".with_code(").into_iter().filter(|code| code.starts_with("database_"));
+            codes.extend(of_database);
+            for kind in ["Config", "Contract", "Transient", "Conflict", "Bug"] {
+                codes.extend(words_after(&text, &format!("(Kind::{kind},")));
+            }
+        }
+    }
+    codes
+}
+
+#[test]
+fn every_documented_reason_is_in_the_code() {
+    let product: String = product().into_iter().map(|(_, text)| text).collect();
+    let unknown: Vec<&str> =
+        advice::all().map(|it| it.code).filter(|code| !product.contains(&format!("\"{code}\""))).collect();
+    assert!(unknown.is_empty(), "in docs/dead-letters.md, and nowhere in the code: {unknown:?}");
+}
+
+#[test]
+fn every_reason_in_the_code_is_documented() {
+    let documented: BTreeSet<String> = advice::all().map(|it| it.code.to_owned()).collect();
+    let codes = codes_in_code();
+    // One of each way that a letter gets its code: were a way not found any more, this test would be worth nothing.
+    for known in [
+        "not_a_notification",
+        "nul_character",
+        "wrong_type",
+        "no_source_for_key",
+        "decompression_bomb",
+        "truncated_zstd",
+        "object_gone",
+        "database_unreachable",
+        "schema_missing",
+        "refused_by_model",
+    ] {
+        assert!(codes.contains(known), "{known} was not found in the code");
+    }
+    let missing: Vec<&String> = codes.difference(&documented).collect();
+    assert!(missing.is_empty(), "in the code, and not in docs/dead-letters.md: {missing:?}");
+}
+
+fn schema() -> Value {
+    let text = std::fs::read_to_string(root().join("docs/dead-letter.schema.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn the_schema_is_one_and_describes_every_field() {
+    let schema = schema();
+    assert!(jsonschema::meta::is_valid(&schema));
+    fn check(schema: &Value, place: &str) {
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let place = format!("{place}.{name}");
+            // The object around a pointer is described where it is defined.
+            assert!(field["description"].is_string() || place.ends_with("pointer.pointer"), "{place}");
+            check(field, &place);
+        }
+    }
+    check(&schema, "letter");
+    for (name, definition) in schema["$defs"].as_object().unwrap() {
+        assert!(definition["description"].is_string(), "{name}");
+        check(definition, name);
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_is_no_letter() {
+    let letter = serde_json::to_value(rows_letter(7, "wrong_type", Payload::raw(b"a,b"))).unwrap();
+    assert_eq!(millrace_tests::dead_letters::problems(&letter), Vec::<String>::new());
+    for (pointer, wrong) in [
+        ("/id", json!("7")),
+        ("/kind", json!("row")),
+        ("/kind", json!("event")),
+        ("/kind", json!("delivery")),
+        ("/source", Value::Null),
+        ("/source", json!(7)),
+        ("/reason", json!({ "code": "wrong_type" })),
+        ("/reason/code", json!("Wrong type")),
+        ("/reason", json!({ "code": "a", "message": "b", "sqlstate": "22P0" })),
+        ("/reason", json!({ "code": "a", "message": "b", "why": "c" })),
+        ("/origin/line", json!(0)),
+        ("/origin/offset", json!(-1)),
+        ("/origin", json!({ "bucket": "b" })),
+        ("/payload", json!({ "base64": "aGk=", "name": "x" })),
+        ("/payload", json!({ "pointer": { "bucket": "b", "key": "k" } })),
+        ("/payload", json!(7)),
+        ("/attempts", json!(0)),
+        ("/first_failed_at", json!("yesterday")),
+        ("/first_failed_at", json!("2026-01-02T03:04:05+01:00")),
+    ] {
+        let mut letter = letter.clone();
+        *letter.pointer_mut(pointer).unwrap() = wrong.clone();
+        assert!(!millrace_tests::dead_letters::problems(&letter).is_empty(), "{pointer}: {wrong}");
+    }
+    for field in
+        ["id", "kind", "source", "event_type", "reason", "origin", "payload", "attempts", "first_failed_at"]
+    {
+        let mut letter = letter.clone();
+        letter.as_object_mut().unwrap().remove(field);
+        assert!(!millrace_tests::dead_letters::problems(&letter).is_empty(), "without {field}");
+    }
+}

@@ -1,0 +1,10 @@
+//! The dead-letter queue, and `millrace dead-letters` as a user runs it.
+
+mod archive;
+mod documentation;
+mod dropping;
+mod interrupted;
+mod kinds;
+mod listing;
+mod redrive;
+mod site;

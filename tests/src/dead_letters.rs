@@ -1,0 +1,32 @@
+//! docs/dead-letter.schema.json: every letter that a test reads must be as it says.
+
+use std::sync::LazyLock;
+
+use jsonschema::Validator;
+use millrace::dead_letter::{Letter, Message, Read};
+use millrace_cli::checkout::Checkout;
+use serde_json::Value;
+
+static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
+    let path = Checkout::find().expect("the checkout").root().join("docs/dead-letter.schema.json");
+    let text = std::fs::read_to_string(path).expect("docs/dead-letter.schema.json");
+    let schema: Value = serde_json::from_str(&text).expect("JSON");
+    jsonschema::draft202012::options().should_validate_formats(true).build(&schema).expect("a JSON Schema")
+});
+
+/// What is wrong with a letter, by the schema.
+pub fn problems(letter: &Value) -> Vec<String> {
+    SCHEMA.iter_errors(letter).map(|error| format!("{}: {error}", error.instance_path())).collect()
+}
+
+/// The letter that a message is: as it was sent, or as it is read where AWS sent it.
+pub fn read(message: &Message) -> Letter {
+    let Read::Letter(letter) = message.read() else { panic!("not a letter: {}", message.body) };
+    let body: Value = serde_json::from_str(&message.body).expect("a body of JSON");
+    let as_read = serde_json::to_value(&letter).expect("a letter as JSON");
+    // Nothing of what was sent is lost in reading it.
+    assert!(body.get("kind").is_none() || body == as_read, "{body} was read as {as_read}");
+    let problems = problems(&as_read);
+    assert!(problems.is_empty(), "{as_read}: {problems:?}");
+    letter
+}
