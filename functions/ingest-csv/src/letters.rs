@@ -18,6 +18,8 @@ pub const REFUSED_BY_DATABASE: &str = "refused_by_database";
 pub struct Sender<'a> {
     pub object: &'a Object,
     pub load_id: Uuid,
+    /// Which attempt at the file this is.
+    pub attempt: u32,
     pub source: &'a str,
     pub event_type: &'a str,
 }
@@ -55,6 +57,15 @@ impl Sender<'_> {
             origin,
             payload,
         )
+    }
+
+    /// What the chunks of this attempt are made of.
+    pub fn chunk_origin(&self, first_record: u64) -> String {
+        let object = self.object.origin();
+        match self.attempt {
+            1 => format!("{object}#{first_record}"),
+            attempt => format!("{object}&attempt={attempt}#{first_record}"),
+        }
     }
 
     fn origin(&self) -> Origin {

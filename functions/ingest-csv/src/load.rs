@@ -98,6 +98,7 @@ impl Loader {
         let sender = Sender {
             object: &object,
             load_id: load.id,
+            attempt: load.attempt,
             source: &load.plan.source,
             event_type: &load.plan.event_type,
         };
@@ -271,7 +272,7 @@ impl Loader {
         commit_by: Instant,
     ) -> Result<Staged> {
         let entry = Entry {
-            origin: format!("{}#{}", sender.object.origin(), chunk.span.first_record),
+            origin: sender.chunk_origin(chunk.span.first_record),
             rejected_count: chunk.rejects.len() as u64,
             repairs: chunk.repairs.clone(),
             load_id: Some(sender.load_id),

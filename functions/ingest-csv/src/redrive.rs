@@ -61,21 +61,29 @@ impl Loader {
         let (LetterKind::Rows, Some(load_id), Some(key)) =
             (letter.kind, letter.origin.load_id, &letter.origin.key)
         else {
-            return Ok(failed("not_a_record", "the letter names no record of a file that was read"));
+            return Ok(waits("the letter names no record of a file that was read"));
         };
         let Route::Csv(route) = self.sources.route(key) else {
-            return Ok(failed("no_source_for_key", "sources.toml has no source for the file any more"));
+            return Ok(waits("sources.toml has no source for the file any more"));
         };
         let mut connection = connection.lock().await;
         let Some(load) = loads::find_put_back(&mut connection, load_id, deadline).await? else {
-            return Ok(failed("no_load", "the load that read the file is not in staging.loads any more"));
+            return Ok(waits("the load that read the file is not in staging.loads any more"));
         };
         if load.is_hidden {
             return Ok(Fate::Void {
                 why: "a newer version of the file, or a later attempt at it, took its place".into(),
             });
         }
-        let (batch, repairs) = match self.read_again(&letter, load.plan.under(route)) {
+        let Some(raw) = letter.payload.to_raw() else {
+            return Ok(waits("the letter holds no text of a record"));
+        };
+        if raw.len() >= self.settings.limits.max_reject_bytes {
+            let why =
+                "the letter holds only the beginning of the record: mend it in the file, and put that again";
+            return Ok(waits(why));
+        }
+        let (batch, repairs) = match self.read_again(&letter, &raw, load.plan.under(route)) {
             Ok(read) => read,
             Err(reason) => return Ok(Fate::Failed { reason }),
         };
@@ -111,28 +119,24 @@ impl Loader {
     }
 
     /// The letter's record as a batch, without rows when it holds none, as a comment does.
-    fn read_again(&self, letter: &Letter, plan: LoadPlan) -> Result<(Batch, Vec<Repair>), Reason> {
-        let Some(raw) = letter.payload.to_raw() else {
-            return Err(Reason::new("not_a_record", "the letter holds no text of a record"));
-        };
-        let limits = self.settings.limits;
-        if raw.len() >= limits.max_reject_bytes {
-            let message =
-                "the letter holds only the beginning of the record: mend it in the file, and put that again";
-            return Err(Reason::new("record_cut", message));
-        }
+    fn read_again(
+        &self,
+        letter: &Letter,
+        raw: &[u8],
+        plan: LoadPlan,
+    ) -> Result<(Batch, Vec<Repair>), Reason> {
         if letter.reason.code == REFUSED_BY_DATABASE {
             // It was read, and is JSON already.
             let mut builder =
                 BatchBuilder::new(&plan.source, &plan.event_type, ReceivedAt::now(), plan.bounds());
-            builder.push(&raw);
+            builder.push(raw);
             return Ok((builder.finish(), Vec::new()));
         }
         let (record, line, offset) = (letter.origin.record, letter.origin.line, letter.origin.offset);
         let records = Records::new(
-            raw.as_slice(),
+            raw,
             plan.file.dialect.clone(),
-            limits,
+            self.settings.limits,
             plan.options.ragged,
             plan.options.invalid_characters,
             Position {
@@ -150,6 +154,7 @@ impl Loader {
     }
 }
 
-fn failed(code: &str, message: &str) -> Fate {
-    Fate::Failed { reason: Reason::new(code, message) }
+/// What is not even tried keeps its letter as it is: its reason says how the record is to be read.
+fn waits(why: &str) -> Fate {
+    Fate::Waits { why: why.to_owned() }
 }

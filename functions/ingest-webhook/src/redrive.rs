@@ -43,7 +43,7 @@ impl IngestWebhook {
     async fn take_back_one(&self, letter: &Letter, deadline: Instant) -> Fate {
         let again = match Again::of(letter, &self.sources) {
             Ok(again) => again,
-            Err(reason) => return Fate::Failed { reason },
+            Err(why) => return Fate::Waits { why },
         };
         let parsed = match content::parse(&again.headers, &again.body, again.options) {
             Ok(parsed) => parsed,
@@ -114,17 +114,17 @@ struct Again<'s> {
 }
 
 impl<'s> Again<'s> {
-    fn of(letter: &Letter, sources: &'s Sources) -> Result<Self, Reason> {
+    /// Why it cannot be tried at all: then its letter stays as it is.
+    fn of(letter: &Letter, sources: &'s Sources) -> Result<Self, String> {
         let source = letter.source.as_deref().and_then(|name| sources.webhook(name));
         let (LetterKind::Delivery, Some(source)) = (letter.kind, source) else {
-            let message = "sources.toml has no webhook of this name any more";
-            return Err(Reason::new("unknown_source", message));
+            return Err("sources.toml has no webhook of this name any more".to_owned());
         };
         let options = Options::from(source);
         let event_type = letter.event_type.clone().unwrap_or_else(|| UNNAMED_EVENT_TYPE.to_owned());
         if letter.origin.record.is_some() {
             let Some(raw) = letter.payload.to_raw() else {
-                return Err(Reason::new("not_a_record", "the letter holds no text of a record"));
+                return Err("the letter holds no text of a record".to_owned());
             };
             // In brackets, so that a record that is an array stays one record.
             let body = [b"[", raw.as_slice(), b"]"].concat();
@@ -139,9 +139,10 @@ impl<'s> Again<'s> {
             });
         }
         let kept: Kept = match &letter.payload {
-            Payload::Json(value) => Kept::deserialize(value)
-                .map_err(|_| Reason::new("not_a_delivery", "the letter holds no delivery"))?,
-            _ => return Err(Reason::new("not_a_delivery", "the letter holds no delivery")),
+            Payload::Json(value) => {
+                Kept::deserialize(value).map_err(|_| "the letter holds no delivery".to_owned())?
+            }
+            _ => return Err("the letter holds no delivery".to_owned()),
         };
         check_age(letter, source)?;
         Ok(Again {
@@ -174,30 +175,29 @@ impl Kept {
         self.headers.iter().filter_map(pair).collect()
     }
 
-    fn body_bytes(&self) -> Result<Vec<u8>, Reason> {
+    fn body_bytes(&self) -> Result<Vec<u8>, String> {
         let bytes = match (&self.body, &self.body_base64) {
             (Some(text), _) => Some(text.clone().into_bytes()),
             (None, Some(text)) => STANDARD.decode(text).ok(),
             (None, None) => None,
         };
-        bytes.ok_or_else(|| Reason::new("not_a_delivery", "the letter holds no body"))
+        bytes.ok_or_else(|| "the letter holds no body".to_owned())
     }
 }
 
 /// It may have been stored after all: a commit can happen and its answer be lost. Only as long as its keys are remembered
 /// is that known.
-fn check_age(letter: &Letter, source: &WebhookSource) -> Result<(), Reason> {
+fn check_age(letter: &Letter, source: &WebhookSource) -> Result<(), String> {
     let failed_at = OffsetDateTime::parse(&letter.first_failed_at, &Rfc3339)
-        .map_err(|_| Reason::new("not_a_delivery", "the letter does not say when it failed"))?;
+        .map_err(|_| "the letter does not say when it failed".to_owned())?;
     if OffsetDateTime::now_utc() - failed_at <= Duration::days(i64::from(source.dedupe_days)) {
         return Ok(());
     }
-    let message = format!(
+    Err(format!(
         "deliveries of {} are remembered for {} days (dedupe_days), and this one is older: whether it was stored after all \
          cannot be told any more; look for it in raw_events, then send it again with `millrace send`, or drop the letter",
         source.name, source.dedupe_days
-    );
-    Err(Reason::new("dedupe_expired", message))
+    ))
 }
 
 fn problem_reason(problem: &Problem) -> Reason {

@@ -51,8 +51,7 @@ pub async fn take_back(
     deadline: Instant,
 ) -> Result<Vec<Outcome>> {
     let deployment = Box::pin(deploy::deploy(connection, project, deadline)).await?;
-    let mut fates: Vec<Fate> =
-        letters.iter().map(|_| failed("not_an_event", "the letter names no event and model")).collect();
+    let mut fates: Vec<Fate> = letters.iter().map(|_| waits("the letter names no event and model")).collect();
     let mut groups = Groups::new();
     for (index, letter) in letters.iter().enumerate() {
         let origin = &letter.origin;
@@ -114,9 +113,10 @@ fn find_model<'p>(
     if let Some(error) = deployment.stopped.get(name) {
         return Err(Fate::Waits { why: format!("the model {name}: {}", error.chain()) });
     }
-    project.facts_for(source, event_type).find(|model| model.name == name).ok_or_else(|| {
-        failed("model_gone", &format!("no model {name} takes events of {source}/{event_type} any more"))
-    })
+    project
+        .facts_for(source, event_type)
+        .find(|model| model.name == name)
+        .ok_or_else(|| waits(&format!("no model {name} takes events of {source}/{event_type} any more")))
 }
 
 struct Group<'r> {
@@ -233,13 +233,11 @@ fn fate_before(known: &Row) -> Fate {
     let is_processed: Option<bool> = known.get("is_processed");
     let is = |name: &str| known.get::<_, Option<bool>>(name).unwrap_or(false);
     match is_processed {
-        None => failed("event_gone", "the event's batch is not in staging.batches any more"),
+        None => waits("the event's batch is not in staging.batches any more"),
         _ if is("is_superseded") => {
             Fate::Void { why: "a newer version of the event's file took its place".to_owned() }
         }
-        _ if is("is_quarantined") && !is("is_there") => {
-            failed("event_gone", "the event is not in staging.events any more")
-        }
+        _ if is("is_quarantined") && !is("is_there") => waits("the event is not in staging.events any more"),
         _ if is("is_quarantined") => Fate::Redriven,
         // The commit that was to leave it behind never happened: it goes the way of every event, and has a letter then.
         Some(false) => Fate::Void { why: "its batch was not transformed after all, and will be".to_owned() },
@@ -247,8 +245,9 @@ fn fate_before(known: &Row) -> Fate {
     }
 }
 
-fn failed(code: &str, message: &str) -> Fate {
-    Fate::Failed { reason: Reason::new(code, message) }
+/// No model was asked: the letter stays as it is.
+fn waits(why: &str) -> Fate {
+    Fate::Waits { why: why.to_owned() }
 }
 
 /// Events of a model, as parameters.

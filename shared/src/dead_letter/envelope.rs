@@ -194,7 +194,9 @@ impl Letter {
 
     /// The same letter after another failure: known by the same id, with one more attempt and the newest reason.
     #[must_use]
-    pub fn failed_again(&self, reason: Reason) -> Letter {
+    pub fn failed_again(&self, mut reason: Reason) -> Letter {
+        // The model is where an event goes back to.
+        reason.model = reason.model.or_else(|| self.reason.model.clone());
         Letter { reason, attempts: self.attempts.saturating_add(1), ..self.clone() }
     }
 

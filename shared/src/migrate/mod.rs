@@ -48,6 +48,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     4 "0004_raw_events",
     5 "0005_deliveries",
     6 "0006_models",
+    7 "0007_dead_letters",
 ];
 
 /// What a run did.

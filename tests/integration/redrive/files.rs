@@ -60,11 +60,11 @@ async fn a_file_that_was_stopped_is_read_anew_and_is_in_the_facts_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_without_a_source_is_loaded_once_it_has_one() {
-    let site = Site::new("[shop.csv]\npaths = [\"incoming/shop/**\"]\n", &[]).await;
+    let site = Site::new(LAX, &[]).await;
     site.load("incoming/nowhere.csv", "id,total\n1,2\n").await;
     let [letter] = &site.letters(LetterKind::Upload).await[..] else { panic!("one letter") };
     assert_eq!(letter.reason.code, "no_source_for_key");
-    site.write_sources("[shop.csv]\npaths = [\"incoming/nowhere.csv\"]\nevent_type = \"orders\"\n");
+    site.write_sources("[shop.csv]\npath = [\"incoming/nowhere.csv\"]\nevent_type = \"orders\"\n");
     site.deploy("ingest-csv", &[]).await;
     site.repeat(std::slice::from_ref(letter)).await;
     assert_eq!(site.redrive_all().await, [2, 0, 0, 0, 0]);
