@@ -47,7 +47,8 @@ impl Redrive {
 
     /// Does what `event` asks for; the answer is a [`Summary`](request::Summary) or what was [`Archived`](request::Archived).
     pub async fn handle(&self, event: Value, request_id: &str, deadline: Instant) -> Result<Value> {
-        let until = deadline.checked_sub(self.settings.deadline_margin).unwrap_or_else(Instant::now);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let until = deadline - self.settings.deadline_margin.min(left / 2);
         async {
             match Request::read(event)? {
                 Request::Redrive(asked) => self.redrive(&asked, until).await,

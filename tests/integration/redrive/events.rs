@@ -16,7 +16,7 @@ const LINES: &str = "-- kind = \"fact\"
 select (payload->>'id')::bigint as id, (payload->>'total')::numeric as total from batch";
 
 /// What is no number is null.
-fn mended(model: &str) -> String {
+pub fn mended(model: &str) -> String {
     model.replace(
         "(payload->>'total')::numeric",
         "(case when payload->>'total' ~ '^[0-9]+$' then payload->>'total' end)::numeric",

@@ -6,6 +6,7 @@ use millrace::dead_letter::Letter;
 use millrace_tests::runtime_api::Outcome;
 use serde_json::json;
 
+use super::events::mended;
 use super::site::{LAX, STRICT, Site};
 use crate::stack::LONG;
 
@@ -26,10 +27,7 @@ async fn with_letters() -> (Site, Vec<Letter>) {
     assert_eq!(letters.len(), 120);
     site.write_sources(LAX);
     site.deploy("ingest-csv", &[]).await;
-    site.write_model(
-        "orders",
-        &ORDERS.replace("(payload->>'total')::numeric", "payload->>'total'").replace("as total", "as note"),
-    );
+    site.write_model("orders", &mended(ORDERS));
     (site, letters)
 }
 
