@@ -125,8 +125,9 @@ impl Scan {
         let held = Arc::new(Held::default());
         let (stop, stopped) = watch::channel(false);
         let (send, received) = mpsc::channel(READERS);
+        // It has no sender: the end of the readers is the end of what is received.
+        let renewal = Some(tokio::spawn(renew(mailbox.clone(), Arc::clone(&held), stopped.clone())));
         let reader = Reader { mailbox: mailbox.clone(), held: Arc::clone(&held), wait, stopped, send };
-        let renewal = Some(tokio::spawn(renew(reader.clone())));
         let tasks = Tasks { renewal, reading: Some(tokio::spawn(read_all(reader))) };
         Scan { mailbox, held, received, stop, tasks }
     }
@@ -263,16 +264,16 @@ async fn read_all(reader: Reader) {
 }
 
 /// Keeps what is held hidden for as long as the scan runs.
-async fn renew(mut reader: Reader) {
+async fn renew(mailbox: Mailbox, held: Arc<Held>, mut stopped: watch::Receiver<bool>) {
     loop {
         tokio::select! {
-            _ = reader.stopped.changed() => return,
+            _ = stopped.changed() => return,
             () = tokio::time::sleep(RENEW_EVERY) => {}
         }
         let soon = Instant::now() + RENEW_BEFORE;
-        let handles = reader.held.receipts(|receipt| receipt.hidden_until < soon);
-        match reader.mailbox.hide_receipts(handles.clone(), RENEWED).await {
-            Ok(()) => reader.held.renewed(&handles),
+        let handles = held.receipts(|receipt| receipt.hidden_until < soon);
+        match mailbox.hide_receipts(handles.clone(), RENEWED).await {
+            Ok(()) => held.renewed(&handles),
             // Those that come back too early are received again, and known.
             Err(error) => {
                 warn!(error = error.chain(), "dead letters may show themselves to others too early")
