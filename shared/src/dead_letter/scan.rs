@@ -125,9 +125,9 @@ impl Scan {
         let held = Arc::new(Held::default());
         let (stop, stopped) = watch::channel(false);
         let (send, received) = mpsc::channel(READERS);
+        // It has no sender: the end of the readers is the end of what is received.
+        let renewal = Some(tokio::spawn(renew(mailbox.clone(), Arc::clone(&held), stopped.clone())));
         let reader = Reader { mailbox: mailbox.clone(), held: Arc::clone(&held), wait, stopped, send };
-        // Without the reader's sender: the receiver is to hear when reading has ended.
-        let renewal = Some(tokio::spawn(renew(mailbox.clone(), Arc::clone(&held), reader.stopped.clone())));
         let tasks = Tasks { renewal, reading: Some(tokio::spawn(read_all(reader))) };
         Scan { mailbox, held, received, stop, tasks }
     }

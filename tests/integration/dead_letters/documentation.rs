@@ -67,7 +67,8 @@ fn codes_in_code() -> BTreeSet<String> {
         if path.contains("functions/ingest-csv/") {
             codes.extend(words_after(&text, "(Kind::Contract,"));
             codes.extend(words_after(&text, "contract("));
-            for statement in text.split(';').filter(|statement| statement.contains("Kind::Contract")) {
+            let statements = text.split(';').flat_map(|text| text.split("\n}"));
+            for statement in statements.filter(|statement| statement.contains("Kind::Contract")) {
                 codes.extend(words_after(statement, ".with_code("));
             }
             for call in text.split("broken(error,").skip(1) {

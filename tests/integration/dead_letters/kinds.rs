@@ -24,7 +24,7 @@ async fn what_aws_puts_in_the_queue_is_an_upload() {
         "responseContext": { "statusCode": 200, "functionError": "Unhandled" },
         "responsePayload": { "errorMessage": "out of memory" } });
     site.send_body(&failure.to_string()).await;
-    let rubbish = site.send_body("rub\u{1b}[31mbish").await;
+    let rubbish = site.send_body("rub\u{9b}31mbish").await;
 
     // The schema holds for these as well.
     let list = site.json(&["list", "--json", "--kind", "upload"]).await;
@@ -53,7 +53,7 @@ async fn what_aws_puts_in_the_queue_is_an_upload() {
     let text = site.said(&["list"]).await;
     assert!(text.contains("unreadable") && text.contains(&rubbish), "{text}");
     let shown = site.said(&["show", &rubbish]).await;
-    assert!(shown.contains("rub\\u{1b}[31mbish"), "{shown}");
+    assert!(shown.contains("rub\\u{9b}31mbish"), "{shown}");
     assert!(site.said(&["drop", "--id", &rubbish, "--yes"]).await.contains("1 letter dropped"));
     assert_eq!(site.counts().await, (2, 0));
 }
@@ -66,8 +66,8 @@ async fn a_notification_that_its_queue_gave_up_is_found_there() {
     // The function fails on it again and again: it is received, and never deleted.
     let receive = site.aws.clients.sqs.receive_message().queue_url(&site.aws.upload_queue_url);
     for _ in 0..100 {
-        receive.clone().visibility_timeout(0).send().await.unwrap();
-        if site.counts().await.0 > 0 {
+        let again = receive.clone().visibility_timeout(0).max_number_of_messages(10).send().await.unwrap();
+        if again.messages().is_empty() && site.counts().await.0 > 0 {
             break;
         }
     }
@@ -75,7 +75,8 @@ async fn a_notification_that_its_queue_gave_up_is_found_there() {
         site.json(&["list", "--json", "--code", "received_too_often", "--source", "shop/orders"]).await;
     assert_eq!(list["letters"].as_array().unwrap().len(), 1);
     assert_eq!(list["letters"][0]["origin"]["key"], "incoming/shop/orders/a.csv");
-    assert_eq!(site.aws.letters().await[0].id, page_ids(&list)[0]);
+    let id = page_ids(&list)[0].to_string();
+    assert_eq!(site.json(&["show", &id, "--json"]).await["letter"]["origin"]["bucket"], site.aws.bucket);
 }
 
 #[tokio::test]

@@ -19,9 +19,9 @@ use crate::terminal::{Align, Terminal, counted, figure, one_line};
 /// Runs in a row that did nothing though there is more to do: going on would never end.
 const FRUITLESS_RUNS: u32 = 3;
 
-/// What one run of the function answers: letters by what became of them.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+/// What one run of the function answers: letters by what became of them. Each must be there: an answer to something else is
+/// not to be taken for nothing done.
+#[derive(Debug, Deserialize)]
 struct Answer {
     redriven: u64,
     duplicate: u64,
@@ -237,8 +237,8 @@ mod tests {
     fn runs_are_added_up_and_reasons_are_told_once() {
         let mut sums = Sums::default();
         let reason = |count| json!({ "code": "wrong_type", "message": "no number", "count": count });
-        sums.add(answer(json!({ "redriven": 7, "failed": 1, "waiting": 2, "left": 12, "more": true, "reasons": [reason(1)] })));
-        sums.add(answer(json!({ "redriven": 5, "duplicate": 1, "void": 1, "failed": 2, "reasons": [
+        sums.add(answer(json!({ "redriven": 7, "duplicate": 0, "void": 0, "failed": 1, "waiting": 2, "left": 12, "more": true, "reasons": [reason(1)] })));
+        sums.add(answer(json!({ "redriven": 5, "duplicate": 1, "void": 1, "failed": 2, "waiting": 0, "left": 0, "more": false, "reasons": [
             { "code": "field_too_long", "message": "long", "count": 1 }, reason(1)] })));
         assert_eq!((sums.redriven, sums.duplicate, sums.void, sums.failed), (12, 1, 1, 3));
         assert_eq!((sums.waiting, sums.left, sums.more, sums.runs), (0, 0, false, 2));
