@@ -137,7 +137,7 @@ impl Aws {
             messages.extend(received);
         }
         mailbox.hide(&messages.iter().collect::<Vec<_>>(), Duration::ZERO).await.expect("put back");
-        messages.iter().map(|message| dead_letters::read(message)).collect()
+        messages.iter().map(dead_letters::read).collect()
     }
 
     /// The variables of a stack made of this and the database at `database_url`: for a function or the command line.

@@ -12,6 +12,7 @@ use super::envelope::{Letter, LetterKind, Origin, Payload, Reason};
 
 /// What a message says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly everything is a letter")]
 pub enum Read {
     Letter(Letter),
     /// Neither a letter nor a record of AWS that is known here.
