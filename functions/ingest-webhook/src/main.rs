@@ -8,17 +8,12 @@ use ingest_webhook::request::Invocation;
 use ingest_webhook::{IngestWebhook, Settings};
 use lambda_runtime::{Error, LambdaEvent, run_concurrent, service_fn};
 use millrace::clock::deadline;
+use millrace::telemetry;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let settings = Settings::from_environment().inspect_err(|error| {
-        millrace::telemetry::init("info");
-        tracing::error!(code = error.code(), error = error.chain(), "not started");
-    })?;
-    millrace::telemetry::init(&settings.log);
-    let (function, writer) = IngestWebhook::new(settings)
-        .await
-        .inspect_err(|error| tracing::error!(code = error.code(), error = error.chain(), "not started"))?;
+    let settings = telemetry::start(Settings::from_environment(), |settings| &settings.telemetry)?;
+    let (function, writer) = telemetry::started(IngestWebhook::new(settings).await)?;
     let function = Arc::new(function);
     // Boxed: the runtime's futures around those of a delivery are deeper than the compiler lays out in one go.
     let invoke =
