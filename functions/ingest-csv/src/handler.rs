@@ -6,6 +6,7 @@ use millrace::aws::{load_config, s3_client, sqs_client};
 use millrace::config::Sources;
 use millrace::database::{self, Connection};
 use millrace::dead_letter::{DeadLetterQueue, Letter, Origin, Reason};
+use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Policy, Result};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -57,25 +58,26 @@ impl IngestCsv {
     /// messages that stay. Called any other way the answer is `{"loaded": n, "continued": n}`, or an error.
     pub async fn handle(&self, event: Value, request_id: &str, deadline: Instant) -> Result<Value> {
         let span = info_span!("invocation", request_id);
-        async {
+        metrics::invocation(request_id, async {
             match read_invocation(&event) {
-                Invocation::Queue(messages) => Ok(self.handle_queue(messages, deadline).await),
+                Invocation::Queue(messages) => Ok(self.handle_queue(messages, request_id, deadline).await),
                 Invocation::Direct(notice) => {
                     in_time(deadline, self.handle_direct(notice, event, request_id, deadline)).await
                 }
             }
-        }
+        })
         .instrument(span)
         .await
     }
 
-    async fn handle_queue(&self, messages: Vec<Message>, deadline: Instant) -> Value {
+    async fn handle_queue(&self, messages: Vec<Message>, request_id: &str, deadline: Instant) -> Value {
         let mut failures = Vec::new();
         for message in messages {
-            let span = info_span!("message", message_id = message.id);
+            let span = info_span!("message", request_id, message_id = message.id);
             let handled = in_time(deadline, self.handle_message(&message, deadline)).instrument(span).await;
             if let Err(error) = handled {
                 report(&error);
+                metrics::failed(&error);
                 // An empty id would fail the whole batch; a message without one cannot come from SQS.
                 if !message.id.is_empty() {
                     failures.push(json!({ "itemIdentifier": message.id }));
@@ -163,6 +165,7 @@ impl IngestCsv {
                 let reason = Reason::new(error.code(), error.chain());
                 let payload = json!({ "notification": created.body });
                 self.send(message_letter(&name, reason, origin, payload)).await?;
+                metrics::add(names::FILES_FAILED, 1);
                 Ok(Attempt::Ended { already: false })
             }
             other => other,

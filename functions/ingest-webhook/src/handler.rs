@@ -10,6 +10,7 @@ use millrace::config::{Sources, WebhookSource};
 use millrace::database::{self, Connection};
 use millrace::dead_letter::{DeadLetterQueue, Letter, Reason};
 use millrace::ledger::Repair;
+use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Result};
 use tokio::time::timeout_at;
 use tracing::{Instrument, error, info, info_span, warn};
@@ -72,31 +73,38 @@ impl IngestWebhook {
     /// # Errors
     /// When the event is no HTTP request at all. Whatever else happens, the sender gets an answer.
     pub async fn handle(&self, event: HttpEvent, request_id: &str, deadline: Instant) -> Result<Answer> {
-        self.answer(event, request_id, deadline).instrument(info_span!("invocation", request_id)).await
+        let span = info_span!("invocation", request_id);
+        metrics::invocation(request_id, self.answer(event, request_id, deadline)).instrument(span).await
     }
 
     async fn answer(&self, event: HttpEvent, request_id: &str, deadline: Instant) -> Result<Answer> {
         let started = Instant::now();
-        let refuse = |problem: &Problem, id: Option<&str>| {
-            info!(status = problem.kind.status(), problem = problem.kind.type_uri(), "delivery refused");
+        let refuse = |problem: &Problem, source: Option<&str>, id: Option<&str>| {
+            let status = problem.kind.status();
+            info!(status, problem = problem.kind.type_uri(), "delivery refused");
+            let refused =
+                if status < 500 { names::DELIVERIES_REFUSED } else { names::DELIVERIES_TURNED_AWAY };
+            metrics::add_of(source, refused, 1);
             Answer::problem(problem, Some(id.unwrap_or(request_id)))
         };
         let request = match Request::from_event(event, self.settings.max_body_bytes) {
             Ok(request) => request,
             Err(Refusal::NotARequest(error)) => return Err(error),
             Err(Refusal::Problem { problem, request_id }) => {
-                return Ok(refuse(&problem, request_id.as_deref()));
+                return Ok(refuse(&problem, None, request_id.as_deref()));
             }
         };
         let Some(source) = self.sources.webhook(&request.source) else {
             let problem = Problem::new(ProblemKind::UnknownSource, "No source of this name takes webhooks.");
-            return Ok(refuse(&problem, request.request_id.as_deref()));
+            return Ok(refuse(&problem, None, request.request_id.as_deref()));
         };
         // Nothing of the delivery is logged: header, query and body may all hold what is nobody's business.
-        let span = info_span!("delivery", source = source.name);
+        let span = info_span!("delivery", request_id, source = source.name);
         let answer = match self.receive(source, &request, deadline).instrument(span.clone()).await {
             Ok(answer) => answer,
-            Err(problem) => span.in_scope(|| refuse(&problem, request.request_id.as_deref())),
+            Err(problem) => {
+                span.in_scope(|| refuse(&problem, Some(&source.name), request.request_id.as_deref()))
+            }
         };
         let duration_ms = started.elapsed().as_millis() as u64;
         span.in_scope(|| {
@@ -126,6 +134,7 @@ impl IngestWebhook {
             Err(error) => {
                 // Somebody must act, and the sender must come again: nothing is known of the delivery.
                 error!(code = error.code(), error = error.chain(), "no secret to verify with");
+                metrics::failed(&error);
                 return Err(unavailable("The source cannot be verified at the moment."));
             }
         }
@@ -163,6 +172,7 @@ impl IngestWebhook {
         attempt: &Attempt<'_>,
     ) -> std::result::Result<Answer, Problem> {
         let delivery_id = attempt.sender.delivery_id;
+        let count = |metric, count| metrics::add_of(Some(attempt.sender.source), metric, count);
         loop {
             let offered = Arc::new(delivery);
             let left = attempt.deadline.saturating_duration_since(Instant::now());
@@ -171,10 +181,18 @@ impl IngestWebhook {
             let failure = match outcome {
                 Ok(Ok(Stored::New { event_ids })) if event_ids.is_empty() && !offered.events.is_empty() => {
                     // Every record was rejected: what there is of it is in the queue.
+                    count(names::DELIVERIES_QUEUED, 1);
                     return Ok(Answer::queued(delivery_id));
                 }
-                Ok(Ok(Stored::New { event_ids })) => return Ok(Answer::stored(&event_ids)),
-                Ok(Ok(Stored::Duplicate)) => return Ok(Answer::duplicate(delivery_id)),
+                Ok(Ok(Stored::New { event_ids })) => {
+                    count(names::DELIVERIES_STORED, 1);
+                    count(names::EVENTS_STORED, event_ids.len() as u64);
+                    return Ok(Answer::stored(&event_ids));
+                }
+                Ok(Ok(Stored::Duplicate)) => {
+                    count(names::DELIVERIES_DUPLICATE, 1);
+                    return Ok(Answer::duplicate(delivery_id));
+                }
                 Ok(Err(NotStored::Refused(refused))) => {
                     delivery = Delivery::clone(&offered);
                     let mut letters = Vec::new();
@@ -201,9 +219,11 @@ impl IngestWebhook {
                 ),
             };
             error!(code = failure.code(), error = failure.chain(), "not stored; to the dead-letter queue");
+            metrics::failed(&failure);
             let reason = Reason::new(failure.code(), failure.chain());
             let letter = attempt.sender.delivery_letter(attempt.event_type, attempt.body, reason);
             self.send(&[letter], attempt.deadline).await?;
+            count(names::DELIVERIES_QUEUED, 1);
             return Ok(Answer::queued(delivery_id));
         }
     }
@@ -220,6 +240,7 @@ impl IngestWebhook {
             Err(_) => Error::new(Kind::Transient, "send dead letters: no answer in time"),
         };
         error!(code = failure.code(), error = failure.chain(), "no place for the delivery");
+        metrics::failed(&failure);
         Err(unavailable("The delivery could not be stored. Send it again."))
     }
 }

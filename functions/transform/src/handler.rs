@@ -5,6 +5,7 @@ use std::time::Instant;
 use millrace::aws::{load_config, s3_client, sqs_client};
 use millrace::database::{self, Connection};
 use millrace::dead_letter::DeadLetterQueue;
+use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Result};
 use millrace_models::project::Project;
 use millrace_models::transform::{self, Limits};
@@ -43,10 +44,11 @@ impl Transform {
     pub async fn handle(&mut self, request_id: &str, deadline: Instant) -> Result<Value> {
         let span = info_span!("invocation", request_id);
         let run_id = Uuid::parse_str(request_id).unwrap_or_else(|_| Uuid::now_v7());
-        self.run(run_id, deadline).instrument(span).await
+        metrics::invocation(request_id, self.run(run_id, deadline)).instrument(span).await
     }
 
     async fn run(&mut self, run_id: Uuid, deadline: Instant) -> Result<Value> {
+        let started = Instant::now();
         // Read each time: the local stack's folder is the checkout, and reading a few files takes no time.
         let project = Project::load(&self.settings.pipeline)?;
         let last_claim = deadline.checked_sub(self.settings.deadline_margin).unwrap_or_else(Instant::now);
@@ -54,11 +56,13 @@ impl Transform {
             Limits { bounds: self.settings.bounds, linger: self.settings.linger, last_claim, deadline };
         let summary =
             transform::run(&mut self.connection, &project, &self.dead_letters, run_id, limits).await?;
+        metrics::add(names::ROUTES_WAITING, summary.waiting.len() as u64);
         info!(
             claims = summary.claims,
             events = summary.events,
             quarantined = summary.quarantined,
             waiting = summary.waiting.len(),
+            duration_ms = started.elapsed().as_millis() as u64,
             "done"
         );
         match summary.failure() {
