@@ -10,6 +10,7 @@ mod cli;
 mod dbt;
 mod faults;
 mod ingest_csv;
+mod metrics;
 mod models;
 mod models_commands;
 mod models_doc;

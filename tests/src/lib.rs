@@ -1,6 +1,7 @@
 //! What the integration tests stand on: real servers, started by the tests themselves.
 //!
 //! - [`aws`]: a bucket and two queues for each test.
+//! - [`metrics`]: the metrics of a function, checked.
 //! - [`postgres`]: a database for each test.
 //! - [`proxy`]: a network that fails on demand.
 //! - [`runtime_api`]: the compiled function behind a Lambda Runtime API.
@@ -8,6 +9,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails, with the reason")]
 
 pub mod aws;
+pub mod metrics;
 pub mod postgres;
 pub mod proxy;
 pub mod runtime_api;
