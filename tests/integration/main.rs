@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails, with the reason"
 )]
 
+mod canaries;
 mod cli;
 mod dbt;
 mod faults;

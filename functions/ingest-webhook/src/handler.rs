@@ -10,7 +10,7 @@ use millrace::config::{Sources, WebhookSource};
 use millrace::database::{self, Connection};
 use millrace::dead_letter::{DeadLetterQueue, Letter, Reason};
 use millrace::ledger::Repair;
-use millrace::metrics::{self, names};
+use millrace::metrics;
 use millrace::{Error, Kind, Result};
 use tokio::time::timeout_at;
 use tracing::{Instrument, error, info, info_span, warn};
@@ -79,33 +79,34 @@ impl IngestWebhook {
 
     async fn answer(&self, event: HttpEvent, request_id: &str, deadline: Instant) -> Result<Answer> {
         let started = Instant::now();
-        let refuse = |problem: &Problem, source: Option<&str>, id: Option<&str>| {
-            let status = problem.kind.status();
-            info!(status, problem = problem.kind.type_uri(), "delivery refused");
-            let refused =
-                if status < 500 { names::DELIVERIES_REFUSED } else { names::DELIVERIES_TURNED_AWAY };
-            metrics::add_of(source, refused, 1);
+        let refuse = |problem: &Problem, id: Option<&str>| {
+            info!(status = problem.kind.status(), problem = problem.kind.type_uri(), "delivery refused");
             Answer::problem(problem, Some(id.unwrap_or(request_id)))
+        };
+        // No source that is declared.
+        let refuse_stranger = |problem: &Problem, id: Option<&str>| {
+            let answer = refuse(problem, id);
+            answer.count(None);
+            answer
         };
         let request = match Request::from_event(event, self.settings.max_body_bytes) {
             Ok(request) => request,
             Err(Refusal::NotARequest(error)) => return Err(error),
             Err(Refusal::Problem { problem, request_id }) => {
-                return Ok(refuse(&problem, None, request_id.as_deref()));
+                return Ok(refuse_stranger(&problem, request_id.as_deref()));
             }
         };
         let Some(source) = self.sources.webhook(&request.source) else {
             let problem = Problem::new(ProblemKind::UnknownSource, "No source of this name takes webhooks.");
-            return Ok(refuse(&problem, None, request.request_id.as_deref()));
+            return Ok(refuse_stranger(&problem, request.request_id.as_deref()));
         };
         // Nothing of the delivery is logged: header, query and body may all hold what is nobody's business.
         let span = info_span!("delivery", request_id, source = source.name);
         let answer = match self.receive(source, &request, deadline).instrument(span.clone()).await {
             Ok(answer) => answer,
-            Err(problem) => {
-                span.in_scope(|| refuse(&problem, Some(&source.name), request.request_id.as_deref()))
-            }
+            Err(problem) => span.in_scope(|| refuse(&problem, request.request_id.as_deref())),
         };
+        answer.count(Some(&source.name));
         let duration_ms = started.elapsed().as_millis() as u64;
         span.in_scope(|| {
             info!(status = answer.status(), byte_count = request.body.len(), duration_ms, "answered");
@@ -172,7 +173,6 @@ impl IngestWebhook {
         attempt: &Attempt<'_>,
     ) -> std::result::Result<Answer, Problem> {
         let delivery_id = attempt.sender.delivery_id;
-        let count = |metric, count| metrics::add_of(Some(attempt.sender.source), metric, count);
         loop {
             let offered = Arc::new(delivery);
             let left = attempt.deadline.saturating_duration_since(Instant::now());
@@ -181,18 +181,10 @@ impl IngestWebhook {
             let failure = match outcome {
                 Ok(Ok(Stored::New { event_ids })) if event_ids.is_empty() && !offered.events.is_empty() => {
                     // Every record was rejected: what there is of it is in the queue.
-                    count(names::DELIVERIES_QUEUED, 1);
                     return Ok(Answer::queued(delivery_id));
                 }
-                Ok(Ok(Stored::New { event_ids })) => {
-                    count(names::DELIVERIES_STORED, 1);
-                    count(names::EVENTS_STORED, event_ids.len() as u64);
-                    return Ok(Answer::stored(&event_ids));
-                }
-                Ok(Ok(Stored::Duplicate)) => {
-                    count(names::DELIVERIES_DUPLICATE, 1);
-                    return Ok(Answer::duplicate(delivery_id));
-                }
+                Ok(Ok(Stored::New { event_ids })) => return Ok(Answer::stored(&event_ids)),
+                Ok(Ok(Stored::Duplicate)) => return Ok(Answer::duplicate(delivery_id)),
                 Ok(Err(NotStored::Refused(refused))) => {
                     delivery = Delivery::clone(&offered);
                     let mut letters = Vec::new();
@@ -223,7 +215,6 @@ impl IngestWebhook {
             let reason = Reason::new(failure.code(), failure.chain());
             let letter = attempt.sender.delivery_letter(attempt.event_type, attempt.body, reason);
             self.send(&[letter], attempt.deadline).await?;
-            count(names::DELIVERIES_QUEUED, 1);
             return Ok(Answer::queued(delivery_id));
         }
     }

@@ -48,10 +48,10 @@ impl Refresh {
         metrics::add(names::VIEWS_SKIPPED, summary.skipped.len() as u64);
         metrics::add(names::VIEWS_FAILED, summary.failed.len() as u64);
         info!(
-            refreshed = summary.refreshed.len(),
-            unchanged = summary.unchanged.len(),
-            skipped = summary.skipped.len(),
-            failed = summary.failed.len(),
+            refreshed_count = summary.refreshed.len(),
+            unchanged_count = summary.unchanged.len(),
+            skipped_count = summary.skipped.len(),
+            failed_count = summary.failed.len(),
             duration_ms = started.elapsed().as_millis() as u64,
             "done"
         );

@@ -58,10 +58,10 @@ impl Transform {
             transform::run(&mut self.connection, &project, &self.dead_letters, run_id, limits).await?;
         metrics::add(names::ROUTES_WAITING, summary.waiting.len() as u64);
         info!(
-            claims = summary.claims,
-            events = summary.events,
-            quarantined = summary.quarantined,
-            waiting = summary.waiting.len(),
+            claim_count = summary.claims,
+            event_count = summary.events,
+            quarantined_count = summary.quarantined,
+            waiting_count = summary.waiting.len(),
             duration_ms = started.elapsed().as_millis() as u64,
             "done"
         );

@@ -195,7 +195,7 @@ async fn refresh(
         // Once it is committed, which is part of it.
         let duration = begun.elapsed();
         metrics::record(names::VIEW_DURATION, metrics::millis(duration));
-        info!(model = node.name, rows, duration_ms = duration.as_millis() as u64, "refreshed");
+        info!(model = node.name, row_count = rows, duration_ms = duration.as_millis() as u64, "refreshed");
     }
     Ok(outcome.map_err(|error| (Outcome::Failed, error.chain())))
 }

@@ -91,6 +91,10 @@ metrics! {
     /// Sources and event types whose events had to be left.
     ROUTES_WAITING = "RoutesWaiting" in Count by Function;
 
+    // transform and refresh.
+    /// Models that are broken, or not deployed yet, or read one that is not.
+    MODELS_STOPPED = "ModelsStopped" in Count by Function;
+
     // refresh.
     VIEWS_REFRESHED = "ViewsRefreshed" in Count by Function;
     VIEWS_SKIPPED = "ViewsSkipped" in Count by Function;
