@@ -16,6 +16,7 @@ mod models;
 mod models_commands;
 mod models_doc;
 mod models_schema;
+mod operations;
 mod schema;
 mod stack;
 mod staging;
