@@ -11,6 +11,7 @@ mod cli;
 mod dbt;
 mod faults;
 mod ingest_csv;
+mod logs;
 mod metrics;
 mod models;
 mod models_commands;
