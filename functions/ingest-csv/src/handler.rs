@@ -58,14 +58,14 @@ impl IngestCsv {
     /// messages that stay. Called any other way the answer is `{"loaded": n, "continued": n}`, or an error.
     pub async fn handle(&self, event: Value, request_id: &str, deadline: Instant) -> Result<Value> {
         let span = info_span!("invocation", request_id);
-        metrics::invocation(request_id, async {
+        async {
             match read_invocation(&event) {
                 Invocation::Queue(messages) => Ok(self.handle_queue(messages, request_id, deadline).await),
                 Invocation::Direct(notice) => {
                     in_time(deadline, self.handle_direct(notice, event, request_id, deadline)).await
                 }
             }
-        })
+        }
         .instrument(span)
         .await
     }

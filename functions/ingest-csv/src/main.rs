@@ -5,7 +5,7 @@ use std::pin::Pin;
 use ingest_csv::{IngestCsv, Settings};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use millrace::clock::deadline;
-use millrace::telemetry;
+use millrace::{metrics, telemetry};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
@@ -17,8 +17,9 @@ async fn main() -> Result<(), Error> {
     // Boxed: the runtime's futures around those of a load are deeper than the compiler lays out in one go.
     let invoke = move |event: LambdaEvent<Value>| -> Pin<Box<dyn Future<Output = Result<Value, Error>>>> {
         Box::pin(async move {
-            let deadline = deadline(event.context.deadline);
-            function.handle(event.payload, &event.context.request_id, deadline).await.map_err(Error::from)
+            let (deadline, request_id) = (deadline(event.context.deadline), &event.context.request_id);
+            let handled = function.handle(event.payload, request_id, deadline);
+            metrics::invocation(request_id, handled).await.map_err(Error::from)
         })
     };
     run(service_fn(invoke)).await

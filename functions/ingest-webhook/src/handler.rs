@@ -73,8 +73,7 @@ impl IngestWebhook {
     /// # Errors
     /// When the event is no HTTP request at all. Whatever else happens, the sender gets an answer.
     pub async fn handle(&self, event: HttpEvent, request_id: &str, deadline: Instant) -> Result<Answer> {
-        let span = info_span!("invocation", request_id);
-        metrics::invocation(request_id, self.answer(event, request_id, deadline)).instrument(span).await
+        self.answer(event, request_id, deadline).instrument(info_span!("invocation", request_id)).await
     }
 
     async fn answer(&self, event: HttpEvent, request_id: &str, deadline: Instant) -> Result<Answer> {

@@ -8,7 +8,7 @@ use ingest_webhook::request::Invocation;
 use ingest_webhook::{IngestWebhook, Settings};
 use lambda_runtime::{Error, LambdaEvent, run_concurrent, service_fn};
 use millrace::clock::deadline;
-use millrace::telemetry;
+use millrace::{metrics, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -20,11 +20,9 @@ async fn main() -> Result<(), Error> {
         move |event: LambdaEvent<Invocation>| -> Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>> {
             let function = Arc::clone(&function);
             Box::pin(async move {
-                let deadline = deadline(event.context.deadline);
-                function
-                    .handle(event.payload.0, &event.context.request_id, deadline)
-                    .await
-                    .map_err(Error::from)
+                let (deadline, request_id) = (deadline(event.context.deadline), &event.context.request_id);
+                let handled = function.handle(event.payload.0, request_id, deadline);
+                metrics::invocation(request_id, handled).await.map_err(Error::from)
             })
         };
     let writer: Pin<Box<dyn Future<Output = ()>>> = Box::pin(writer.run());

@@ -44,7 +44,7 @@ impl Transform {
     pub async fn handle(&mut self, request_id: &str, deadline: Instant) -> Result<Value> {
         let span = info_span!("invocation", request_id);
         let run_id = Uuid::parse_str(request_id).unwrap_or_else(|_| Uuid::now_v7());
-        metrics::invocation(request_id, self.run(run_id, deadline)).instrument(span).await
+        self.run(run_id, deadline).instrument(span).await
     }
 
     async fn run(&mut self, run_id: Uuid, deadline: Instant) -> Result<Value> {

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use millrace::clock::deadline;
-use millrace::telemetry;
+use millrace::{metrics, telemetry};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use transform::{Settings, Transform};
@@ -18,9 +18,10 @@ async fn main() -> Result<(), Error> {
     // Boxed: the runtime's futures around those of a claim are deeper than the compiler lays out in one go.
     let invoke = move |event: LambdaEvent<Value>| -> Pin<Box<dyn Future<Output = Result<Value, Error>>>> {
         Box::pin(async move {
-            let deadline = deadline(event.context.deadline);
+            let (deadline, request_id) = (deadline(event.context.deadline), &event.context.request_id);
             let mut function = function.lock().await;
-            function.handle(&event.context.request_id, deadline).await.map_err(Error::from)
+            let handled = function.handle(request_id, deadline);
+            metrics::invocation(request_id, handled).await.map_err(Error::from)
         })
     };
     run(service_fn(invoke)).await

@@ -4,6 +4,7 @@
 //! - [`release`]: which set of models this is.
 //! - [`claim`]: the batches of one transaction.
 //! - [`letters`]: the events that a model cannot take.
+//! - `report`: what is told of a claim.
 //! - [`retract`]: taking back the facts of files that were replaced.
 //!
 //! Several transforms may run at once. A claim locks its batches, so that the others skip them; facts are written in the
@@ -12,6 +13,7 @@
 pub mod claim;
 pub mod letters;
 pub mod release;
+mod report;
 pub mod retract;
 pub mod routes;
 
@@ -20,10 +22,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use millrace::database::Connection;
 use millrace::dead_letter::DeadLetterQueue;
-use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Result};
 use serde::Serialize;
-use tracing::{error, info};
+use tracing::error;
 use uuid::Uuid;
 
 use crate::deploy;
@@ -206,38 +207,12 @@ async fn claim_route(
         // Boxed: the futures of a claim are deeper than the compiler lays out in one go.
         let claimed = Box::pin(claim.run(connection, &route, since, limits.deadline)).await?;
         let Some(claimed) = claimed else { break };
-        let lag = SystemTime::now().duration_since(claimed.first_received_at).unwrap_or_default();
-        info!(
-            source,
-            event_type,
-            first_batch_id = %claimed.first_batch_id,
-            last_batch_id = %claimed.last_batch_id,
-            batch_count = claimed.batches,
-            event_count = claimed.events,
-            row_count = claimed.rows.values().sum::<u64>(),
-            quarantined_count = claimed.quarantined,
-            unmodelled_count = claimed.unmodelled,
-            lag_ms = lag.as_millis() as u64,
-            duration_ms = started.elapsed().as_millis() as u64,
-            "transformed"
-        );
-        measure(claim, source, &claimed, lag);
+        claimed.report(claim.project, &route, started.elapsed());
         since = claimed.last_received_at;
         summary.add(&claimed);
         found = true;
     }
     Ok(found)
-}
-
-fn measure(claim: &Claim<'_>, source: &str, claimed: &Claimed, lag: Duration) {
-    // Any program may insert events of any source.
-    let source = Some(source).filter(|source| claim.project.takes(source));
-    metrics::add_of(source, names::CLAIMS, 1);
-    metrics::add_of(source, names::EVENTS_PROCESSED, claimed.events);
-    metrics::add_of(source, names::EVENTS_QUARANTINED, claimed.quarantined);
-    metrics::add_of(source, names::EVENTS_UNMODELLED, claimed.unmodelled);
-    metrics::add_of(source, names::FACTS_WRITTEN, claimed.rows.values().sum());
-    metrics::record_of(source, names::TRANSFORM_LAG, metrics::millis(lag) / 1_000.0);
 }
 
 fn wait(
