@@ -19,6 +19,8 @@ fn described(function: &str) -> BTreeMap<String, BTreeSet<String>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
     let text = std::fs::read_to_string(path).expect("docs/metrics.md");
     let section = text.split("\n## Logs\n").nth(1).expect("a section Logs");
+    // The table; an example is below.
+    let section = section.split("```").next().expect("a beginning");
     let quoted =
         |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<String>>();
     let mut of = String::new();
