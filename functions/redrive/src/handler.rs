@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use millrace::aws::{lambda_client, load_config, s3_client, sqs_client};
 use millrace::dead_letter::DeadLetterQueue;
+use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Result};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -76,14 +77,23 @@ impl Redrive {
         // Nothing may run on after the answer.
         mailbox.settle().await;
         let mut summary = ended?;
+        for (metric, count) in [
+            (names::LETTERS_REDRIVEN, summary.redriven),
+            (names::LETTERS_DUPLICATE, summary.duplicate),
+            (names::LETTERS_VOID, summary.void),
+            (names::LETTERS_FAILED, summary.failed),
+            (names::LETTERS_WAITING, summary.waiting),
+        ] {
+            metrics::add(metric, count);
+        }
         summary.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
         info!(
-            redriven = summary.redriven,
-            duplicate = summary.duplicate,
-            void = summary.void,
-            failed = summary.failed,
-            waiting = summary.waiting,
-            left = summary.left,
+            redriven_count = summary.redriven,
+            duplicate_count = summary.duplicate,
+            void_count = summary.void,
+            failed_count = summary.failed,
+            waiting_count = summary.waiting,
+            left_count = summary.left,
             more = summary.more,
             duration_ms = started.elapsed().as_millis() as u64,
             "redriven"
@@ -104,9 +114,10 @@ impl Redrive {
         let ended = archive.run().await;
         mailbox.settle().await;
         let archived = ended?;
+        metrics::add(names::LETTERS_ARCHIVED, archived.archived);
         info!(
-            archived = archived.archived,
-            left = archived.left,
+            archived_count = archived.archived,
+            left_count = archived.left,
             more = archived.more,
             duration_ms = started.elapsed().as_millis() as u64,
             "archived"

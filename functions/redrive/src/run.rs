@@ -152,7 +152,11 @@ impl Run<'_> {
         for held in &hand {
             count(summary, fates.get(&held.letter.id));
         }
-        info!(letters = hand.len(), duration_ms = started.elapsed().as_millis() as u64, "letters put back");
+        info!(
+            letter_count = hand.len(),
+            duration_ms = started.elapsed().as_millis() as u64,
+            "letters put back"
+        );
         let due = Duration::from_secs_f64(hand.len() as f64 / f64::from(self.rate.max(1)));
         tokio::time::sleep(due.saturating_sub(started.elapsed())).await;
         Ok(())
