@@ -9,6 +9,7 @@
 mod cli;
 mod dbt;
 mod dead_letters;
+mod doctor;
 mod faults;
 mod ingest_csv;
 mod models;
@@ -19,6 +20,7 @@ mod redrive;
 mod schema;
 mod stack;
 mod staging;
+mod status;
 mod tls;
 mod transform;
 mod webhook;

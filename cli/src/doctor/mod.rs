@@ -47,7 +47,8 @@ pub async fn examine(arguments: &Doctor, checkout: &Checkout) -> Result<Vec<Find
     let environment = match Environment::load(checkout) {
         Ok(environment) => Some(environment),
         Err(error) => {
-            findings.push(Finding::unknown("environment", error.chain()));
+            let why = format!("{}; without it secrets, bucket and queues are not looked at", error.chain());
+            findings.push(Finding::unknown("environment", why));
             None
         }
     };

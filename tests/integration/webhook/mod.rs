@@ -7,7 +7,7 @@ mod answers;
 mod bodies;
 mod deliveries;
 mod description;
-mod door;
+pub mod door;
 mod group_commit;
 mod limits;
 mod logs;

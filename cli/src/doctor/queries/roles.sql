@@ -49,7 +49,8 @@ select
     (
         select substring(setting from '^search_path=(.*)$') from unnest(rolconfig) as setting where setting like 'search_path=%'
     ) as present_search_path,
-    extract(epoch from rolvaliduntil - now())::double precision as password_seconds_left
+    case when isfinite(rolvaliduntil) then extract(epoch from rolvaliduntil - now())::double precision end
+        as password_seconds_left
 from expected
 left join pg_roles on pg_roles.rolname = expected.role
 order by expected.role
