@@ -28,7 +28,7 @@ async fn everything() -> Site {
         std::fs::write(site.pipeline.path().join(format!("models/{name}.sql")), text).unwrap();
     }
     let sources = site.pipeline.path().join("sources.toml");
-    let more = "\n[shop.csv]\non_new_version = \"replace\"\n";
+    let more = "\n[shop.csv]\ndelimiter = \",\"\nheader = \"first\"\non_new_version = \"replace\"\n";
     std::fs::write(&sources, std::fs::read_to_string(&sources).unwrap() + more).unwrap();
 
     // Files: with rejects and a repair; replaced by a newer version; stopped for too many bad records; under way.
@@ -37,7 +37,7 @@ async fn everything() -> Site {
     site.load(&loader, "incoming/demo/airports/a.csv", sample_file("airports.csv")).await;
     site.load(&loader, "incoming/shop/stock/s.csv", csv(10, 0)).await;
     site.load(&loader, "incoming/shop/stock/s.csv", csv(7, 2)).await;
-    site.load(&loader, "incoming/shop/returns/r.csv", csv(1, 150)).await;
+    site.load(&loader, "incoming/shop/returns/r.csv", csv(200, 400)).await;
     site.run(
         "insert into staging.loads (load_id, origin, object, source, event_type, on_new_version, plan)
          values (gen_random_uuid(), 's3://b/k?version=1', 's3://b/k', 'shop', 'returns', 'append', '{}')",
@@ -74,6 +74,7 @@ fn by_hand() -> BTreeMap<&'static str, [i64; 11]> {
         ("demo/airports", [1, 0, 0, 1_458, 1_458, 0, 0, 0, 1_458, 0, 0]),
         // Both versions were read; no model takes them.
         ("shop/stock", [2, 0, 0, 10 + 7 + 2, 17, 2, 0, 0, 0, 0, 17]),
+        // Nothing is staged of a file whose first chunk is bad.
         ("shop/returns", [2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
         ("bearer/event", [0, 0, 0, 9, 9, 0, 0, 0, 7, 2, 0]),
         ("late/e", [0, 0, 0, 5, 5, 0, 0, 5, 0, 0, 0]),
@@ -123,14 +124,7 @@ async fn every_number_is_what_one_counts_by_hand() {
         let (source, event_type) =
             (counts["source"].as_str().unwrap(), counts["event_type"].as_str().unwrap());
         let name = format!("{source}/{event_type}");
-        let mut expected = by_hand()[name.as_str()];
-        if name == "shop/returns" {
-            // Where the reader stopped is its own business: some bad records in, no more than there are.
-            let rejected = integer(&counts["rejected"]);
-            assert!((100..=150).contains(&rejected), "{counts}");
-            expected[3..6].copy_from_slice(&[rejected + 1, 1, rejected]);
-            expected[10] = 1;
-        }
+        let expected = by_hand()[name.as_str()];
         let found = COUNTS.map(|count| integer(&counts[count]));
         assert_eq!(found, expected, "{name}");
 
@@ -167,7 +161,7 @@ async fn every_number_is_what_one_counts_by_hand() {
 
     // Lag.
     let lag = report["lag"].as_array().unwrap();
-    assert_eq!(lag.len(), event_types.len());
+    assert_eq!(lag.len(), event_types.len() - 1, "what has no batch has no lag");
     let of = |name: &str| {
         let found = lag.iter().find(|lag| {
             format!("{}/{}", lag["source"].as_str().unwrap(), lag["event_type"].as_str().unwrap()) == name
@@ -214,10 +208,7 @@ async fn every_number_is_what_one_counts_by_hand() {
     assert_eq!(cells(&text.out, "orders")[5..7], ["7", "2"]);
 
     // The queues: bad records one by one, the stopped file, and the events that the model refused.
-    let stopped =
-        report["event_types"].as_array().unwrap().iter().find(|counts| counts["event_type"] == "returns");
-    let rejected: i64 = 4 + 2 + integer(&stopped.unwrap()["rejected"]);
-    let letters = rejected + 1 + 2;
+    let letters = 4 + 2 + 1 + 2;
     assert_eq!(site.aws.letters().await.len() as i64, letters);
     assert_eq!(integer(&report["queues"]["dead_letters"]), letters);
     assert_eq!(integer(&report["queues"]["uploads"]), 0);
