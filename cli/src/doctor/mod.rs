@@ -122,9 +122,16 @@ async fn examine_database(database: &mut Client, project: Option<&Project>) -> (
 
 async fn examine_aws(environment: &Environment, clients: &Clients) -> Vec<Finding> {
     let Clients { s3, sqs } = clients;
-    let mut findings = settle("versioning", bucket::versioning(s3, &environment.bucket).await);
-    let uploads = queues::attributes(sqs, &environment.upload_queue_url).await;
-    let dead_letters = queues::attributes(sqs, &environment.dead_letter_queue_url).await;
+    let letters = &environment.dead_letter_queue_url;
+    // One does not wait for another, so none need wait.
+    let (versioning, uploads, dead_letters, depths, oldest) = tokio::join!(
+        bucket::versioning(s3, &environment.bucket),
+        queues::attributes(sqs, &environment.upload_queue_url),
+        queues::attributes(sqs, letters),
+        queues::depths(sqs, environment),
+        queues::oldest_letter(sqs, letters),
+    );
+    let mut findings = settle("versioning", versioning);
     match &uploads {
         Ok(uploads) => {
             let notified = bucket::notifications(s3, &environment.bucket, queues::arn(uploads)).await;
@@ -139,8 +146,7 @@ async fn examine_aws(environment: &Environment, clients: &Clients) -> Vec<Findin
         (_, Err(error)) => findings.push(Finding::unknown("dead-letter-queue", error.chain())),
         (Err(_), Ok(_)) => {}
     }
-    findings.extend(settle("queues", queues::depths(sqs, environment).await));
-    let oldest = queues::oldest_letter(sqs, &environment.dead_letter_queue_url).await;
+    findings.extend(settle("queues", depths));
     findings.extend(settle("letter-age", oldest));
     findings
 }

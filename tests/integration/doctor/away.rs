@@ -21,6 +21,10 @@ async fn a_part_that_is_away_hides_no_other() {
         (said.code, findings(&said))
     };
 
+    // The role that maintains the database sees all of it, and so can look without being its owner.
+    let maintain = with("DATABASE_URL", &site.url_for("millrace_maintain")).await;
+    Site::is_healthy(maintain);
+
     // The database: nothing is wrong that can be seen, and not everything can be seen.
     let (code, found) = with("DATABASE_URL", "postgresql://a:canary@127.0.0.1:1/x").await;
     assert_eq!((code, named(&found)), (Some(2), vec![("unknown", "database")]));

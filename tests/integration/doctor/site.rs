@@ -109,9 +109,13 @@ impl Site {
         self.server.url(DATABASE)
     }
 
+    pub fn url_for(&self, role: &str) -> String {
+        self.server.url_for(role, ROLE_PASSWORD, DATABASE)
+    }
+
     /// The variables of one function.
     fn environment(&self, role: &str) -> Vec<(String, String)> {
-        let mut environment = self.aws.variables(&self.server.url_for(role, ROLE_PASSWORD, DATABASE));
+        let mut environment = self.aws.variables(&self.url_for(role));
         environment.push(("MILLRACE_PIPELINE".to_owned(), self.pipeline.path().display().to_string()));
         environment
     }
