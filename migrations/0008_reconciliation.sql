@@ -243,7 +243,7 @@ where models.model is not null or touched.model is not null or last.finished_at 
 comment on view pipeline.model_runs is
     'Each model: its last run, the last one that wrote, and what refresh still has to compute. Models that failed to be deployed are among them for a day.';
 comment on column pipeline.model_runs.kind is 'fact, rollup, materialized_view or view; not deployed for what is no deployed model.';
-comment on column pipeline.model_runs.activity is 'What the last run was: transform, refresh, backfill, retract or test.';
+comment on column pipeline.model_runs.activity is 'What the last run was, as in pipeline.runs.';
 comment on column pipeline.model_runs.outcome is 'Of the last run: ok, warned (something was quarantined), failed or skipped.';
 comment on column pipeline.model_runs.detail is 'Why the last run failed, or was skipped.';
 comment on column pipeline.model_runs.duration_ms is 'Time that the last run spent at work.';

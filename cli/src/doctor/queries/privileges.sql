@@ -26,6 +26,7 @@ allowed (role, kind, object, privileges, columns) as (
         ('millrace_ingest', 'function', 'staging.ensure_partition', 'EXECUTE', null),
         ('millrace_ingest', 'function', 'staging.finish_load', 'EXECUTE', null),
         ('millrace_ingest', 'function', 'staging.begin_attempt', 'EXECUTE', null),
+        ('millrace_ingest', 'function', 'staging.settle_put_back', 'EXECUTE', null),
         ('millrace_ingest', 'function', 'staging.forget_deliveries', 'EXECUTE', null),
         ('millrace_transform', 'schema', 'staging', 'USAGE', null),
         ('millrace_transform', 'schema', 'pipeline', 'USAGE, CREATE', null),
@@ -140,7 +141,7 @@ wanted as (
     from allowed
     cross join regexp_split_to_table(privileges, ', ') as privilege
     left join regexp_split_to_table(columns, ', ') as column_name on true
-    -- A newer migration may drop what an older one made.
+    -- A newer migration may drop what an older one made, and what the next one makes is not there yet.
     where case kind
         when 'schema' then to_regnamespace(object) is not null
         when 'function' then exists (select from functions where functions.object = allowed.object)
