@@ -91,8 +91,9 @@ pub enum Command {
     /// and its queues, the clocks, files that never arrived, work that is left lying, and whether the counts reconcile. Changes
     /// nothing, unless told to with --load-missing. A check that cannot be made is said, and the others go on.
     ///
-    /// Exits with 0 when nothing is wrong (a warning is nothing wrong yet), with 1 when something is, and with 2 when nothing
-    /// was found wrong and something could not be looked at.
+    /// Each finding has a level (ok, warning, problem; unknown for what could not be looked at), the name of its check, what
+    /// was found and what to do. Exits with 0 when nothing is wrong (a warning is nothing wrong yet), with 1 when something
+    /// is, and with 2 when nothing was found wrong and something could not be looked at.
     ///
     ///     millrace doctor
     ///     millrace doctor --json | jq '.findings[] | select(.level == "problem")'

@@ -397,3 +397,32 @@ async fn a_model_is_listed_by_its_last_run_and_by_what_it_does_not_show_yet() {
     }
     assert_eq!(found.len(), expected.len());
 }
+
+#[tokio::test]
+async fn the_page_about_the_views_names_every_column_and_its_queries_run() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reconciliation.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let database = Database::new().await;
+    let columns = "select attrelid::regclass::text, array_agg(attname::text order by attnum)
+         from pg_attribute
+         where attrelid in ('pipeline.batch_counts'::regclass, 'pipeline.lag'::regclass, 'pipeline.model_runs'::regclass)
+         group by attrelid";
+    let rows = database.owner().await.query(columns, &[]).await.unwrap();
+    assert_eq!(rows.len(), 3);
+    for row in rows {
+        let (view, columns): (String, Vec<String>) = (row.get(0), row.get(1));
+        let (_, section) = page.split_once(&format!("## `{view}`")).expect(&view);
+        let section = section.split("\n## ").next().unwrap();
+        let table = section.lines().filter(|line| line.starts_with("| `"));
+        let cells = table.map(|line| line.split('|').nth(1).unwrap());
+        let named: Vec<&str> =
+            cells.flat_map(|cell| cell.split(", ")).map(|name| name.trim().trim_matches('`')).collect();
+        assert_eq!(named, columns, "{view}");
+    }
+    let reader = database.role("millrace_reader").await;
+    let queries: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("    select ")).collect();
+    assert_eq!(queries.len(), 3);
+    for query in queries {
+        reader.batch_execute(&format!("select {query}")).await.expect(query);
+    }
+}

@@ -45,7 +45,14 @@ pub async fn examine(arguments: &Doctor, checkout: &Checkout) -> Result<Vec<Find
     findings.extend(found);
 
     let environment = match Environment::load(checkout) {
-        Ok(environment) => Some(environment),
+        Ok(environment) => {
+            let place = match &environment.local_aws {
+                Some(local) => format!("the local AWS at {}", local.endpoint),
+                None => "AWS".to_owned(),
+            };
+            findings.push(Finding::ok("environment", format!("every variable is there, for {place}")));
+            Some(environment)
+        }
         Err(error) => {
             let why = format!("{}; without it secrets, bucket and queues are not looked at", error.chain());
             findings.push(Finding::unknown("environment", why));

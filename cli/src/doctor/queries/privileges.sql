@@ -1,5 +1,5 @@
--- Where what the roles may do differs from what the migrations grant. In schema facts the transform role makes tables and
--- the reader reads them; whatever else is there is the user's own business.
+-- Where what the roles may do differs from what the migrations grant. PUBLIC is looked at too, since what it may do every
+-- role may. In schema facts the transform role makes tables and the reader reads them, whatever they are called.
 with
 -- What each role may do, in the order of the migrations; a list of columns where it is about these alone.
 allowed (role, kind, object, privileges, columns) as (
