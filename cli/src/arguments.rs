@@ -76,7 +76,9 @@ pub enum Command {
     #[command(verbatim_doc_comment)]
     Put(Put),
 
-    /// What is loaded, what waits, what was rejected, and whether the counts reconcile.
+    /// What is loaded, what waits, what was rejected, how the models stand, and whether the counts reconcile.
+    ///
+    /// It reads the views pipeline.batch_counts, pipeline.lag and pipeline.model_runs, as alarms and dashboards do.
     ///
     /// Exits with 1 when they do not, and with 2 when it cannot tell. Checked are: read = staged + rejected; the rows in
     /// staging.events are those that the ledger says were staged; a finished load's record count is what its batches read.

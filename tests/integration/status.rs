@@ -303,7 +303,8 @@ async fn a_difference_in_any_count_is_in_the_view_and_in_status() {
     assert_eq!(differences().await, [0, 0, 0]);
     // A second attempt at a version is no second file.
     site.run(
-        "alter table staging.loads drop constraint if exists loads_origin_key;
+        "alter table staging.loads
+             drop constraint if exists loads_origin_key, drop constraint if exists loads_origin_attempt_key;
          insert into staging.loads (load_id, origin, object, source, event_type, on_new_version, plan, started_at)
          select gen_random_uuid(), origin, object, source, event_type, on_new_version, plan, now() + interval '1 second'
          from staging.loads",
