@@ -1,8 +1,10 @@
 //! Files in the bucket that no load ever began for, and loads that nobody goes on with.
 //!
 //! S3 announces an object at least once as a rule, and now and then never; a notification may also have been deleted by
-//! hand. A notification that is sent twice does no harm: ingest-csv knows the version.
+//! hand. A notification that is sent twice does no harm: ingest-csv knows the version. A file that failed before its load
+//! began is in the dead-letter queue, and is not announced again: redrive takes it back.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
@@ -11,6 +13,7 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use millrace::config::Sources;
 use millrace::config::sources::Route;
 use millrace::database::failure::from_postgres;
+use millrace::dead_letter::{LetterKind, Mailbox};
 use millrace::{Error, Kind, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -19,6 +22,7 @@ use tokio_postgres::types::Type;
 
 use super::finding::{Finding, some_of};
 use crate::environment::{Clients, Environment, aws_failure};
+use crate::letters::{self, Progress};
 use crate::terminal::{age, counted};
 
 const UNKNOWN_ORIGINS: &str = include_str!("queries/unknown_origins.sql");
@@ -57,7 +61,8 @@ struct File {
 pub async fn missing(place: &Place<'_>, unloaded_for: Duration, load: bool) -> Result<Vec<Finding>> {
     let newest = SystemTime::now().checked_sub(unloaded_for).unwrap_or(SystemTime::UNIX_EPOCH);
     let mut from = None;
-    let (mut listed, mut lost, mut homeless) = (0_u64, Names::default(), Names::default());
+    let (mut listed, mut found) = (0_u64, Unloaded::default());
+    let mut letters = None;
     loop {
         let page = list(place, from.take()).await?;
         let files: Vec<File> =
@@ -66,19 +71,50 @@ pub async fn missing(place: &Place<'_>, unloaded_for: Duration, load: bool) -> R
         let unknown = unknown(place, files).await?;
         let (ours, others): (Vec<File>, Vec<File>) =
             unknown.into_iter().partition(|file| matches!(place.sources.route(&file.key), Route::Csv(_)));
+        // The queue is read once, and only when it matters.
+        if letters.is_none() && !ours.is_empty() {
+            letters = Some(refused(place).await?);
+        }
+        let is_refused = |file: &File| {
+            letters
+                .as_ref()
+                .is_some_and(|letters| letters.contains(&(file.key.clone(), file.version_id.clone())))
+        };
+        let (failed, ours): (Vec<File>, Vec<File>) = ours.into_iter().partition(is_refused);
         if load {
             let bodies: Vec<Value> =
                 ours.iter().map(|file| notification(&place.environment.bucket, file)).collect();
             announce(place, &bodies).await?;
         }
-        lost.add(&ours);
-        homeless.add(&others);
+        found.lost.add(&ours);
+        found.failed.add(&failed);
+        found.homeless.add(&others);
         match (page.is_truncated, page.next_key_marker, page.next_version_id_marker) {
             (Some(true), Some(key), version) => from = Some((key, version)),
             _ => break,
         }
     }
-    Ok(describe(listed, &lost, &homeless, unloaded_for, load))
+    Ok(describe(listed, &found, unloaded_for, load))
+}
+
+/// The versions of objects that are in the dead-letter queue as a whole.
+async fn refused(place: &Place<'_>) -> Result<BTreeSet<(String, Option<String>)>> {
+    let Clients { s3, sqs } = place.clients;
+    let queue = place.environment.dead_letter_queue_url.clone();
+    let mailbox = Mailbox::new(sqs.clone(), s3.clone(), queue);
+    let mut refused = BTreeSet::new();
+    // Where there are more letters than can be looked at, a file too many is announced: that does no harm.
+    letters::each(&mailbox, &Progress::hidden(), |entry| {
+        let letter = entry.letter.filter(|letter| letter.kind == LetterKind::Upload);
+        if let Some((key, version)) =
+            letter.and_then(|letter| Some((letter.origin.key?, letter.origin.version)))
+        {
+            refused.insert((key, version));
+        }
+        Ok(true)
+    })
+    .await?;
+    Ok(refused)
 }
 
 /// A page of the versions under `incoming/`, behind a key and its version.
@@ -95,6 +131,17 @@ async fn list(place: &Place<'_>, from: Option<(String, Option<String>)>) -> Resu
         .send()
         .await
         .map_err(|error| aws_failure("list the bucket", &error))
+}
+
+/// Files that are in no load.
+#[derive(Debug, Default)]
+struct Unloaded {
+    /// Nobody knows of them.
+    lost: Names,
+    /// In the dead-letter queue.
+    failed: Names,
+    /// Their keys name no source.
+    homeless: Names,
 }
 
 /// How many there are, and what the first few are called.
@@ -116,14 +163,9 @@ impl Names {
     }
 }
 
-fn describe(
-    listed: u64,
-    lost: &Names,
-    homeless: &Names,
-    unloaded_for: Duration,
-    loaded: bool,
-) -> Vec<Finding> {
+fn describe(listed: u64, unloaded: &Unloaded, unloaded_for: Duration, loaded: bool) -> Vec<Finding> {
     const CHECK: &str = "files";
+    let Unloaded { lost, failed, homeless } = unloaded;
     let mut findings = Vec::new();
     if lost.count > 0 {
         let files = counted(lost.count as u64, "file", "files");
@@ -136,9 +178,14 @@ fn describe(
             let found = format!("{found}; announced to the upload queue again");
             Finding::warning(CHECK, found, "millrace doctor  # once they are loaded")
         } else {
-            let action = "millrace doctor --load-missing  # unless they wait in the upload queue, or failed: millrace dead-letters list --kind upload";
+            let action = "millrace doctor --load-missing  # unless they wait in the upload queue";
             Finding::problem(CHECK, found, action)
         });
+    }
+    if failed.count > 0 {
+        let files = counted(failed.count as u64, "file", "files");
+        let found = format!("{files} under {PREFIX} failed, and in the dead-letter queue: {}", failed.text());
+        findings.push(Finding::warning(CHECK, found, "millrace dead-letters list --kind upload"));
     }
     if homeless.count > 0 {
         let files = counted(homeless.count as u64, "file", "files");
@@ -308,15 +355,17 @@ mod tests {
 
     #[test]
     fn what_was_announced_again_is_a_problem_no_more() {
-        let lost = Names { count: 7, first: vec!["a".to_owned()] };
-        let (none, day) = (Names::default(), Duration::from_secs(86_400));
-        let levels = |lost: &Names, homeless: &Names, loaded| -> Vec<Level> {
-            describe(9, lost, homeless, day, loaded).iter().map(|finding| finding.level).collect()
+        let names = || Names { count: 7, first: vec!["a".to_owned()] };
+        let day = Duration::from_secs(86_400);
+        let levels = |unloaded: &Unloaded, loaded| -> Vec<Level> {
+            describe(9, unloaded, day, loaded).iter().map(|finding| finding.level).collect()
         };
-        assert_eq!(levels(&lost, &none, false), [Level::Problem]);
-        assert_eq!(levels(&lost, &none, true), [Level::Warning]);
-        assert_eq!(levels(&lost, &lost, false), [Level::Problem, Level::Warning]);
-        assert_eq!(levels(&none, &none, false), [Level::Ok]);
-        assert!(describe(9, &lost, &none, day, false)[0].found.contains("a and 6 more"));
+        let lost = Unloaded { lost: names(), ..Unloaded::default() };
+        assert_eq!(levels(&lost, false), [Level::Problem]);
+        assert_eq!(levels(&lost, true), [Level::Warning]);
+        assert!(describe(9, &lost, day, false)[0].found.contains("a and 6 more"));
+        let all = Unloaded { lost: names(), failed: names(), homeless: names() };
+        assert_eq!(levels(&all, false), [Level::Problem, Level::Warning, Level::Warning]);
+        assert_eq!(levels(&Unloaded::default(), false), [Level::Ok]);
     }
 }

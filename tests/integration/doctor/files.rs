@@ -72,6 +72,28 @@ async fn files_that_never_arrived_are_found_on_every_page_and_can_be_loaded() {
 }
 
 #[tokio::test]
+async fn a_file_that_failed_before_its_load_began_is_left_to_its_letter() {
+    let site = Site::new().await;
+    site.transform().await;
+    site.refresh().await;
+    let loader = site.function("ingest-csv").await;
+    site.load(&loader, "incoming/shop/orders/cut.csv.gz", vec![0x1f, 0x8b, 8, 0]).await;
+    assert_eq!(site.number("select count(*) from staging.loads").await, 0);
+    let (code, found) = site.doctor(&["--load-missing"]).await;
+    assert_eq!((code, found.len()), (Some(0), 1), "{found:#?}");
+    assert_eq!((found[0].level.as_str(), found[0].check.as_str()), ("warning", "files"));
+    assert!(found[0].found.contains("1 file under incoming/ failed"), "{found:#?}");
+    assert_eq!(found[0].action, "millrace dead-letters list --kind upload");
+    assert_eq!(site.aws.continuations().await.len(), 0, "it is not announced again");
+    // Looking hid no letter; once it is dropped nobody knows of the file.
+    assert_eq!(site.aws.letters().await.len(), 1);
+    let letters = &site.aws.dead_letter_queue_url;
+    site.aws.clients.sqs.purge_queue().queue_url(letters).send().await.unwrap();
+    let (code, found) = site.doctor(&[]).await;
+    assert_eq!((code, found[0].level.as_str()), (Some(1), "problem"), "{found:#?}");
+}
+
+#[tokio::test]
 async fn a_load_that_nobody_goes_on_with_is_found_and_announced_again() {
     let site = Site::new().await;
     site.transform().await;
