@@ -26,7 +26,8 @@ Start here:
   make dev                                                      the local stack, until Ctrl-C
   millrace put orders.csv --source shop --event-type orders     load a file and follow it
   millrace send github push.json --event-type push              sign a webhook as GitHub would, and post it
-  millrace status                                               what is there, and whether it adds up";
+  millrace status                                               what is there, and whether it adds up
+  millrace doctor                                               whether anything is wrong, and what to do";
 
 /// CSV files dropped in S3, and webhooks, become rows of raw_events in PostgreSQL, exactly once.
 #[derive(Debug, Parser)]
@@ -75,7 +76,9 @@ pub enum Command {
     #[command(verbatim_doc_comment)]
     Put(Put),
 
-    /// What is loaded, what waits, what was rejected, and whether the counts reconcile.
+    /// What is loaded, what waits, what was rejected, how the models stand, and whether the counts reconcile.
+    ///
+    /// It reads the views pipeline.batch_counts, pipeline.lag and pipeline.model_runs, as alarms and dashboards do.
     ///
     /// Exits with 1 when they do not, and with 2 when it cannot tell. Checked are: read = staged + rejected; the rows in
     /// staging.events are those that the ledger says were staged; a finished load's record count is what its batches read.
@@ -83,6 +86,22 @@ pub enum Command {
     ///     millrace status --json | jq '.event_types[] | select(.unprocessed > 0)'
     #[command(verbatim_doc_comment)]
     Status(Status),
+
+    /// Whether everything is as it should be, and what to do where it is not.
+    ///
+    /// Looks at the files of pipeline/, the sources' secrets, the database (version, migrations, roles, partitions), the bucket
+    /// and its queues, the clocks, files that never arrived, work that is left lying, and whether the counts reconcile. Changes
+    /// nothing, unless told to with --load-missing. A check that cannot be made is said, and the others go on.
+    ///
+    /// Each finding has a level (ok, warning, problem; unknown for what could not be looked at), the name of its check, what
+    /// was found and what to do. Exits with 0 when nothing is wrong (a warning is nothing wrong yet), with 1 when something
+    /// is, and with 2 when nothing was found wrong and something could not be looked at.
+    ///
+    ///     millrace doctor
+    ///     millrace doctor --json | jq '.findings[] | select(.level == "problem")'
+    ///     millrace doctor --load-missing                  files that never arrived, put on the upload queue
+    #[command(verbatim_doc_comment)]
+    Doctor(Doctor),
 
     /// Sign a file as its sender would, and post it to a source's webhook.
     ///
@@ -282,6 +301,25 @@ pub struct Status {
     /// Do not count the rows of staging.events, which takes time on a large database
     #[arg(long)]
     pub quick: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// One JSON object, for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Do not count the rows of staging.events, which takes time on a large database
+    #[arg(long)]
+    pub quick: bool,
+    /// Put the notifications of files that never arrived, and of loads that got stuck, on the upload queue
+    #[arg(long)]
+    pub load_missing: bool,
+    /// A batch may wait so long for its transform: 90s, 15m, 2h
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration)]
+    pub unprocessed_for: Duration,
+    /// A file is only missed when it has lain so long in the bucket
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+    pub unloaded_for: Duration,
 }
 
 #[derive(Debug, Args)]

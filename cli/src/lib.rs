@@ -8,7 +8,9 @@
 //! - [`upload`], [`follow`]: a file into the bucket, and from there to the end of its load.
 //! - [`sources`]: what `sources.toml` says of a webhook, with its secrets; [`delivery`]: a body as its sender would send it;
 //!   [`post`]: one HTTP request; [`diagnosis`]: why a delivery is refused, in words.
-//! - [`loads`], [`ledger`], [`letters`]: reading the ledger and the dead-letter queue; letters in words.
+//! - [`loads`], [`ledger`], [`lag`], [`model_runs`], [`letters`]: reading the ledger, the models' runs and the dead-letter
+//!   queue; letters in words.
+//! - [`doctor`]: whether everything is as it should be, check by check.
 //! - [`terminal`]: everything that is printed goes through it.
 
 pub mod arguments;
@@ -16,11 +18,14 @@ pub mod checkout;
 pub mod commands;
 pub mod delivery;
 pub mod diagnosis;
+pub mod doctor;
 pub mod environment;
 pub mod follow;
+pub mod lag;
 pub mod ledger;
 pub mod letters;
 pub mod loads;
+pub mod model_runs;
 pub mod post;
 pub mod sources;
 pub mod stack;
@@ -42,6 +47,7 @@ pub async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<Outcom
         Command::Migrate(arguments) => commands::migrate::run(&arguments, &checkout, terminal).await,
         Command::Put(arguments) => commands::put::run(&arguments, &checkout, terminal).await,
         Command::Status(arguments) => commands::status::run(&arguments, &checkout, terminal).await,
+        Command::Doctor(arguments) => Box::pin(commands::doctor::run(&arguments, &checkout, terminal)).await,
         Command::Send(arguments) => commands::send::run(&arguments, &checkout, terminal).await,
         Command::Verify(arguments) => commands::verify::run(&arguments, &checkout, terminal).await,
         Command::Models(arguments) => {

@@ -154,9 +154,19 @@ async fn a_refused_connection_is_said_at_once() {
 
 #[tokio::test]
 async fn every_command_explains_itself() {
-    for command in
-        ["dev", "demo", "migrate", "put", "status", "send", "verify", "models", "dead-letters", "tail"]
-    {
+    for command in [
+        "dev",
+        "demo",
+        "migrate",
+        "put",
+        "status",
+        "doctor",
+        "send",
+        "verify",
+        "models",
+        "dead-letters",
+        "tail",
+    ] {
         let help = run(&[command, "--help"], &[]).await;
         assert_eq!(help.status.code(), Some(0));
         assert!(text(&help.stdout).contains(&format!("Usage: millrace {command}")));

@@ -99,7 +99,7 @@ async fn show(checkout: &Checkout, environment: &Environment, terminal: &mut Ter
 
     terminal.heading("The ledger");
     let report = Report::read(&mut database, true).await?;
-    status::print_event_types(&report.event_types, terminal);
+    status::print_event_types(&report, terminal);
     terminal.line("");
     status::print_reconciliation(&report, terminal);
     let good = files.iter().all(|file| file.good) && webhooks_good && facts_good && report.reconciles();

@@ -3,6 +3,7 @@
 pub mod dead_letters;
 pub mod demo;
 pub mod dev;
+pub mod doctor;
 pub mod migrate;
 pub mod models;
 pub mod put;

@@ -7,7 +7,9 @@ use super::Outcome;
 use crate::arguments::Status;
 use crate::checkout::Checkout;
 use crate::environment::Environment;
+use crate::lag::Lag;
 use crate::ledger::{EventType, Report};
+use crate::model_runs::ModelRun;
 use crate::terminal::{Align, Terminal, age, figure, one_line};
 use crate::{letters, loads};
 
@@ -43,8 +45,12 @@ pub async fn run(arguments: &Status, checkout: &Checkout, terminal: &mut Termina
         })?;
         terminal.line(&text);
     } else {
-        print_event_types(&report.event_types, terminal);
+        print_event_types(&report, terminal);
         terminal.line("");
+        if !report.models.is_empty() {
+            print_models(&report.models, terminal);
+            terminal.line("");
+        }
         terminal.line(&format!(
             "queues      {} uploads waiting, {} dead letters",
             figure(queues.uploads),
@@ -56,8 +62,8 @@ pub async fn run(arguments: &Status, checkout: &Checkout, terminal: &mut Termina
 }
 
 /// One line a source and event type.
-pub(super) fn print_event_types(event_types: &[EventType], terminal: &mut Terminal) {
-    if event_types.is_empty() {
+pub(super) fn print_event_types(report: &Report, terminal: &mut Terminal) {
+    if report.event_types.is_empty() {
         terminal
             .line("  nothing loaded yet: put a CSV file under incoming/<source>/<event_type>/ in the bucket");
         return;
@@ -77,12 +83,16 @@ pub(super) fn print_event_types(event_types: &[EventType], terminal: &mut Termin
         ("quarantined", Right),
         ("unmodelled", Right),
         ("oldest", Right),
+        ("lag p95", Right),
         ("rows/s 1 min", Right),
         ("1 h", Right),
     ];
-    let rows: Vec<Vec<String>> = event_types
+    let rows: Vec<Vec<String>> = report
+        .event_types
         .iter()
         .map(|counts| {
+            let lag = |lag: &&Lag| lag.source == counts.source && lag.event_type == counts.event_type;
+            let lag = report.lag.iter().find(lag).and_then(|lag| lag.transform_seconds_p95);
             vec![
                 one_line(&format!("{}/{}", counts.source, counts.event_type), 40),
                 figure(counts.files),
@@ -96,13 +106,53 @@ pub(super) fn print_event_types(event_types: &[EventType], terminal: &mut Termin
                 figure(counts.transformed),
                 figure(counts.quarantined),
                 figure(counts.unmodelled),
-                counts.oldest_unprocessed_seconds.map_or_else(|| "-".to_owned(), age),
+                or_dash(counts.oldest_unprocessed_seconds, age),
+                or_dash(lag, age),
                 format!("{:.0}", counts.rows_per_second_minute),
                 format!("{:.0}", counts.rows_per_second_hour),
             ]
         })
         .collect();
     terminal.table(&columns, &rows);
+}
+
+/// One line a model: its last run, and since when it does not show every change.
+fn print_models(models: &[ModelRun], terminal: &mut Terminal) {
+    use Align::{Left, Right};
+    let columns = [
+        ("model", Left),
+        ("kind", Left),
+        ("last run", Left),
+        ("ago", Right),
+        ("outcome", Left),
+        ("rows", Right),
+        ("quarantined", Right),
+        ("last ok", Right),
+        ("stale", Right),
+        ("", Left),
+    ];
+    let rows: Vec<Vec<String>> = models
+        .iter()
+        .map(|run| {
+            vec![
+                one_line(&run.model, 50),
+                run.kind.clone(),
+                run.activity.clone().unwrap_or_else(|| "-".to_owned()),
+                or_dash(run.finished_seconds, age),
+                run.outcome.clone().unwrap_or_else(|| "-".to_owned()),
+                or_dash(run.rows, figure),
+                or_dash(run.quarantined, figure),
+                or_dash(run.last_ok_seconds, age),
+                or_dash(run.stale_seconds, age),
+                run.detail.as_deref().map_or_else(String::new, |detail| one_line(detail, 60)),
+            ]
+        })
+        .collect();
+    terminal.table(&columns, &rows);
+}
+
+fn or_dash<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| "-".to_owned(), show)
 }
 
 /// Whether the counts reconcile, and which do not.

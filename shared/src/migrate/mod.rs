@@ -49,6 +49,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     5 "0005_deliveries",
     6 "0006_models",
     7 "0007_dead_letters",
+    8 "0008_reconciliation",
 ];
 
 /// What a run did.

@@ -1,0 +1,211 @@
+//! Whether everything is as it should be: one file a subject, each check a function that gives findings.
+//!
+//! - [`finding`]: what a check finds, and what to do about it.
+//! - [`configuration`], [`secrets`]: the files of `pipeline/`, and the secrets they refer to.
+//! - [`database`], [`roles`], [`partitions`]: the server and what is set up in it.
+//! - [`bucket`], [`queues`], [`clocks`]: what is set up in AWS, and the time.
+//! - [`files`], [`work`], [`counts`]: what never arrived, what is left lying, what does not add up.
+//!
+//! A check that cannot be made is a finding of its own, and the others go on.
+
+pub mod bucket;
+pub mod clocks;
+pub mod configuration;
+pub mod counts;
+pub mod database;
+pub mod files;
+pub mod finding;
+pub mod partitions;
+pub mod queues;
+pub mod roles;
+pub mod secrets;
+pub mod work;
+
+use std::path::PathBuf;
+
+use millrace::Result;
+use millrace::config::Sources;
+use millrace_models::project::Project;
+use tokio_postgres::Client;
+
+use crate::arguments::Doctor;
+use crate::checkout::Checkout;
+use crate::environment::{self, Clients, Environment, Variables};
+use crate::ledger::Report;
+use crate::loads;
+use files::Place;
+use finding::{Finding, settle};
+
+/// Makes every check.
+pub async fn examine(arguments: &Doctor, checkout: &Checkout) -> Result<Vec<Finding>> {
+    let variables = Variables::load(checkout)?;
+    let folder = variables.get("MILLRACE_PIPELINE").map_or_else(|| checkout.pipeline(), PathBuf::from);
+    let (mut findings, sources) = configuration::sources(&folder);
+    let (found, project) = configuration::models(&folder);
+    findings.extend(found);
+
+    let environment = match Environment::load(checkout) {
+        Ok(environment) => {
+            let place = match &environment.local_aws {
+                Some(local) => format!("the local AWS at {}", local.endpoint),
+                None => "AWS".to_owned(),
+            };
+            findings.push(Finding::ok("environment", format!("every variable is there, for {place}")));
+            Some(environment)
+        }
+        Err(error) => {
+            let why = format!("{}; without it secrets, bucket and queues are not looked at", error.chain());
+            findings.push(Finding::unknown("environment", why));
+            None
+        }
+    };
+    if let (Some(sources), Some(environment)) = (&sources, &environment) {
+        findings.extend(settle("secrets", secrets::check(sources, variables, environment).await));
+    }
+    // The database may be known where the rest of the stack is not.
+    let url = environment::database_url(checkout);
+    let database = match url {
+        Ok(url) => loads::connect(&url, "millrace doctor").await,
+        Err(error) => Err(error),
+    };
+    let mut database = match database {
+        Ok(database) => Some(database),
+        Err(error) => {
+            findings.push(Finding::unknown("database", error.chain()));
+            None
+        }
+    };
+    let mut is_migrated = false;
+    if let Some(database) = &mut database {
+        let (found, migrated) = examine_database(database, project.as_ref()).await;
+        findings.extend(found);
+        is_migrated = migrated;
+    }
+
+    let clients = match &environment {
+        Some(environment) => match environment.clients().await {
+            Ok(clients) => Some((environment, clients)),
+            Err(error) => {
+                findings.push(Finding::unknown("aws", error.chain()));
+                None
+            }
+        },
+        None => None,
+    };
+    if let Some((environment, clients)) = &clients {
+        findings.extend(examine_aws(environment, clients).await);
+    }
+    findings.push(examine_clocks(database.as_ref(), clients.as_ref()).await);
+    if let Some(database) = database.as_mut().filter(|_| is_migrated) {
+        let place = clients.as_ref().zip(sources.as_ref());
+        findings.extend(examine_files(database, place, arguments).await);
+        findings.extend(examine_work(database, arguments).await);
+    }
+    Ok(findings)
+}
+
+/// What is set up in the database, and whether it is far enough for what is stored there to be looked at.
+async fn examine_database(database: &mut Client, project: Option<&Project>) -> (Vec<Finding>, bool) {
+    let mut findings = settle("database", database::version(database).await);
+    match database::migrations(database).await {
+        Ok((found, is_behind)) => {
+            findings.extend(found);
+            if is_behind {
+                let why = "what else is to be looked at in the database needs the migrations first";
+                findings.push(Finding::unknown("database", why));
+                return (findings, false);
+            }
+        }
+        Err(error) => findings.push(Finding::unknown("migrations", error.chain())),
+    }
+    if let Some(project) = project {
+        findings.extend(settle("deployed-models", database::models(database, project).await));
+    }
+    findings.extend(settle("roles", roles::roles(database).await));
+    findings.extend(settle("privileges", roles::privileges(database).await));
+    findings.extend(settle("partitions", partitions::ahead(database).await));
+    (findings, true)
+}
+
+async fn examine_aws(environment: &Environment, clients: &Clients) -> Vec<Finding> {
+    let Clients { s3, sqs } = clients;
+    let letters = &environment.dead_letter_queue_url;
+    // One does not wait for another, so none need wait.
+    let (versioning, uploads, dead_letters, depths, oldest) = tokio::join!(
+        bucket::versioning(s3, &environment.bucket),
+        queues::attributes(sqs, &environment.upload_queue_url),
+        queues::attributes(sqs, letters),
+        queues::depths(sqs, environment),
+        queues::oldest_letter(sqs, letters),
+    );
+    let mut findings = settle("versioning", versioning);
+    match &uploads {
+        Ok(uploads) => {
+            let notified = bucket::notifications(s3, &environment.bucket, queues::arn(uploads)).await;
+            findings.extend(settle("notifications", notified));
+        }
+        Err(error) => findings.push(Finding::unknown("upload-queue", error.chain())),
+    }
+    match (&uploads, &dead_letters) {
+        (Ok(uploads), Ok(dead_letters)) => {
+            findings.extend(queues::settings(uploads, dead_letters, environment));
+        }
+        (_, Err(error)) => findings.push(Finding::unknown("dead-letter-queue", error.chain())),
+        (Err(_), Ok(_)) => {}
+    }
+    findings.extend(settle("queues", depths));
+    findings.extend(settle("letter-age", oldest));
+    findings
+}
+
+/// Those clocks that can be read.
+async fn examine_clocks(database: Option<&Client>, aws: Option<&(&Environment, Clients)>) -> Finding {
+    let mut read = Vec::new();
+    if let Some(database) = database {
+        read.push(("the database", clocks::database(database).await));
+    }
+    if let Some((environment, clients)) = aws {
+        read.push(("S3", clocks::s3(&clients.s3, &environment.bucket).await));
+    }
+    let mut others = Vec::new();
+    for (name, ahead) in read {
+        match ahead {
+            Ok(ahead) => others.push((name, ahead)),
+            Err(error) => return Finding::unknown("clocks", format!("{name}: {}", error.chain())),
+        }
+    }
+    if others.is_empty() {
+        return Finding::unknown("clocks", "there is no clock to compare this machine's with");
+    }
+    clocks::compare(&others)
+}
+
+async fn examine_files(
+    database: &Client,
+    place: Option<(&(&Environment, Clients), &Sources)>,
+    arguments: &Doctor,
+) -> Vec<Finding> {
+    let Some(((environment, clients), sources)) = place else {
+        return vec![Finding::unknown("files", "the bucket, or sources.toml, cannot be read")];
+    };
+    let place = Place { environment, clients, database, sources };
+    let missing = files::missing(&place, arguments.unloaded_for, arguments.load_missing).await;
+    let mut findings = settle("files", missing);
+    findings.extend(settle("loads", files::stuck(&place, arguments.load_missing).await));
+    findings
+}
+
+async fn examine_work(database: &mut Client, arguments: &Doctor) -> Vec<Finding> {
+    let mut findings = match Report::read(database, !arguments.quick).await {
+        Ok(report) => [
+            work::unprocessed(&report.lag, arguments.unprocessed_for),
+            work::runs(&report.models),
+            work::stale(&report.models),
+            counts::check(&report),
+        ]
+        .concat(),
+        Err(error) => vec![Finding::unknown("counts", error.chain())],
+    };
+    findings.extend(settle("backfills", work::backfills(database).await));
+    findings
+}

@@ -1,0 +1,1 @@
+select model, definition_hash from pipeline.models

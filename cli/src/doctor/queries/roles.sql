@@ -1,0 +1,56 @@
+-- The roles that functions and readers connect as. What they are called, and nothing else, says which they are.
+with
+expected (role, search_path) as (
+    values
+        ('millrace_ingest', 'staging, facts, pg_temp'),
+        ('millrace_transform', 'staging, facts, pg_temp'),
+        ('millrace_maintain', 'staging, facts, pg_temp'),
+        ('millrace_reader', 'staging, facts, pg_temp')
+)
+select
+    expected.role,
+    expected.search_path,
+    pg_roles.oid is not null as is_there,
+    coalesce(
+        array_remove(
+            array[
+                case when rolsuper then 'superuser' end,
+                case when rolcreaterole then 'createrole' end,
+                case when rolcreatedb then 'createdb' end,
+                case when rolbypassrls then 'bypassrls' end,
+                case when rolreplication then 'replication' end
+            ],
+            null
+        ),
+        '{}'
+    ) as attributes,
+    -- What a member has, this role has too. The managed service's sign-in by IAM is such a role.
+    coalesce(
+        (
+            select array_agg(pg_get_userbyid(roleid)::text order by 1)
+            from pg_auth_members
+            where member = pg_roles.oid and pg_get_userbyid(roleid) <> 'rds_iam'
+        ),
+        '{}'
+    ) as memberships,
+    -- Without these a client that stopped keeps its locks, and a table in the way is taken for ours.
+    coalesce(
+        (
+            select array_agg(name order by name)
+            from unnest(
+                array['idle_in_transaction_session_timeout', 'lock_timeout', 'search_path', 'statement_timeout']
+            ) as needed (name)
+            where not exists (
+                select from unnest(rolconfig) as setting where split_part(setting, '=', 1) = needed.name
+            )
+        ),
+        '{}'
+    ) as missing_settings,
+    (
+        select substring(setting from '^search_path=(.*)$') from unnest(rolconfig) as setting where setting like 'search_path=%'
+    ) as present_search_path,
+    case when isfinite(rolvaliduntil) then extract(epoch from rolvaliduntil - now())::double precision end
+        as password_seconds_left
+from expected
+left join pg_roles on pg_roles.rolname = expected.role
+order by expected.role

@@ -1,0 +1,248 @@
+//! The upload queue and the dead-letter queue: set as the template sets them, and not overflowing.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
+use millrace::Result;
+use serde_json::Value;
+
+use super::finding::{Finding, or_ok};
+use crate::environment::{Environment, aws_failure};
+use crate::letters;
+use crate::terminal::{age, counted, figure};
+
+/// Lambda asks for six times the timeout of the function that takes uploads.
+const VISIBILITY_SECONDS: u64 = 6 * 900;
+/// SQS keeps a message no longer.
+const RETENTION_SECONDS: u64 = 14 * 86_400;
+const UPLOADS_WAITING: i64 = 1_000;
+const DEAD_LETTERS: i64 = 10_000;
+/// Four days before SQS forgets it.
+const LETTER_AGE: Duration = Duration::from_secs(10 * 86_400);
+
+type Attributes = HashMap<QueueAttributeName, String>;
+
+/// What a queue is set to.
+pub async fn attributes(sqs: &Client, queue_url: &str) -> Result<Attributes> {
+    let answer = sqs
+        .get_queue_attributes()
+        .queue_url(queue_url)
+        .attribute_names(QueueAttributeName::All)
+        .send()
+        .await
+        .map_err(|error| aws_failure("ask for the settings of a queue", &error))?;
+    Ok(answer.attributes.unwrap_or_default())
+}
+
+/// The ARN in a queue's attributes.
+pub fn arn(attributes: &Attributes) -> &str {
+    attributes.get(&QueueAttributeName::QueueArn).map_or("", String::as_str)
+}
+
+/// How both are set, against the template.
+pub fn settings(uploads: &Attributes, dead_letters: &Attributes, environment: &Environment) -> Vec<Finding> {
+    let queue = &environment.upload_queue_url;
+    let mut findings = Vec::new();
+    let visibility = number(uploads, &QueueAttributeName::VisibilityTimeout);
+    if visibility < VISIBILITY_SECONDS {
+        let found = format!(
+            "the upload queue hides a message for {visibility} s, less than six times the 900 s of ingest-csv: a file is read twice at once"
+        );
+        let action = set(queue, &format!("VisibilityTimeout={VISIBILITY_SECONDS}"));
+        findings.push(Finding::problem("upload-queue", found, action));
+    }
+    findings.extend(redrive(uploads, arn(dead_letters), queue));
+    findings.extend(retention("upload-queue", "upload queue", uploads, queue));
+    let queue = &environment.dead_letter_queue_url;
+    let kept = retention("dead-letter-queue", "dead-letter queue", dead_letters, queue);
+    let uploads =
+        or_ok(findings, "upload-queue", "visibility timeout, redrive policy and retention are right");
+    let letters = or_ok(kept.into_iter().collect(), "dead-letter-queue", "keeps letters for 14 days");
+    uploads.into_iter().chain(letters).collect()
+}
+
+fn redrive(uploads: &Attributes, dead_letters: &str, queue: &str) -> Option<Finding> {
+    let policy = uploads.get(&QueueAttributeName::RedrivePolicy);
+    let policy: Value = policy.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let target = policy["deadLetterTargetArn"].as_str().unwrap_or_default();
+    // A string, where a template or a console wrote it.
+    let count = &policy["maxReceiveCount"];
+    let count = count.as_u64().or_else(|| count.as_str()?.parse().ok()).unwrap_or(0);
+    if target == dead_letters && count > 0 {
+        return None;
+    }
+    let found = match target {
+        "" => {
+            "the upload queue has no redrive policy: a notification that fails for ever is lost after 14 days"
+                .to_owned()
+        }
+        other if other != dead_letters => {
+            format!("the upload queue gives up into {other}, which is not the dead-letter queue")
+        }
+        _ => "the redrive policy of the upload queue has no maxReceiveCount".to_owned(),
+    };
+    let policy = format!("{{\"deadLetterTargetArn\":\"{dead_letters}\",\"maxReceiveCount\":\"5\"}}");
+    let attributes = serde_json::json!({ "RedrivePolicy": policy }).to_string();
+    Some(Finding::problem("upload-queue", found, set(queue, &format!("'{attributes}'"))))
+}
+
+fn retention(check: &'static str, name: &str, attributes: &Attributes, queue: &str) -> Option<Finding> {
+    let seconds = number(attributes, &QueueAttributeName::MessageRetentionPeriod);
+    (seconds < RETENTION_SECONDS).then(|| {
+        let found = format!("the {name} forgets a message after {}, not after 14 days", age(seconds as f64));
+        Finding::problem(check, found, set(queue, &format!("MessageRetentionPeriod={RETENTION_SECONDS}")))
+    })
+}
+
+fn number(attributes: &Attributes, name: &QueueAttributeName) -> u64 {
+    attributes.get(name).and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
+fn set(queue: &str, attributes: &str) -> String {
+    format!("aws sqs set-queue-attributes --queue-url {queue} --attributes {attributes}")
+}
+
+/// How many messages wait in both.
+pub async fn depths(sqs: &Client, environment: &Environment) -> Result<Vec<Finding>> {
+    let uploads = letters::depth(sqs, &environment.upload_queue_url).await?;
+    let dead_letters = letters::depth(sqs, &environment.dead_letter_queue_url).await?;
+    Ok(vec![uploads_waiting(uploads), letters_waiting(dead_letters)])
+}
+
+fn uploads_waiting(count: i64) -> Finding {
+    let found = format!("{} waiting", counted(count, "upload", "uploads"));
+    if count <= UPLOADS_WAITING {
+        return Finding::ok("uploads-waiting", found);
+    }
+    let found = format!(
+        "{found}, more than {}: ingest-csv does not keep up, or does not run",
+        figure(UPLOADS_WAITING)
+    );
+    Finding::problem("uploads-waiting", found, "aws logs tail /aws/lambda/millrace-ingest-csv --since 1h")
+}
+
+fn letters_waiting(count: i64) -> Finding {
+    let found = counted(count, "dead letter", "dead letters");
+    if count <= DEAD_LETTERS {
+        return Finding::ok("dead-letters", found);
+    }
+    let found = format!("{found}, more than {}", figure(DEAD_LETTERS));
+    Finding::problem("dead-letters", found, "millrace dead-letters list")
+}
+
+/// The age of the oldest of a few letters. SQS shows no more: which few it gives is its own choice, old ones first as a rule.
+pub async fn oldest_letter(sqs: &Client, queue_url: &str) -> Result<Vec<Finding>> {
+    let answer = sqs
+        .receive_message()
+        .queue_url(queue_url)
+        .max_number_of_messages(10)
+        .visibility_timeout(30)
+        .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+        .send()
+        .await
+        .map_err(|error| aws_failure("look into the dead-letter queue", &error))?;
+    let messages = answer.messages.unwrap_or_default();
+    let mut oldest = None;
+    for message in &messages {
+        let sent = message.attributes.as_ref().and_then(|attributes| {
+            attributes.get(&MessageSystemAttributeName::SentTimestamp)?.parse::<u64>().ok()
+        });
+        oldest = [oldest, sent].into_iter().flatten().min();
+    }
+    // Put back at once; one that cannot be comes back by itself.
+    for receipt in messages.iter().filter_map(|message| message.receipt_handle.as_deref()) {
+        sqs.change_message_visibility()
+            .queue_url(queue_url)
+            .receipt_handle(receipt)
+            .visibility_timeout(0)
+            .send()
+            .await
+            .map_err(|error| aws_failure("put a dead letter back", &error))?;
+    }
+    let Some(sent) = oldest else { return Ok(Vec::new()) };
+    let sent = UNIX_EPOCH + Duration::from_millis(sent);
+    Ok(vec![letter_age(SystemTime::now().duration_since(sent).unwrap_or_default())])
+}
+
+fn letter_age(oldest: Duration) -> Finding {
+    let found = format!("the oldest dead letter seen is {} old", age(oldest.as_secs_f64()));
+    if oldest <= LETTER_AGE {
+        return Finding::ok("letter-age", found);
+    }
+    let found = format!("{found}; SQS forgets it after 14 days");
+    Finding::problem("letter-age", found, "millrace dead-letters list --older-than 10d")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::finding::Level;
+
+    fn environment() -> Environment {
+        Environment {
+            database_url: String::new(),
+            bucket: "b".to_owned(),
+            upload_queue_url: "http://q/uploads".to_owned(),
+            dead_letter_queue_url: "http://q/dead-letters".to_owned(),
+            local_aws: None,
+            webhooks: None,
+            secrets: Vec::new(),
+        }
+    }
+
+    fn uploads() -> Attributes {
+        let policy = r#"{"deadLetterTargetArn":"arn:d","maxReceiveCount":"5"}"#;
+        HashMap::from([
+            (QueueAttributeName::VisibilityTimeout, "5400".to_owned()),
+            (QueueAttributeName::MessageRetentionPeriod, "1209600".to_owned()),
+            (QueueAttributeName::RedrivePolicy, policy.to_owned()),
+        ])
+    }
+
+    fn letters() -> Attributes {
+        HashMap::from([
+            (QueueAttributeName::QueueArn, "arn:d".to_owned()),
+            (QueueAttributeName::MessageRetentionPeriod, "1209600".to_owned()),
+        ])
+    }
+
+    fn found(uploads: &Attributes, letters: &Attributes) -> Vec<(&'static str, Level)> {
+        settings(uploads, letters, &environment())
+            .into_iter()
+            .map(|finding| (finding.check, finding.level))
+            .filter(|(_, level)| *level != Level::Ok)
+            .collect()
+    }
+
+    #[test]
+    fn a_queue_that_is_set_otherwise_is_found() {
+        assert_eq!(found(&uploads(), &letters()), []);
+        let problem = [("upload-queue", Level::Problem)];
+        for (name, value) in [
+            (QueueAttributeName::VisibilityTimeout, "5399"),
+            (QueueAttributeName::MessageRetentionPeriod, "345600"),
+            (QueueAttributeName::RedrivePolicy, ""),
+            (QueueAttributeName::RedrivePolicy, r#"{"deadLetterTargetArn":"arn:other","maxReceiveCount":5}"#),
+            (QueueAttributeName::RedrivePolicy, r#"{"deadLetterTargetArn":"arn:d"}"#),
+        ] {
+            let mut uploads = uploads();
+            uploads.insert(name, value.to_owned());
+            assert_eq!(found(&uploads, &letters()), problem, "{value}");
+        }
+        let mut short = letters();
+        short.insert(QueueAttributeName::MessageRetentionPeriod, "60".to_owned());
+        assert_eq!(found(&uploads(), &short), [("dead-letter-queue", Level::Problem)]);
+    }
+
+    #[test]
+    fn a_depth_and_an_age_have_their_limit() {
+        assert_eq!(uploads_waiting(1_000).level, Level::Ok);
+        assert_eq!(uploads_waiting(1_001).level, Level::Problem);
+        assert_eq!(letters_waiting(10_000).level, Level::Ok);
+        assert_eq!(letters_waiting(10_001).level, Level::Problem);
+        assert_eq!(letter_age(Duration::from_secs(10 * 86_400)).level, Level::Ok);
+        assert_eq!(letter_age(Duration::from_secs(10 * 86_400 + 1)).level, Level::Problem);
+    }
+}

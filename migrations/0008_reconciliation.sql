@@ -1,0 +1,257 @@
+-- Reconciliation: what is where, how late it is, and how the models stand, as views.
+--
+-- Why: `millrace status`, `millrace doctor`, alarms and dashboards must say the same, so each question is answered in one
+-- place. The views show counts, times and names, never a payload; whoever reads facts may read them.
+--
+-- Running code: goes on. What it touches from now on has a time; what is touched already gets that of this migration.
+--
+-- An operator: a dashboard's user needs membership in millrace_reader, and nothing more. Each view reads the ledger, one row
+-- a batch, and no events: ask every minute, not every second.
+
+-- Since when a rollup or materialized view is behind.
+alter table pipeline.touched add column touched_at timestamptz not null default now();
+
+comment on column pipeline.touched.touched_at is 'When the change began that touched it.';
+
+create view pipeline.batch_counts as
+with
+-- Versions of objects, each as its last attempt left it.
+versions as (
+    select distinct on (loads.origin)
+        loads.source, loads.event_type, load_results.outcome
+    from staging.loads
+    left join staging.load_results on load_results.load_id = loads.load_id
+    order by loads.origin, loads.started_at desc, loads.load_id desc
+),
+files as (
+    select
+        source,
+        event_type,
+        count(*) as file_count,
+        count(*) filter (where outcome is null) as under_way_count,
+        count(*) filter (where outcome in ('failed', 'stopped')) as failed_count
+    from versions
+    group by source, event_type
+),
+-- Loads that ended well: what their reader counted, and what their batches hold. A batch without a place in the file holds
+-- a record that was put back; the file's count has it already.
+loaded as (
+    select
+        loads.source,
+        loads.event_type,
+        load_results.record_count,
+        coalesce(sum(batches.read_count), 0) as read_count
+    from staging.load_results
+    join staging.loads on loads.load_id = load_results.load_id
+    left join staging.batches on batches.load_id = loads.load_id and batches.first_record is not null
+    where load_results.outcome = 'loaded'
+    group by loads.load_id, load_results.load_id
+),
+records as (
+    select source, event_type, sum(abs(record_count - read_count)) as record_difference
+    from loaded
+    group by source, event_type
+),
+-- What the ledger says. A batch that a newer version of its object replaced waits for nobody.
+ledger as (
+    select
+        source,
+        event_type,
+        count(*) as batch_count,
+        sum(read_count) as read_count,
+        sum(staged_count) as staged_count,
+        sum(rejected_count) as rejected_count,
+        sum(repaired_count) as repaired_count,
+        sum(staged_count) filter (where processed_at is null and superseded_at is null) as unprocessed_count,
+        sum(staged_count) filter (where processed_at is not null) as processed_count,
+        sum(transformed_count) as transformed_count,
+        sum(quarantined_count) as quarantined_count,
+        sum(unmodelled_count) as unmodelled_count,
+        min(received_at) filter (where processed_at is null and superseded_at is null) as oldest_unprocessed_at,
+        sum(staged_count) filter (where received_at > now() - interval '1 minute') as staged_last_minute,
+        sum(staged_count) filter (where received_at > now() - interval '1 hour') as staged_last_hour,
+        -- Batch by batch, so that too much here cannot make up for too little there.
+        sum(abs(read_count - staged_count - rejected_count)) as read_difference,
+        sum(
+            abs(
+                case when processed_at is null then 0 else staged_count end
+                - transformed_count - quarantined_count - unmodelled_count
+            )
+        ) as processed_difference
+    from staging.batches
+    group by source, event_type
+)
+select
+    coalesce(files.source, ledger.source) as source,
+    coalesce(files.event_type, ledger.event_type) as event_type,
+    coalesce(files.file_count, 0) as file_count,
+    coalesce(files.under_way_count, 0) as under_way_count,
+    coalesce(files.failed_count, 0) as failed_count,
+    coalesce(ledger.batch_count, 0) as batch_count,
+    coalesce(ledger.read_count, 0)::bigint as read_count,
+    coalesce(ledger.staged_count, 0)::bigint as staged_count,
+    coalesce(ledger.rejected_count, 0)::bigint as rejected_count,
+    coalesce(ledger.repaired_count, 0)::bigint as repaired_count,
+    coalesce(ledger.unprocessed_count, 0)::bigint as unprocessed_count,
+    coalesce(ledger.processed_count, 0)::bigint as processed_count,
+    coalesce(ledger.transformed_count, 0)::bigint as transformed_count,
+    coalesce(ledger.quarantined_count, 0)::bigint as quarantined_count,
+    coalesce(ledger.unmodelled_count, 0)::bigint as unmodelled_count,
+    extract(epoch from now() - ledger.oldest_unprocessed_at)::double precision as oldest_unprocessed_seconds,
+    coalesce(ledger.staged_last_minute, 0)::double precision / 60 as rows_per_second_minute,
+    coalesce(ledger.staged_last_hour, 0)::double precision / 3600 as rows_per_second_hour,
+    coalesce(ledger.read_difference, 0)::bigint as read_difference,
+    coalesce(ledger.processed_difference, 0)::bigint as processed_difference,
+    coalesce(records.record_difference, 0)::bigint as record_difference
+from files
+full join ledger on ledger.source = files.source and ledger.event_type = files.event_type
+left join records
+    on records.source = coalesce(files.source, ledger.source)
+    and records.event_type = coalesce(files.event_type, ledger.event_type);
+
+comment on view pipeline.batch_counts is
+    'What came in and what became of it, by source and event type. The columns that end in _difference are 0, always.';
+comment on column pipeline.batch_counts.file_count is 'Versions of objects whose load began.';
+comment on column pipeline.batch_counts.under_way_count is 'Of these, whose load has not ended.';
+comment on column pipeline.batch_counts.failed_count is 'Of these, whose last attempt failed or was stopped.';
+comment on column pipeline.batch_counts.read_count is 'Records read = staged + rejected.';
+comment on column pipeline.batch_counts.rejected_count is 'Records that were put in the dead-letter queue instead.';
+comment on column pipeline.batch_counts.unprocessed_count is 'Rows staged that no transform has taken yet.';
+comment on column pipeline.batch_counts.processed_count is
+    'Rows of the batches that were transformed = transformed + quarantined + unmodelled.';
+comment on column pipeline.batch_counts.quarantined_count is 'Events that a model could not take; in the dead-letter queue.';
+comment on column pipeline.batch_counts.unmodelled_count is 'Events of a source and event type that no model reads.';
+comment on column pipeline.batch_counts.oldest_unprocessed_seconds is 'Age of the oldest unprocessed batch; null without one.';
+comment on column pipeline.batch_counts.rows_per_second_minute is 'Rows staged over the last minute, per second.';
+comment on column pipeline.batch_counts.rows_per_second_hour is 'Rows staged over the last hour, per second.';
+comment on column pipeline.batch_counts.read_difference is
+    'By how much read differs from staged + rejected, summed over batches. Anything but 0 is an error.';
+comment on column pipeline.batch_counts.processed_difference is
+    'By how much staged differs from transformed + quarantined + unmodelled, summed over processed batches. Anything but 0 is an error.';
+comment on column pipeline.batch_counts.record_difference is
+    'By how much the records of loaded files differ from what their batches read, summed over loads. Anything but 0 is an error.';
+
+create view pipeline.lag as
+with
+unprocessed as (
+    select
+        source,
+        event_type,
+        count(*) as batch_count,
+        sum(staged_count) as row_count,
+        min(received_at) as oldest_received_at,
+        (array_agg(batch_id order by received_at, batch_id))[1] as oldest_batch_id
+    from staging.batches
+    where processed_at is null and superseded_at is null
+    group by source, event_type
+),
+batches as (
+    select
+        source,
+        event_type,
+        max(received_at) as newest_received_at,
+        max(processed_at) as newest_processed_at,
+        percentile_cont(array[0.5, 0.95]) within group (order by extract(epoch from processed_at - received_at))
+            filter (where processed_at > now() - interval '1 hour') as transform_seconds
+    from staging.batches
+    group by source, event_type
+)
+select
+    batches.source,
+    batches.event_type,
+    coalesce(unprocessed.batch_count, 0) as unprocessed_batch_count,
+    coalesce(unprocessed.row_count, 0)::bigint as unprocessed_row_count,
+    unprocessed.oldest_batch_id,
+    unprocessed.oldest_received_at,
+    extract(epoch from now() - unprocessed.oldest_received_at)::double precision as oldest_seconds,
+    batches.newest_received_at,
+    batches.newest_processed_at,
+    batches.transform_seconds[1] as transform_seconds_p50,
+    batches.transform_seconds[2] as transform_seconds_p95
+from batches
+left join unprocessed on unprocessed.source = batches.source and unprocessed.event_type = batches.event_type;
+
+comment on view pipeline.lag is 'What waits to be transformed, and how long it took lately, by source and event type.';
+comment on column pipeline.lag.oldest_batch_id is 'The oldest batch that waits; null when none does.';
+comment on column pipeline.lag.oldest_seconds is 'Since when it waits.';
+comment on column pipeline.lag.newest_received_at is 'When the newest batch came in, processed or not.';
+comment on column pipeline.lag.newest_processed_at is 'When a batch was transformed last.';
+comment on column pipeline.lag.transform_seconds_p50 is
+    'From receipt to facts: the median of the batches transformed within the last hour; null without any.';
+comment on column pipeline.lag.transform_seconds_p95 is 'The same, at the 95th percentile.';
+
+create view pipeline.model_runs as
+with recursive
+-- Every name with a run, one index probe each: the table grows with every run, and has few names.
+run_names (model) as (
+    select min(model) from pipeline.runs
+    union all
+    select (select min(runs.model) from pipeline.runs where runs.model > run_names.model)
+    from run_names
+    where run_names.model is not null
+),
+touched as (
+    select
+        model,
+        min(touched_at) as stale_since,
+        bool_or(bucket is null) as is_all_stale,
+        count(distinct bucket) as stale_bucket_count
+    from pipeline.touched
+    group by model
+),
+-- A materialized view made by hand is touched and refreshed like a model's.
+names as (
+    select model from pipeline.models
+    union
+    select model from touched
+    union
+    select model from run_names where model is not null
+)
+select
+    names.model,
+    coalesce(models.kind, 'not deployed') as kind,
+    models.deployed_at,
+    last.run_id,
+    last.activity,
+    last.started_at,
+    last.finished_at,
+    last.outcome,
+    last.detail,
+    last.event_count,
+    last.row_count,
+    last.quarantined_count,
+    last.duration_ms,
+    last_ok.finished_at as last_ok_at,
+    touched.stale_since,
+    case when touched.is_all_stale then null else touched.stale_bucket_count end as stale_bucket_count
+from names
+left join pipeline.models on models.model = names.model
+left join touched on touched.model = names.model
+left join lateral (
+    select * from pipeline.runs where runs.model = names.model order by runs.started_at desc, runs.run_id desc limit 1
+) as last on true
+left join lateral (
+    select finished_at
+    from pipeline.runs
+    where runs.model = names.model and runs.outcome in ('ok', 'warned')
+    order by runs.started_at desc
+    limit 1
+) as last_ok on true
+-- Of a file that never could be deployed, and is gone since, nobody wants to hear for ever.
+where models.model is not null or touched.model is not null or last.finished_at > now() - interval '1 day';
+
+comment on view pipeline.model_runs is
+    'Each model: its last run, the last one that wrote, and what refresh still has to compute. Models that failed to be deployed are among them for a day.';
+comment on column pipeline.model_runs.kind is 'fact, rollup, materialized_view or view; not deployed for what is no deployed model.';
+comment on column pipeline.model_runs.activity is 'What the last run was, as in pipeline.runs.';
+comment on column pipeline.model_runs.outcome is 'Of the last run: ok, warned (something was quarantined), failed or skipped.';
+comment on column pipeline.model_runs.detail is 'Why the last run failed, or was skipped.';
+comment on column pipeline.model_runs.duration_ms is 'Time that the last run spent at work.';
+comment on column pipeline.model_runs.last_ok_at is 'When a run ended last that was ok or warned: it wrote what it was to write.';
+comment on column pipeline.model_runs.stale_since is
+    'When the first change began that a rollup or materialized view does not show yet; null when it shows them all.';
+comment on column pipeline.model_runs.stale_bucket_count is
+    'Buckets of a rollup that are to be computed again; null when all of it is, or nothing.';
+
+grant usage on schema pipeline to millrace_reader;
+grant select on pipeline.batch_counts, pipeline.lag, pipeline.model_runs to millrace_maintain, millrace_reader;

@@ -1,0 +1,68 @@
+//! What cannot be looked at is said, and the rest is looked at all the same.
+
+use millrace_tests::postgres::Database;
+
+use super::site::{Found, Site, findings, millrace};
+
+fn named(found: &[Found]) -> Vec<(&str, &str)> {
+    found.iter().map(|found| (found.level.as_str(), found.check.as_str())).collect()
+}
+
+#[tokio::test]
+async fn a_part_that_is_away_hides_no_other() {
+    let site = Site::new().await;
+    site.transform().await;
+    site.refresh().await;
+    let with = async |name: &str, value: &str| {
+        let mut variables = site.variables();
+        variables.retain(|(known, _)| known != name);
+        variables.push((name.to_owned(), value.to_owned()));
+        let said = millrace(&["doctor", "--json", "--unloaded-for", "0s"], variables).await;
+        (said.code, findings(&said))
+    };
+
+    // The role that maintains the database sees all of it, and so can look without being its owner.
+    let maintain = with("DATABASE_URL", &site.url_for("millrace_maintain")).await;
+    Site::is_healthy(maintain);
+
+    // The database: nothing is wrong that can be seen, and not everything can be seen.
+    let (code, found) = with("DATABASE_URL", "postgresql://a:canary@127.0.0.1:1/x").await;
+    assert_eq!((code, named(&found)), (Some(2), vec![("unknown", "database")]));
+    assert!(!format!("{found:?}").contains("canary"), "{found:?}");
+
+    // AWS, with a problem in the database that is found beside it.
+    let (code, found) = with("AWS_ENDPOINT_URL", "http://127.0.0.1:1").await;
+    assert_eq!(code, Some(2), "{found:#?}");
+    assert_eq!(named(&found), [("unknown", "secrets"), ("unknown", "aws"), ("unknown", "files")]);
+    site.run("alter role millrace_ingest createdb").await;
+    let (code, found) = with("AWS_ENDPOINT_URL", "http://127.0.0.1:1").await;
+    assert_eq!(code, Some(1), "{found:#?}");
+    assert!(named(&found).contains(&("problem", "roles")), "{found:#?}");
+    site.run("alter role millrace_ingest nocreatedb").await;
+
+    // A queue alone.
+    let (code, found) =
+        with("MILLRACE_DEAD_LETTER_QUEUE_URL", &format!("{}-gone", site.aws.upload_queue_url)).await;
+    assert_eq!(code, Some(2), "{found:#?}");
+    assert!(found.iter().all(|found| found.level == "unknown"), "{found:#?}");
+
+    // A variable: the database is known without it.
+    let (code, found) = with("MILLRACE_UPLOAD_QUEUE_URL", "").await;
+    assert_eq!(code, Some(2), "{found:#?}");
+    assert_eq!(named(&found), [("unknown", "environment"), ("unknown", "files")]);
+    assert!(found[0].found.contains("MILLRACE_UPLOAD_QUEUE_URL: missing"), "{found:#?}");
+}
+
+#[tokio::test]
+async fn a_database_without_migrations_is_told_to_be_migrated() {
+    let site = Site::new().await;
+    let empty = Database::empty().await;
+    let mut variables = site.variables();
+    variables.retain(|(name, _)| name != "DATABASE_URL");
+    variables.push(("DATABASE_URL".to_owned(), empty.url()));
+    let said = millrace(&["doctor", "--json"], variables).await;
+    let found = findings(&said);
+    assert_eq!(said.code, Some(1));
+    assert_eq!(named(&found), [("problem", "migrations"), ("unknown", "database")]);
+    assert_eq!(found[0].action, "millrace migrate");
+}

@@ -1,0 +1,101 @@
+//! Roles with more or less than their work needs; every finding's action mends it.
+
+use super::site::{Found, Site};
+
+/// Does what each finding says.
+async fn mend(site: &Site, found: &[Found]) {
+    for finding in found {
+        let quoted = finding.action.strip_prefix("psql \"$DATABASE_URL\" -c '").expect("a statement");
+        let (statement, _) = quoted.rsplit_once('\'').expect("a statement");
+        site.run(&statement.replace(r"'\''", "'")).await;
+    }
+}
+
+#[tokio::test]
+async fn whatever_a_role_has_too_much_or_too_little_is_named_and_mended_by_its_action() {
+    let site = Site::new().await;
+    site.transform().await;
+    site.refresh().await;
+    Site::is_healthy(site.doctor(&[]).await);
+    let defects = [
+        ("alter role millrace_ingest createdb", "roles", "the role millrace_ingest is createdb"),
+        ("alter role millrace_transform superuser replication", "roles", "is superuser, replication"),
+        (
+            "grant pg_read_all_data to millrace_reader",
+            "roles",
+            "millrace_reader is a member of pg_read_all_data",
+        ),
+        ("alter role millrace_ingest reset statement_timeout", "roles", "has no statement_timeout"),
+        ("alter role millrace_maintain set search_path = public", "roles", "has the search_path public"),
+        ("alter role millrace_reader reset idle_in_transaction_session_timeout", "roles", "has no idle_in"),
+        (
+            "grant select on staging.raw_events to millrace_reader",
+            "privileges",
+            "may SELECT on the table staging.raw_events",
+        ),
+        ("grant truncate on staging.events to millrace_maintain", "privileges", "may TRUNCATE"),
+        (
+            "grant update (staged_count, read_count) on staging.batches to millrace_transform",
+            "privileges",
+            "may UPDATE (read_count, staged_count) on the table staging.batches",
+        ),
+        (
+            "grant select on pipeline.runs to public",
+            "privileges",
+            "public may SELECT on the table pipeline.runs",
+        ),
+        (
+            "grant create on schema staging to millrace_transform",
+            "privileges",
+            "may CREATE on the schema staging",
+        ),
+        ("grant execute on function staging.ensure_partition to public", "privileges", "public may EXECUTE"),
+        (
+            "alter table staging.repairs owner to millrace_ingest",
+            "privileges",
+            "owns the table staging.repairs",
+        ),
+        (
+            "revoke insert on staging.events from millrace_ingest",
+            "privileges",
+            "may not INSERT on the table staging.events",
+        ),
+        (
+            "revoke insert (payload_bytes) on staging.batches from millrace_ingest",
+            "privileges",
+            "may not INSERT (payload_bytes)",
+        ),
+    ];
+    for (defect, _, _) in defects {
+        site.run(defect).await;
+    }
+    let (code, found) = site.doctor(&["--quick"]).await;
+    assert_eq!(code, Some(1));
+    for (defect, check, words) in defects {
+        let named = found.iter().any(|found| found.check == check && found.found.contains(words));
+        assert!(named, "{defect}: {found:#?}");
+    }
+    assert!(found.len() >= defects.len(), "{found:#?}");
+    mend(&site, &found).await;
+    // With what it owned a role lost what it had been granted of it: that is named next.
+    let (_, left) = site.doctor(&["--quick"]).await;
+    assert_eq!(left.len(), 1, "{left:#?}");
+    mend(&site, &left).await;
+    Site::is_healthy(site.doctor(&["--quick"]).await);
+
+    // What models and their readers make and may read is nobody's mistake.
+    site.run(
+        "set role millrace_transform;
+         create table facts.mine (id int);
+         create function pipeline.touch_mine() returns trigger language plpgsql as 'begin return null; end';
+         revoke execute on function pipeline.touch_mine() from public;
+         reset role;
+         create role analyst;
+         grant select on facts.mine to analyst, millrace_maintain;
+         grant usage on schema facts to analyst",
+    )
+    .await;
+    let (_, found) = site.doctor(&["--quick"]).await;
+    assert_eq!(found.len(), 1, "maintain reads no facts: {found:#?}");
+    assert!(found[0].found.contains("millrace_maintain may SELECT on the table facts.mine"), "{found:#?}");
+}

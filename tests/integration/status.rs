@@ -1,0 +1,429 @@
+//! Every number of `millrace status`, counted by hand: from what was put in, and from the tables.
+
+use std::collections::BTreeMap;
+
+use millrace_tests::postgres::Database;
+use serde_json::{Value, json};
+
+use crate::doctor::site::{Site, sample_file};
+
+/// Orders whose total must be a number.
+const ORDERS: &str = "-- kind = \"fact\"\n-- source = \"bearer/event\"\n-- key = [\"n\"]
+select (payload->>'n')::int as n, (payload->>'total')::numeric as total from batch";
+
+const TOTALS: &str = "-- kind = \"materialized_view\"\n-- key = [\"one\"]
+select 1 as one, sum(total) as total from orders";
+
+/// A CSV file of `good` records and then `bad` ones, each a field short.
+fn csv(good: usize, bad: usize) -> Vec<u8> {
+    let good: String = (0..good).map(|n| format!("{n},x\n")).collect();
+    let bad: String = (0..bad).map(|n| format!("{n}\n")).collect();
+    format!("id,name\n{good}{bad}").into_bytes()
+}
+
+/// A stack with a bit of everything.
+async fn everything() -> Site {
+    let site = Site::new().await;
+    for (name, text) in [("orders", ORDERS), ("totals", TOTALS)] {
+        std::fs::write(site.pipeline.path().join(format!("models/{name}.sql")), text).unwrap();
+    }
+    let sources = site.pipeline.path().join("sources.toml");
+    let more = "\n[shop.csv]\ndelimiter = \",\"\nheader = \"first\"\non_new_version = \"replace\"\n";
+    std::fs::write(&sources, std::fs::read_to_string(&sources).unwrap() + more).unwrap();
+
+    // Files: with rejects and a repair; replaced by a newer version; stopped for too many bad records; under way.
+    let loader = site.function("ingest-csv").await;
+    site.load(&loader, "incoming/demo/weather/w.csv", sample_file("weather-with-errors.csv")).await;
+    site.load(&loader, "incoming/demo/airports/a.csv", sample_file("airports.csv")).await;
+    site.load(&loader, "incoming/shop/stock/s.csv", csv(10, 0)).await;
+    site.load(&loader, "incoming/shop/stock/s.csv", csv(7, 2)).await;
+    site.load(&loader, "incoming/shop/returns/r.csv", csv(200, 400)).await;
+    site.run(
+        "insert into staging.loads (load_id, origin, object, source, event_type, on_new_version, plan)
+         values (gen_random_uuid(), 's3://b/k?version=1', 's3://b/k', 'shop', 'returns', 'append', '{}')",
+    )
+    .await;
+
+    // Webhooks, the last one again: nine events, two of which the model refuses.
+    let door = site.door().await;
+    for n in 0..9 {
+        let total = if n % 4 == 3 { "free" } else { "2.5" };
+        let body = json!({ "n": n, "total": total }).to_string();
+        site.post(&door, "bearer", "", &n.to_string(), body.as_bytes()).await.was(202, "stored");
+        if n == 8 {
+            site.post(&door, "bearer", "", "8", body.as_bytes()).await.was(202, "duplicate");
+        }
+    }
+    site.transform().await;
+    site.refresh().await;
+    // Inserted, and waiting; and what touched a view since.
+    site.run(
+        "insert into raw_events (source, event_type, payload) select 'late', 'e', '{}' from generate_series(1, 4);
+         insert into raw_events (source, event_type, payload) values ('late', 'e', '{}');
+         delete from facts.orders where n = 0",
+    )
+    .await;
+    site
+}
+
+/// What came in, and what became of it: (files, under way, failed, read, staged, rejected, repaired, unprocessed,
+/// transformed, quarantined, unmodelled).
+fn by_hand() -> BTreeMap<&'static str, [i64; 11]> {
+    BTreeMap::from([
+        ("demo/weather", [1, 0, 0, 1_200, 1_196, 4, 1, 0, 1_196, 0, 0]),
+        ("demo/airports", [1, 0, 0, 1_458, 1_458, 0, 0, 0, 1_458, 0, 0]),
+        // Both versions were read; no model takes them.
+        ("shop/stock", [2, 0, 0, 10 + 7 + 2, 17, 2, 0, 0, 0, 0, 17]),
+        // Nothing is staged of a file whose first chunk is bad.
+        ("shop/returns", [2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
+        ("bearer/event", [0, 0, 0, 9, 9, 0, 0, 0, 7, 2, 0]),
+        ("late/e", [0, 0, 0, 5, 5, 0, 0, 5, 0, 0, 0]),
+    ])
+}
+
+const COUNTS: [&str; 11] = [
+    "files",
+    "files_under_way",
+    "files_failed",
+    "read",
+    "staged",
+    "rejected",
+    "repaired",
+    "unprocessed",
+    "transformed",
+    "quarantined",
+    "unmodelled",
+];
+
+fn integer(value: &Value) -> i64 {
+    value.as_i64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+#[tokio::test]
+async fn every_number_is_what_one_counts_by_hand() {
+    let site = everything().await;
+    let said = site.millrace(&["status", "--json"]).await;
+    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    let text = site.millrace(&["status"]).await;
+    assert_eq!(text.code, Some(0), "{}{}", text.out, text.err);
+    /// The cells of the text's line that begins so.
+    fn cells(text: &str, name: &str) -> Vec<String> {
+        let line = text.lines().find(|line| line.trim_start().starts_with(&format!("{name} "))).expect(name);
+        line.split("  ")
+            .map(str::trim)
+            .filter(|cell| !cell.is_empty())
+            .map(|cell| cell.replace(',', ""))
+            .collect()
+    }
+
+    let event_types = report["event_types"].as_array().unwrap();
+    assert_eq!(event_types.len(), by_hand().len(), "{}", said.out);
+    let mut batch_total = 0;
+    for counts in event_types {
+        let (source, event_type) =
+            (counts["source"].as_str().unwrap(), counts["event_type"].as_str().unwrap());
+        let name = format!("{source}/{event_type}");
+        let expected = by_hand()[name.as_str()];
+        let found = COUNTS.map(|count| integer(&counts[count]));
+        assert_eq!(found, expected, "{name}");
+
+        // The same from the tables, each by a query of its own.
+        let where_it_is = format!("source = '{source}' and event_type = '{event_type}'");
+        let count = async |query: &str| site.number(&format!("{query} where {where_it_is}")).await;
+        let batches = count("select count(*) from staging.batches").await;
+        batch_total += batches;
+        assert_eq!(integer(&counts["batches"]), batches, "{name}");
+        assert_eq!(integer(&counts["staged"]), count("select count(*) from staging.events").await, "{name}");
+        let repairs = "select count(*) from staging.repairs join staging.batches using (batch_id)";
+        assert_eq!(integer(&counts["repaired"]), count(repairs).await, "{name}");
+        let processed = "select coalesce(sum(staged_count) filter (where processed_at is not null), 0)::bigint from staging.batches";
+        assert_eq!(integer(&counts["processed"]), count(processed).await, "{name}");
+        let rate = counts["rows_per_second_hour"].as_f64().unwrap() * 3_600.0;
+        assert_eq!(rate.round() as i64, integer(&counts["staged"]), "all of it came within the hour: {name}");
+        let minute = counts["rows_per_second_minute"].as_f64().unwrap() * 60.0;
+        assert!((0.0..=rate + 0.5).contains(&minute), "{name}");
+
+        // And the line for people.
+        let cells = cells(&text.out, &name);
+        let shown: Vec<i64> = cells[1..12].iter().map(|cell| cell.parse().unwrap()).collect();
+        let under_way = 1;
+        let mut expected: Vec<i64> = COUNTS
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != under_way)
+            .map(|(at, _)| expected[at])
+            .collect();
+        expected.insert(2, batches);
+        assert_eq!(shown, expected, "{name}");
+    }
+    assert_eq!(batch_total, site.number("select count(*) from staging.batches").await);
+
+    // Lag.
+    let lag = report["lag"].as_array().unwrap();
+    assert_eq!(lag.len(), event_types.len() - 1, "what has no batch has no lag");
+    let of = |name: &str| {
+        let found = lag.iter().find(|lag| {
+            format!("{}/{}", lag["source"].as_str().unwrap(), lag["event_type"].as_str().unwrap()) == name
+        });
+        found.unwrap_or_else(|| panic!("no lag of {name}"))
+    };
+    let late = of("late/e");
+    assert_eq!((integer(&late["unprocessed_batches"]), integer(&late["unprocessed_rows"])), (2, 5));
+    let oldest =
+        "select batch_id::text from staging.batches where source = 'late' order by received_at limit 1";
+    let oldest: String = site.owner.query_one(oldest, &[]).await.unwrap().get(0);
+    assert_eq!(late["oldest_batch_id"], oldest);
+    assert!(late["transform_seconds_p50"].is_null() && late["newest_processed_seconds"].is_null(), "{late}");
+    let waited = |at: &Value| at.as_f64().unwrap_or_else(|| panic!("{at}"));
+    assert!(waited(&late["oldest_seconds"]) >= waited(&late["newest_received_seconds"]), "{late}");
+    assert_eq!(waited(&late["oldest_seconds"]), {
+        let counts = event_types.iter().find(|counts| counts["source"] == "late").unwrap();
+        waited(&counts["oldest_unprocessed_seconds"])
+    });
+    let bearer = of("bearer/event");
+    assert_eq!((integer(&bearer["unprocessed_batches"]), integer(&bearer["unprocessed_rows"])), (0, 0));
+    assert!(bearer["oldest_batch_id"].is_null() && bearer["oldest_seconds"].is_null(), "{bearer}");
+    for (column, share) in [("transform_seconds_p50", 0.5), ("transform_seconds_p95", 0.95)] {
+        assert_percentile(&site, &bearer[column], share).await;
+    }
+
+    // Models: what their last runs wrote, and the one view that was touched since.
+    let models = report["models"].as_array().unwrap();
+    assert_eq!(models.len() as i64, site.number("select count(*) from pipeline.models").await);
+    let model = |name: &str| models.iter().find(|model| model["model"] == name).expect(name);
+    let orders = model("orders");
+    assert_eq!(
+        ["kind", "activity", "outcome"].map(|name| orders[name].as_str().unwrap()),
+        ["fact", "transform", "warned"]
+    );
+    assert_eq!(["events", "rows", "quarantined"].map(|name| integer(&orders[name])), [9, 7, 2]);
+    assert_eq!(integer(&model("weather")["rows"]), 1_196);
+    assert_eq!(integer(&model("airports")["rows"]), site.number("select count(*) from facts.airports").await);
+    let totals = model("totals");
+    assert_eq!((&totals["activity"], &totals["outcome"]), (&json!("refresh"), &json!("ok")));
+    assert!(totals["stale_seconds"].as_f64().is_some_and(|seconds| seconds >= 0.0), "{totals}");
+    assert_eq!(models.iter().filter(|model| !model["stale_seconds"].is_null()).count(), 1, "{models:#?}");
+    assert!(model("airport_weather")["last_ok_seconds"].as_f64().is_some(), "{models:#?}");
+    assert_eq!(cells(&text.out, "orders")[5..7], ["7", "2"]);
+
+    // The queues: bad records one by one, the stopped file, and the events that the model refused.
+    let letters = 4 + 2 + 1 + 2;
+    assert_eq!(site.aws.letters().await.len() as i64, letters);
+    assert_eq!(integer(&report["queues"]["dead_letters"]), letters);
+    assert_eq!(integer(&report["queues"]["uploads"]), 0);
+    assert!(text.out.contains(&format!("0 uploads waiting, {letters} dead letters")), "{}", text.out);
+
+    // The sums.
+    let sum = |count: &str| event_types.iter().map(|counts| integer(&counts[count])).sum::<i64>();
+    assert_eq!(sum("staged"), site.number("select count(*) from staging.events").await);
+    assert_eq!(sum("read"), sum("staged") + sum("rejected"));
+    assert_eq!(sum("processed"), sum("transformed") + sum("quarantined") + sum("unmodelled"));
+    assert_eq!(sum("staged"), sum("processed") + sum("unprocessed"));
+    let plain = text.out.replace(',', "");
+    let reconciled = format!(
+        "{} read = {} staged = rows in staging.events + {} rejected",
+        sum("read"),
+        sum("staged"),
+        sum("rejected")
+    );
+    assert!(plain.contains(&reconciled), "{plain}");
+    let processed = format!(
+        "{} processed = {} transformed + {} quarantined + {} unmodelled",
+        sum("processed"),
+        sum("transformed"),
+        sum("quarantined"),
+        sum("unmodelled")
+    );
+    assert!(plain.contains(&processed), "{plain}");
+}
+
+/// The percentile of the bearer's batches: between its neighbours, as many below it as there should be.
+async fn assert_percentile(site: &Site, found: &Value, share: f64) {
+    let rows = site
+        .owner
+        .query(
+            "select extract(epoch from processed_at - received_at)::double precision
+             from staging.batches where source = 'bearer' order by 1",
+            &[],
+        )
+        .await
+        .unwrap();
+    let waits: Vec<f64> = rows.iter().map(|row| row.get(0)).collect();
+    let place = share * (waits.len() - 1) as f64;
+    let (low, high) = (waits[place.floor() as usize], waits[place.ceil() as usize]);
+    let expected = low + (high - low) * place.fract();
+    let found = found.as_f64().expect("a percentile");
+    assert!((found - expected).abs() < 0.001, "{found} is not {expected} of {waits:?}");
+}
+
+#[tokio::test]
+async fn a_difference_in_any_count_is_in_the_view_and_in_status() {
+    let site = Site::new().await;
+    let loader = site.function("ingest-csv").await;
+    site.load(&loader, "incoming/shop/stock/s.csv", csv(10, 0)).await;
+    site.run("insert into raw_events (source, event_type, payload) values ('shop', 'orders', '{}')").await;
+    site.transform().await;
+    site.run(
+        "alter table staging.batches drop constraint batches_processed_reconciles, drop constraint batches_read_reconciles",
+    )
+    .await;
+    let differences = async || {
+        let query =
+            "select array[sum(read_difference), sum(processed_difference), sum(record_difference)]::bigint[]
+                     from pipeline.batch_counts";
+        site.owner.query_one(query, &[]).await.unwrap().get::<_, Vec<i64>>(0)
+    };
+    assert_eq!(differences().await, [0, 0, 0]);
+    assert_eq!(site.millrace(&["status"]).await.code, Some(0));
+    let stock = "where event_type = 'stock'";
+    for (skew, back, expected, words) in [
+        (
+            "rejected_count = 3",
+            "rejected_count = 0",
+            [3, 0, 0],
+            "read = staged + rejected: shop/stock: 0 against 3",
+        ),
+        ("unmodelled_count = 8", "unmodelled_count = 10", [0, 2, 0], "10 against 8"),
+        ("read_count = 9", "read_count = 10", [1, 0, 1], "10 against 9"),
+    ] {
+        site.run(&format!("update staging.batches set {skew} {stock}")).await;
+        assert_eq!(differences().await, expected, "{skew}");
+        let said = site.millrace(&["status"]).await;
+        assert_eq!(said.code, Some(1), "{skew}");
+        assert!(said.out.contains(words), "{skew}: {}", said.out);
+        site.run(&format!("update staging.batches set {back} {stock}")).await;
+    }
+    // What is put back later belongs to the file's load, and is no part of the file.
+    site.run(
+        "insert into staging.batches (batch_id, load_id, origin, source, event_type, received_at, read_count, staged_count)
+         select gen_random_uuid(), load_id, 'put back', 'shop', 'stock', now(), 1, 1 from staging.loads",
+    )
+    .await;
+    assert_eq!(differences().await, [0, 0, 0]);
+    // A second attempt at a version is no second file.
+    site.run(
+        "alter table staging.loads
+             drop constraint if exists loads_origin_key, drop constraint if exists loads_origin_attempt_key;
+         insert into staging.loads (load_id, origin, object, source, event_type, on_new_version, plan, started_at)
+         select gen_random_uuid(), origin, object, source, event_type, on_new_version, plan, now() + interval '1 second'
+         from staging.loads",
+    )
+    .await;
+    let files =
+        "select file_count * 10 + under_way_count from pipeline.batch_counts where event_type = 'stock'";
+    assert_eq!(site.number(files).await, 11);
+}
+
+#[tokio::test]
+async fn dashboards_and_maintenance_read_the_views_and_no_more() {
+    let database = Database::new().await;
+    let owner = database.owner().await;
+    owner
+        .batch_execute("insert into raw_events (source, event_type, payload) values ('shop', 'orders', '{}')")
+        .await
+        .unwrap();
+    for role in ["millrace_reader", "millrace_maintain"] {
+        let session = database.role(role).await;
+        for view in ["batch_counts", "lag", "model_runs"] {
+            session.batch_execute(&format!("select * from pipeline.{view}")).await.expect(view);
+        }
+        let rows = session.query("select * from pipeline.lag", &[]).await.unwrap();
+        assert_eq!(rows.len(), 1);
+        for sql in ["delete from pipeline.lag", "insert into pipeline.touched (model) values ('a')"] {
+            let refused = session.batch_execute(sql).await.expect_err(sql);
+            assert!(matches!(refused.code().unwrap().code(), "42501" | "55000"), "{role}: {sql}: {refused}");
+        }
+    }
+    let reader = database.role("millrace_reader").await;
+    for table in
+        ["pipeline.runs", "pipeline.touched", "pipeline.migrations", "staging.batches", "staging.raw_events"]
+    {
+        let refused = reader.batch_execute(&format!("select * from {table}")).await.expect_err(table);
+        assert_eq!(refused.code().unwrap().code(), "42501", "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_model_is_listed_by_its_last_run_and_by_what_it_does_not_show_yet() {
+    let database = Database::new().await;
+    let owner = database.owner().await;
+    owner
+        .batch_execute(
+            "insert into pipeline.models (model, kind, fingerprint, definition_hash, query)
+                 values ('days', 'rollup', 'f', 'd', 'q'), ('never', 'fact', 'f', 'd', 'q');
+             insert into pipeline.runs (run_id, model, activity, outcome, detail, row_count, started_at, finished_at) values
+                 (gen_random_uuid(), 'days', 'refresh', 'ok', null, 5, now() - interval '3 hours', now() - interval '3 hours'),
+                 (gen_random_uuid(), 'days', 'refresh', 'failed', 'why', 0, now() - interval '1 hour', now() - interval '1 hour'),
+                 (gen_random_uuid(), 'gone', 'transform', 'failed', 'why', 0, now() - interval '2 days', now() - interval '2 days'),
+                 (gen_random_uuid(), 'broken', 'transform', 'failed', 'why', 0, now(), now());
+             insert into pipeline.touched (model, bucket, touched_at) values
+                 ('days', '1', now() - interval '2 hours'), ('days', '1', now()), ('days', '2', now()),
+                 ('by_hand', null, now() - interval '1 hour')",
+        )
+        .await
+        .unwrap();
+    let rows = owner
+        .query(
+            "select model, kind, coalesce(outcome, '-'), coalesce(round(extract(epoch from now() - last_ok_at))::bigint, -1),
+                 coalesce(round(extract(epoch from now() - stale_since))::bigint, -1), coalesce(stale_bucket_count, -1)
+             from pipeline.model_runs order by model",
+            &[],
+        )
+        .await
+        .unwrap();
+    let found: Vec<(String, String, String, i64, i64, i64)> = rows
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4), row.get(5)))
+        .collect();
+    let expected = [
+        ("broken", "not deployed", "failed", -1, -1, -1),
+        ("by_hand", "not deployed", "-", -1, 3_600, -1),
+        ("days", "rollup", "failed", 10_800, 7_200, 2),
+        ("never", "fact", "-", -1, -1, -1),
+    ]
+    .map(|(model, kind, outcome, ok, stale, buckets)| {
+        (model.to_owned(), kind.to_owned(), outcome.to_owned(), ok, stale, buckets)
+    });
+    // Times are of the owner's other transaction, a moment ago.
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(
+            (&found.0, &found.1, &found.2, found.5),
+            (&expected.0, &expected.1, &expected.2, expected.5)
+        );
+        assert!(
+            (found.3 - expected.3).abs() <= 30 && (found.4 - expected.4).abs() <= 30,
+            "{found:?} {expected:?}"
+        );
+    }
+    assert_eq!(found.len(), expected.len());
+}
+
+#[tokio::test]
+async fn the_page_about_the_views_names_every_column_and_its_queries_run() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reconciliation.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let database = Database::new().await;
+    let columns = "select attrelid::regclass::text, array_agg(attname::text order by attnum)
+         from pg_attribute
+         where attrelid in ('pipeline.batch_counts'::regclass, 'pipeline.lag'::regclass, 'pipeline.model_runs'::regclass)
+         group by attrelid";
+    let rows = database.owner().await.query(columns, &[]).await.unwrap();
+    assert_eq!(rows.len(), 3);
+    for row in rows {
+        let (view, columns): (String, Vec<String>) = (row.get(0), row.get(1));
+        let (_, section) = page.split_once(&format!("## `{view}`")).expect(&view);
+        let section = section.split("\n## ").next().unwrap();
+        let table = section.lines().filter(|line| line.starts_with("| `"));
+        let cells = table.map(|line| line.split('|').nth(1).unwrap());
+        let named: Vec<&str> =
+            cells.flat_map(|cell| cell.split(", ")).map(|name| name.trim().trim_matches('`')).collect();
+        assert_eq!(named, columns, "{view}");
+    }
+    let reader = database.role("millrace_reader").await;
+    let queries: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("    select ")).collect();
+    assert_eq!(queries.len(), 3);
+    for query in queries {
+        reader.batch_execute(&format!("select {query}")).await.expect(query);
+    }
+}
