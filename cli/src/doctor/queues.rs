@@ -186,6 +186,7 @@ mod tests {
             bucket: "b".to_owned(),
             upload_queue_url: "http://q/uploads".to_owned(),
             dead_letter_queue_url: "http://q/dead-letters".to_owned(),
+            redrive_function: None,
             local_aws: None,
             webhooks: None,
             secrets: Vec::new(),
