@@ -1,5 +1,6 @@
 //! Dead letters, from the real failure back into the facts: the compiled functions, a real database, a real queue.
 
+mod archive;
 mod deliveries;
 mod events;
 mod files;
