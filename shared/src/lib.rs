@@ -11,7 +11,8 @@
 //! - [`config`]: the environment and `sources.toml`.
 //! - [`aws`]: AWS clients, linked only by the functions that need them (features `s3`, `sqs`, `lambda`, `secretsmanager`).
 //! - [`migrate`]: the files of `migrations/`, applied once and in order.
-//! - [`clock`], [`telemetry`], [`error`]: time in PostgreSQL's microseconds, JSON logs, one error type.
+//! - [`telemetry`], [`metrics`]: JSON logs, and numbers for CloudWatch beside them.
+//! - [`clock`], [`error`]: time in PostgreSQL's microseconds, one error type.
 
 #[cfg(feature = "aws")]
 pub mod aws;
@@ -24,6 +25,7 @@ pub mod dead_letter;
 pub mod error;
 pub mod jsonb;
 pub mod ledger;
+pub mod metrics;
 pub mod migrate;
 pub mod telemetry;
 

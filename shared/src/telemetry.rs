@@ -1,11 +1,56 @@
-//! Logs: one JSON object a line, on standard output, where Lambda collects them.
+//! Logs and metrics: one JSON object a line, on standard output, where Lambda collects them.
 //!
 //! Log once, at the boundary, with stable field names, and never a payload, a secret or a connection string.
 
 use tracing_subscriber::EnvFilter;
 
-/// Starts the JSON logs at `level`: `error`, `warn`, `info`, `debug`, `trace`, or a full filter such as `info,ingest_csv=debug`.
-/// A second call changes nothing, so that tests may call it freely.
+use crate::config::environment::Reader;
+use crate::{Result, metrics};
+
+/// What is told, and how much of it: the part of a function's settings that is the same in all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a full filter such as `info,ingest_csv=debug`.
+    pub log: String,
+    /// The name that metrics carry; without one there are none.
+    pub metrics: Option<String>,
+}
+
+impl Settings {
+    /// Reads the variables through `env`. Metrics are on in Lambda, which names the function, unless told otherwise.
+    pub fn read(env: &mut Reader<'_>) -> Self {
+        let name = env.optional("AWS_LAMBDA_FUNCTION_NAME");
+        let is_on = env.parsed("MILLRACE_METRICS", name.is_some(), |text| match text {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err("is neither on nor off".to_owned()),
+        });
+        let metrics = is_on.then(|| name.unwrap_or_else(|| "millrace".to_owned()));
+        Settings { log: env.text("MILLRACE_LOG", "info"), metrics }
+    }
+}
+
+/// Starts logs and metrics as the settings say, or says why there are none; what every `main` begins with.
+pub fn start<S>(settings: Result<S>, telemetry: impl FnOnce(&S) -> &Settings) -> Result<S> {
+    match &settings {
+        Ok(settings) => {
+            let Settings { log, metrics } = telemetry(settings);
+            init(log);
+            if let Some(function) = metrics {
+                metrics::init(function);
+            }
+        }
+        Err(_) => init("info"),
+    }
+    started(settings)
+}
+
+/// What was made, or a line that says why the function does not start.
+pub fn started<T>(made: Result<T>) -> Result<T> {
+    made.inspect_err(|error| tracing::error!(code = error.code(), error = error.chain(), "not started"))
+}
+
+/// Starts the JSON logs at `level`. A second call changes nothing, so that tests may call it freely.
 pub fn init(level: &str) {
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let started = tracing_subscriber::fmt()
@@ -17,5 +62,29 @@ pub fn init(level: &str) {
         .try_init();
     if started.is_err() {
         tracing::debug!("logs were started before");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::environment::read;
+
+    fn metrics_of(variables: &[(&str, &str)]) -> Result<Option<String>> {
+        let find = |name: &str| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        };
+        read(find, Settings::read).map(|settings| settings.metrics)
+    }
+
+    #[test]
+    fn metrics_are_on_in_lambda_unless_told_otherwise() {
+        let named = ("AWS_LAMBDA_FUNCTION_NAME", "prod-transform");
+        assert_eq!(metrics_of(&[]).unwrap(), None);
+        assert_eq!(metrics_of(&[named]).unwrap().as_deref(), Some("prod-transform"));
+        assert_eq!(metrics_of(&[named, ("MILLRACE_METRICS", "off")]).unwrap(), None);
+        assert_eq!(metrics_of(&[("MILLRACE_METRICS", "on")]).unwrap().as_deref(), Some("millrace"));
+        let error = metrics_of(&[("MILLRACE_METRICS", "yes")]).unwrap_err();
+        assert_eq!(error.message(), "MILLRACE_METRICS: \"yes\" is neither on nor off");
     }
 }

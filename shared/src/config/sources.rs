@@ -145,6 +145,11 @@ impl Sources {
         }
     }
 
+    /// Whether a source is declared: anybody who may put a file can make up the name of one that is not.
+    pub fn declares(&self, source: &str) -> bool {
+        self.csv.contains_key(source) || self.webhooks.contains_key(source)
+    }
+
     /// The webhook that a source declares.
     pub fn webhook(&self, source: &str) -> Option<&WebhookSource> {
         self.webhooks.get(source)

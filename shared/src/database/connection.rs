@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use super::failure::from_postgres;
 use super::{Session, Settings, Silence};
+use crate::metrics::{self, names};
 use crate::{Error, Kind, Result};
 
 /// Idle for longer than this, a connection is pinged before it is trusted.
@@ -28,6 +29,7 @@ pub struct Connection {
     driver: Option<JoinHandle<()>>,
     silence: Silence,
     last_used: Instant,
+    was_open: bool,
     /// A transaction is under way; still so before the next one, its caller gave it up half way.
     pub(super) in_transaction: bool,
 }
@@ -37,7 +39,15 @@ impl Connection {
     pub fn new(settings: Settings) -> Self {
         let silence = Silence::new();
         let last_used = Instant::now();
-        Connection { settings, session: None, driver: None, silence, last_used, in_transaction: false }
+        Connection {
+            settings,
+            session: None,
+            driver: None,
+            silence,
+            last_used,
+            was_open: false,
+            in_transaction: false,
+        }
     }
 
     /// A session that answered within the last second, connecting or reconnecting as needed.
@@ -55,6 +65,9 @@ impl Connection {
             }
             let (client, driver) = open(&self.settings, self.silence.clone()).await?;
             (self.session, self.driver) = (Some(Session::new(client)), Some(driver));
+            if std::mem::replace(&mut self.was_open, true) {
+                metrics::add(names::DATABASE_RECONNECTS, 1);
+            }
         }
         self.last_used = Instant::now();
         self.session.as_mut().ok_or_else(|| Error::new(Kind::Bug, "a connection was made and is gone"))

@@ -10,6 +10,7 @@ use tracing::{debug, info};
 
 use super::failure::from_postgres;
 use super::{Connection, Session};
+use crate::metrics::{self, names};
 use crate::{Error, Kind, Policy, Result};
 
 /// The first pause before another try; it doubles up to [`LONGEST_PAUSE`].
@@ -84,7 +85,8 @@ impl Connection {
             if Instant::now() + pause >= deadline {
                 return Err(error);
             }
-            info!(transaction = name, attempt, error = error.chain(), "trying again");
+            info!(transaction = name, attempt, code = error.code(), error = error.chain(), "trying again");
+            metrics::add(names::DATABASE_RETRIES, 1);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             attempt += 1;

@@ -1,0 +1,124 @@
+//! Every metric: its name, its unit and what it is broken down by. `docs/metrics.md` says when each is emitted.
+
+/// What a value counts, by CloudWatch's name for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    Bytes,
+    Count,
+    Milliseconds,
+    Seconds,
+}
+
+impl Unit {
+    pub fn name(self) -> &'static str {
+        match self {
+            Unit::Bytes => "Bytes",
+            Unit::Count => "Count",
+            Unit::Milliseconds => "Milliseconds",
+            Unit::Seconds => "Seconds",
+        }
+    }
+}
+
+/// What a metric is broken down by. Always by function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Function,
+    /// By source as well, where the source is one that somebody declared: a name that a sender makes up must not make a
+    /// metric, since each is paid for.
+    Source,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    pub name: &'static str,
+    pub unit: Unit,
+    pub scope: Scope,
+}
+
+macro_rules! metrics {
+    ($($(#[$about:meta])* $constant:ident = $name:literal in $unit:ident by $scope:ident;)*) => {
+        $($(#[$about])* pub const $constant: Metric =
+            Metric { name: $name, unit: Unit::$unit, scope: Scope::$scope };)*
+        /// All of them.
+        pub const ALL: &[Metric] = &[$($constant),*];
+    };
+}
+
+metrics! {
+    // Every function.
+    COLD_START = "ColdStart" in Count by Function;
+    /// From the invocation's beginning to just before its answer.
+    DURATION = "Duration" in Milliseconds by Function;
+    ERRORS = "Errors" in Count by Function;
+    ERRORS_CONFIG = "ErrorsConfig" in Count by Function;
+    ERRORS_CONTRACT = "ErrorsContract" in Count by Function;
+    ERRORS_TRANSIENT = "ErrorsTransient" in Count by Function;
+    ERRORS_CONFLICT = "ErrorsConflict" in Count by Function;
+    ERRORS_BUG = "ErrorsBug" in Count by Function;
+    DATABASE_RETRIES = "DatabaseRetries" in Count by Function;
+    DATABASE_RECONNECTS = "DatabaseReconnects" in Count by Function;
+
+    // ingest-csv.
+    FILES_LOADED = "FilesLoaded" in Count by Source;
+    FILES_CONTINUED = "FilesContinued" in Count by Source;
+    FILES_FAILED = "FilesFailed" in Count by Source;
+    FILE_BYTES = "FileBytes" in Bytes by Source;
+    ROWS_STAGED = "RowsStaged" in Count by Source;
+    ROWS_REJECTED = "RowsRejected" in Count by Source;
+    ROWS_REPAIRED = "RowsRepaired" in Count by Source;
+
+    // ingest-webhook.
+    DELIVERIES_STORED = "DeliveriesStored" in Count by Source;
+    DELIVERIES_DUPLICATE = "DeliveriesDuplicate" in Count by Source;
+    DELIVERIES_QUEUED = "DeliveriesQueued" in Count by Source;
+    DELIVERIES_REFUSED = "DeliveriesRefused" in Count by Source;
+    /// Neither the database nor the queue took it: the sender was told to come again.
+    DELIVERIES_TURNED_AWAY = "DeliveriesTurnedAway" in Count by Source;
+    EVENTS_STORED = "EventsStored" in Count by Source;
+    /// Events in a flush.
+    FLUSH_SIZE = "FlushSize" in Count by Function;
+    FLUSH_DURATION = "FlushDuration" in Milliseconds by Function;
+
+    // transform.
+    CLAIMS = "Claims" in Count by Source;
+    EVENTS_PROCESSED = "EventsProcessed" in Count by Source;
+    EVENTS_QUARANTINED = "EventsQuarantined" in Count by Source;
+    EVENTS_UNMODELLED = "EventsUnmodelled" in Count by Source;
+    FACTS_WRITTEN = "FactsWritten" in Count by Source;
+    /// Age of a claim's oldest event when its facts were committed.
+    TRANSFORM_LAG = "TransformLag" in Seconds by Source;
+    /// Sources and event types whose events had to be left.
+    ROUTES_WAITING = "RoutesWaiting" in Count by Function;
+
+    // transform and refresh.
+    /// Models that are broken, or not deployed yet, or read one that is not.
+    MODELS_STOPPED = "ModelsStopped" in Count by Function;
+
+    // refresh.
+    VIEWS_REFRESHED = "ViewsRefreshed" in Count by Function;
+    VIEWS_SKIPPED = "ViewsSkipped" in Count by Function;
+    VIEWS_FAILED = "ViewsFailed" in Count by Function;
+    VIEW_DURATION = "ViewDuration" in Milliseconds by Function;
+
+    // redrive.
+    LETTERS_REDRIVEN = "LettersRedriven" in Count by Function;
+    LETTERS_DUPLICATE = "LettersDuplicate" in Count by Function;
+    LETTERS_VOID = "LettersVoid" in Count by Function;
+    LETTERS_FAILED = "LettersFailed" in Count by Function;
+    LETTERS_WAITING = "LettersWaiting" in Count by Function;
+    LETTERS_ARCHIVED = "LettersArchived" in Count by Function;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_metrics_have_one_name() {
+        let names: BTreeSet<&str> = ALL.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), ALL.len());
+    }
+}
