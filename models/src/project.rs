@@ -83,6 +83,11 @@ impl Project {
             .filter(move |model| model.routes.iter().any(|route| route.takes(source, event_type)))
     }
 
+    /// Whether any model takes events of a source.
+    pub fn takes(&self, source: &str) -> bool {
+        self.models.iter().flat_map(|model| &model.routes).any(|route| route.source == source)
+    }
+
     /// Everything that reads `name`, however far above, in order.
     pub fn downstream(&self, name: &str) -> Vec<&Model> {
         let mut found = BTreeSet::from([name]);

@@ -7,6 +7,7 @@ use millrace::config::Sources;
 use millrace::database::{self, Connection};
 use millrace::dead_letter::door::{self, Fate, Request};
 use millrace::dead_letter::{DeadLetterQueue, Letter, Origin, Reason};
+use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Policy, Result};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -63,7 +64,7 @@ impl IngestCsv {
                 return self.take_back(letters?, deadline).await;
             }
             match read_invocation(&event) {
-                Invocation::Queue(messages) => Ok(self.handle_queue(messages, deadline).await),
+                Invocation::Queue(messages) => Ok(self.handle_queue(messages, request_id, deadline).await),
                 Invocation::Direct(notice) => {
                     in_time(deadline, self.handle_direct(notice, event, request_id, deadline)).await
                 }
@@ -85,13 +86,14 @@ impl IngestCsv {
         door::Answer { fates }.to_value()
     }
 
-    async fn handle_queue(&self, messages: Vec<Message>, deadline: Instant) -> Value {
+    async fn handle_queue(&self, messages: Vec<Message>, request_id: &str, deadline: Instant) -> Value {
         let mut failures = Vec::new();
         for message in messages {
-            let span = info_span!("message", message_id = message.id);
+            let span = info_span!("message", request_id, message_id = message.id);
             let handled = in_time(deadline, self.handle_message(&message, deadline)).instrument(span).await;
             if let Err(error) = handled {
                 report(&error);
+                metrics::failed(&error);
                 // An empty id would fail the whole batch; a message without one cannot come from SQS.
                 if !message.id.is_empty() {
                     failures.push(json!({ "itemIdentifier": message.id }));
@@ -179,6 +181,7 @@ impl IngestCsv {
                 let reason = Reason::new(error.code(), error.chain());
                 let payload = json!({ "notification": created.body });
                 self.send(after_attempts(message_letter(&name, reason, origin, payload), created)).await?;
+                metrics::add(names::FILES_FAILED, 1);
                 Ok(Attempt::Ended { already: false })
             }
             other => other,

@@ -13,6 +13,7 @@ use millrace::config::sources::{CsvRoute, Route};
 use millrace::database::Connection;
 use millrace::dead_letter::{DeadLetterQueue, Reason};
 use millrace::ledger::{self, Entry, Staged};
+use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Result};
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc};
@@ -149,9 +150,16 @@ impl Loader {
         let attempt = match ending {
             Some(ending) => {
                 loads::finish(&mut *first.lock().await, load.id, &ending, commit_by).await?;
+                let outcome =
+                    if ending.outcome == "loaded" { names::FILES_LOADED } else { names::FILES_FAILED };
+                metrics::add_of(self.declared(sender.source), outcome, 1);
+                metrics::add_of(self.declared(sender.source), names::FILE_BYTES, object.size);
                 Attempt::Ended { already: false }
             }
-            None => Attempt::ToBeContinued,
+            None => {
+                metrics::add_of(self.declared(sender.source), names::FILES_CONTINUED, 1);
+                Attempt::ToBeContinued
+            }
         };
         info!(
             object = object.name(),
@@ -170,6 +178,11 @@ impl Loader {
             "file staged"
         );
         Ok(attempt)
+    }
+
+    /// The source's name, where it is one that somebody declared.
+    fn declared<'s>(&self, source: &'s str) -> Option<&'s str> {
+        Some(source).filter(|source| self.sources.declares(source))
     }
 
     /// Opens the object for the first time: what is not declared is detected.
@@ -245,12 +258,28 @@ impl Loader {
         let mut connection = connection.lock().await;
         while !failed.load(Ordering::Relaxed) {
             let Some(chunk) = chunks.lock().await.recv().await else { break };
+            let started = Instant::now();
             match self.stage_chunk(&mut connection, &chunk, sender, commit_by).await {
                 Ok(Staged::Committed { staged_count, rejected_count }) => {
+                    let repaired_count = chunk.repairs.len() as u64;
                     progress.chunks += 1;
                     progress.staged += staged_count;
                     progress.rejected += rejected_count;
-                    progress.repaired += chunk.repairs.len() as u64;
+                    progress.repaired += repaired_count;
+                    let source = self.declared(sender.source);
+                    metrics::add_of(source, names::ROWS_STAGED, staged_count);
+                    metrics::add_of(source, names::ROWS_REJECTED, rejected_count);
+                    metrics::add_of(source, names::ROWS_REPAIRED, repaired_count);
+                    info!(
+                        batch_id = %chunk.batch.id,
+                        source = sender.source,
+                        event_type = sender.event_type,
+                        staged_count,
+                        rejected_count,
+                        repaired_count,
+                        duration_ms = started.elapsed().as_millis() as u64,
+                        "batch staged"
+                    );
                 }
                 Ok(Staged::Duplicate) => progress.duplicates += 1,
                 Err(error) => {

@@ -5,25 +5,21 @@ use std::pin::Pin;
 use ingest_csv::{IngestCsv, Settings};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use millrace::clock::deadline;
+use millrace::{metrics, telemetry};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let settings = Settings::from_environment().inspect_err(|error| {
-        millrace::telemetry::init("info");
-        tracing::error!(code = error.code(), error = error.chain(), "not started");
-    })?;
-    millrace::telemetry::init(&settings.log);
+    let settings = telemetry::start(Settings::from_environment(), |settings| &settings.telemetry)?;
     // Lives as long as the process does.
     let function: &'static IngestCsv =
-        Box::leak(Box::new(IngestCsv::new(settings).await.inspect_err(|error| {
-            tracing::error!(code = error.code(), error = error.chain(), "not started")
-        })?));
+        Box::leak(Box::new(telemetry::started(IngestCsv::new(settings).await)?));
     // Boxed: the runtime's futures around those of a load are deeper than the compiler lays out in one go.
     let invoke = move |event: LambdaEvent<Value>| -> Pin<Box<dyn Future<Output = Result<Value, Error>>>> {
         Box::pin(async move {
-            let deadline = deadline(event.context.deadline);
-            function.handle(event.payload, &event.context.request_id, deadline).await.map_err(Error::from)
+            let (deadline, request_id) = (deadline(event.context.deadline), &event.context.request_id);
+            let handled = function.handle(event.payload, request_id, deadline);
+            metrics::invocation(request_id, handled).await.map_err(Error::from)
         })
     };
     run(service_fn(invoke)).await

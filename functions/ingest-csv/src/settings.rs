@@ -6,6 +6,7 @@ use std::time::Duration;
 use millrace::Result;
 use millrace::batch::Bounds;
 use millrace::config::environment::{Reader, Secret, read_environment};
+use millrace::telemetry;
 
 use crate::csv::Limits;
 
@@ -19,7 +20,7 @@ pub struct Settings {
     pub dead_letter_queue_url: String,
     /// The folder of `sources.toml`.
     pub pipeline: PathBuf,
-    pub log: String,
+    pub telemetry: telemetry::Settings,
     pub bounds: Bounds,
     pub copy_connections: usize,
     /// How long the database may be silent inside a transaction before the attempt is abandoned and made anew.
@@ -60,7 +61,7 @@ impl Settings {
             upload_queue_url: env.required("MILLRACE_UPLOAD_QUEUE_URL"),
             dead_letter_queue_url: env.required("MILLRACE_DEAD_LETTER_QUEUE_URL"),
             pipeline: PathBuf::from(env.text("MILLRACE_PIPELINE", "/opt/pipeline")),
-            log: env.text("MILLRACE_LOG", "info"),
+            telemetry: telemetry::Settings::read(env),
             bounds: Bounds {
                 rows: env.number("MILLRACE_CHUNK_ROWS", Bounds::default().rows, 1..=1_000_000),
                 bytes: env.size("MILLRACE_CHUNK_BYTES", Bounds::default().bytes, 1_024..=64 << 20),

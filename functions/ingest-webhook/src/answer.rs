@@ -1,6 +1,8 @@
 //! What the sender is told, in the form that API Gateway and function URLs take from a function.
 
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use millrace::metrics::names::Metric;
+use millrace::metrics::{self, names};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -19,6 +21,9 @@ pub struct Answer {
     headers: Vec<(&'static str, String)>,
     body: String,
     is_base64_encoded: bool,
+    /// What became of the delivery, and of how many events, as metrics count it.
+    #[serde(skip)]
+    counted: Option<(Metric, u64)>,
 }
 
 /// What became of a delivery. Each is 202: it is durable.
@@ -44,17 +49,17 @@ struct Details<'a> {
 impl Answer {
     /// The delivery's events are committed.
     pub fn stored(event_ids: &[i64]) -> Self {
-        Self::outcome(&Outcome::Stored { event_ids })
+        Self::outcome(&Outcome::Stored { event_ids }, (names::DELIVERIES_STORED, event_ids.len() as u64))
     }
 
     /// The delivery is in the dead-letter queue, whole.
     pub fn queued(delivery_id: &str) -> Self {
-        Self::outcome(&Outcome::Queued { delivery_id })
+        Self::outcome(&Outcome::Queued { delivery_id }, (names::DELIVERIES_QUEUED, 0))
     }
 
     /// The delivery came before.
     pub fn duplicate(delivery_id: &str) -> Self {
-        Self::outcome(&Outcome::Duplicate { delivery_id })
+        Self::outcome(&Outcome::Duplicate { delivery_id }, (names::DELIVERIES_DUPLICATE, 0))
     }
 
     /// What Slack wants to read when an address is entered: its own challenge.
@@ -73,6 +78,9 @@ impl Answer {
             instance: request_id,
         };
         let mut answer = Self::new(kind.status(), PROBLEM_JSON, to_json(&details));
+        let is_ours = kind.status() >= 500;
+        answer.counted =
+            Some((if is_ours { names::DELIVERIES_TURNED_AWAY } else { names::DELIVERIES_REFUSED }, 0));
         if kind == ProblemKind::MethodNotAllowed {
             answer.headers.push((ALLOW.as_str(), "POST".to_owned()));
         }
@@ -83,6 +91,15 @@ impl Answer {
             answer.headers.push((WWW_AUTHENTICATE.as_str(), challenge.header().to_owned()));
         }
         answer
+    }
+
+    /// Counts what became of a delivery to `source`; `None` when it went to none that is declared.
+    pub fn count(&self, source: Option<&str>) {
+        let Some((became, event_count)) = self.counted else { return };
+        metrics::add_of(source, became, 1);
+        if event_count > 0 {
+            metrics::add_of(source, names::EVENTS_STORED, event_count);
+        }
     }
 
     pub fn status(&self) -> u16 {
@@ -97,13 +114,13 @@ impl Answer {
         &self.body
     }
 
-    fn outcome(outcome: &Outcome<'_>) -> Self {
-        Self::new(202, JSON, to_json(outcome))
+    fn outcome(outcome: &Outcome<'_>, counted: (Metric, u64)) -> Self {
+        Answer { counted: Some(counted), ..Self::new(202, JSON, to_json(outcome)) }
     }
 
     fn new(status_code: u16, content_type: &str, body: String) -> Self {
         let headers = vec![(CONTENT_TYPE.as_str(), content_type.to_owned())];
-        Answer { status_code, headers, body, is_base64_encoded: false }
+        Answer { status_code, headers, body, is_base64_encoded: false, counted: None }
     }
 }
 

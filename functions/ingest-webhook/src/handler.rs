@@ -13,6 +13,7 @@ use millrace::database::{self, Connection};
 use millrace::dead_letter::door::{self, Fate};
 use millrace::dead_letter::{DeadLetterQueue, Letter, Reason};
 use millrace::ledger::Repair;
+use millrace::metrics;
 use millrace::{Error, Kind, Result};
 use serde::Serialize;
 use tokio::time::timeout_at;
@@ -115,23 +116,30 @@ impl IngestWebhook {
             info!(status = problem.kind.status(), problem = problem.kind.type_uri(), "delivery refused");
             Answer::problem(problem, Some(id.unwrap_or(request_id)))
         };
+        // No source that is declared.
+        let refuse_stranger = |problem: &Problem, id: Option<&str>| {
+            let answer = refuse(problem, id);
+            answer.count(None);
+            answer
+        };
         let request = match Request::from_event(event, self.settings.max_body_bytes) {
             Ok(request) => request,
             Err(request::Refusal::NotARequest(error)) => return Err(error),
             Err(request::Refusal::Problem { problem, request_id }) => {
-                return Ok(refuse(&problem, request_id.as_deref()));
+                return Ok(refuse_stranger(&problem, request_id.as_deref()));
             }
         };
         let Some(source) = self.sources.webhook(&request.source) else {
             let problem = Problem::new(ProblemKind::UnknownSource, "No source of this name takes webhooks.");
-            return Ok(refuse(&problem, request.request_id.as_deref()));
+            return Ok(refuse_stranger(&problem, request.request_id.as_deref()));
         };
         // Nothing of the delivery is logged: header, query and body may all hold what is nobody's business.
-        let span = info_span!("delivery", source = source.name);
+        let span = info_span!("delivery", request_id, source = source.name);
         let answer = match self.receive(source, &request, deadline).instrument(span.clone()).await {
             Ok(answer) => answer,
             Err(problem) => span.in_scope(|| refuse(&problem, request.request_id.as_deref())),
         };
+        answer.count(Some(&source.name));
         let duration_ms = started.elapsed().as_millis() as u64;
         span.in_scope(|| {
             info!(status = answer.status(), byte_count = request.body.len(), duration_ms, "answered");
@@ -160,6 +168,7 @@ impl IngestWebhook {
             Err(error) => {
                 // Somebody must act, and the sender must come again: nothing is known of the delivery.
                 error!(code = error.code(), error = error.chain(), "no secret to verify with");
+                metrics::failed(&error);
                 return Err(unavailable("The source cannot be verified at the moment."));
             }
         }
@@ -204,6 +213,7 @@ impl IngestWebhook {
             Err(NotTaken::Failed(error)) => error,
         };
         error!(code = failure.code(), error = failure.chain(), "not stored; to the dead-letter queue");
+        metrics::failed(&failure);
         let reason = Reason::new(failure.code(), failure.chain());
         let letter = attempt.sender.delivery_letter(attempt.event_type, attempt.body, reason);
         self.send(&[letter], attempt.deadline).await?;
@@ -266,6 +276,7 @@ impl IngestWebhook {
             Err(_) => Error::new(Kind::Transient, "send dead letters: no answer in time"),
         };
         error!(code = failure.code(), error = failure.chain(), "no place for the delivery");
+        metrics::failed(&failure);
         Err(unavailable("The delivery could not be stored. Send it again."))
     }
 }

@@ -8,28 +8,21 @@ use ingest_webhook::request::Invocation;
 use ingest_webhook::{IngestWebhook, Settings};
 use lambda_runtime::{Error, LambdaEvent, run_concurrent, service_fn};
 use millrace::clock::deadline;
+use millrace::{metrics, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let settings = Settings::from_environment().inspect_err(|error| {
-        millrace::telemetry::init("info");
-        tracing::error!(code = error.code(), error = error.chain(), "not started");
-    })?;
-    millrace::telemetry::init(&settings.log);
-    let (function, writer) = IngestWebhook::new(settings)
-        .await
-        .inspect_err(|error| tracing::error!(code = error.code(), error = error.chain(), "not started"))?;
+    let settings = telemetry::start(Settings::from_environment(), |settings| &settings.telemetry)?;
+    let (function, writer) = telemetry::started(IngestWebhook::new(settings).await)?;
     let function = Arc::new(function);
     // Boxed: the runtime's futures around those of a delivery are deeper than the compiler lays out in one go.
     let invoke =
         move |event: LambdaEvent<Invocation>| -> Pin<Box<dyn Future<Output = Result<Reply, Error>> + Send>> {
             let function = Arc::clone(&function);
             Box::pin(async move {
-                let deadline = deadline(event.context.deadline);
-                function
-                    .invoke(event.payload.0, &event.context.request_id, deadline)
-                    .await
-                    .map_err(Error::from)
+                let (deadline, request_id) = (deadline(event.context.deadline), &event.context.request_id);
+                let handled = function.invoke(event.payload.0, request_id, deadline);
+                metrics::invocation(request_id, handled).await.map_err(Error::from)
             })
         };
     let writer: Pin<Box<dyn Future<Output = ()>>> = Box::pin(writer.run());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use millrace::Result;
 use millrace::config::environment::{Reader, Secret, read_environment};
+use millrace::telemetry;
 
 use crate::store::group::Bounds;
 
@@ -19,7 +20,7 @@ pub struct Settings {
     pub dead_letter_queue_url: String,
     /// The folder of `sources.toml`.
     pub pipeline: PathBuf,
-    pub log: String,
+    pub telemetry: telemetry::Settings,
     /// A larger body is refused with 413.
     pub max_body_bytes: usize,
     pub flush: Bounds,
@@ -48,7 +49,7 @@ impl Settings {
             bucket: env.required("MILLRACE_BUCKET"),
             dead_letter_queue_url: env.required("MILLRACE_DEAD_LETTER_QUEUE_URL"),
             pipeline: PathBuf::from(env.text("MILLRACE_PIPELINE", "/opt/pipeline")),
-            log: env.text("MILLRACE_LOG", "info"),
+            telemetry: telemetry::Settings::read(env),
             max_body_bytes: env.size("MILLRACE_MAX_BODY_BYTES", BODY_BYTES, 1..=BODY_BYTES),
             flush: Bounds {
                 events: env.number("MILLRACE_FLUSH_EVENTS", bounds.events, 1..=100_000),

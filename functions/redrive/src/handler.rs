@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use millrace::aws::{lambda_client, load_config, s3_client, sqs_client};
 use millrace::dead_letter::DeadLetterQueue;
+use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Result};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -76,6 +77,11 @@ impl Redrive {
         // Nothing may run on after the answer.
         mailbox.settle().await;
         let mut summary = ended?;
+        metrics::add(names::LETTERS_REDRIVEN, summary.redriven);
+        metrics::add(names::LETTERS_DUPLICATE, summary.duplicate);
+        metrics::add(names::LETTERS_VOID, summary.void);
+        metrics::add(names::LETTERS_FAILED, summary.failed);
+        metrics::add(names::LETTERS_WAITING, summary.waiting);
         summary.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
         info!(
             redriven = summary.redriven,
@@ -104,6 +110,7 @@ impl Redrive {
         let ended = archive.run().await;
         mailbox.settle().await;
         let archived = ended?;
+        metrics::add(names::LETTERS_ARCHIVED, archived.archived);
         info!(
             archived = archived.archived,
             left = archived.left,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use millrace::Result;
 use millrace::config::environment::{Reader, read_environment};
+use millrace::telemetry;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -16,7 +17,7 @@ pub struct Settings {
     pub ingest_csv: String,
     pub ingest_webhook: String,
     pub transform: String,
-    pub log: String,
+    pub telemetry: telemetry::Settings,
     /// Letters a second, unless a request says otherwise.
     pub rate: u32,
     /// What one SQS message may weigh, in bytes.
@@ -43,7 +44,7 @@ impl Settings {
             ingest_csv: env.required("MILLRACE_INGEST_CSV_FUNCTION"),
             ingest_webhook: env.required("MILLRACE_INGEST_WEBHOOK_FUNCTION"),
             transform: env.required("MILLRACE_TRANSFORM_FUNCTION"),
-            log: env.text("MILLRACE_LOG", "info"),
+            telemetry: telemetry::Settings::read(env),
             rate: env.number("MILLRACE_REDRIVE_RATE", 200, 1..=100_000),
             message_bytes: env.size("MILLRACE_MESSAGE_BYTES", 1 << 20, 1_024..=1 << 20),
             deadline_margin: env.duration(

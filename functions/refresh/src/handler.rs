@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use millrace::database::{self, Connection};
+use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Result};
 use millrace_models::project::Project;
 use millrace_models::refresh::{self, Limits};
@@ -37,16 +38,21 @@ impl Refresh {
     }
 
     async fn run(&mut self, run_id: Uuid, deadline: Instant) -> Result<Value> {
+        let started = Instant::now();
         // Read each time: the local stack's folder is the checkout, and reading a few files takes no time.
         let project = Project::load(&self.settings.pipeline)?;
         let last_start = deadline.checked_sub(self.settings.deadline_margin).unwrap_or_else(Instant::now);
         let limits = Limits { lock_timeout: self.settings.lock_timeout, last_start, deadline };
         let summary = refresh::run(&mut self.connection, &project, run_id, limits).await?;
+        metrics::add(names::VIEWS_REFRESHED, summary.refreshed.len() as u64);
+        metrics::add(names::VIEWS_SKIPPED, summary.skipped.len() as u64);
+        metrics::add(names::VIEWS_FAILED, summary.failed.len() as u64);
         info!(
-            refreshed = summary.refreshed.len(),
-            unchanged = summary.unchanged.len(),
-            skipped = summary.skipped.len(),
-            failed = summary.failed.len(),
+            refreshed_count = summary.refreshed.len(),
+            unchanged_count = summary.unchanged.len(),
+            skipped_count = summary.skipped.len(),
+            failed_count = summary.failed.len(),
+            duration_ms = started.elapsed().as_millis() as u64,
             "done"
         );
         match summary.failure() {

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use millrace::Result;
 use millrace::config::environment::{Reader, Secret, read_environment};
+use millrace::telemetry;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub database_url: Secret,
     /// The folder of `models/`.
     pub pipeline: PathBuf,
-    pub log: String,
+    pub telemetry: telemetry::Settings,
     /// How long a refresh waits for a lock that others hold.
     pub lock_timeout: Duration,
     /// How long before the invocation's deadline the last refresh begins.
@@ -32,7 +33,7 @@ impl Settings {
         Settings {
             database_url: env.secret("DATABASE_URL"),
             pipeline: PathBuf::from(env.text("MILLRACE_PIPELINE", "/opt/pipeline")),
-            log: env.text("MILLRACE_LOG", "info"),
+            telemetry: telemetry::Settings::read(env),
             lock_timeout: env.duration(
                 "MILLRACE_LOCK_TIMEOUT",
                 Duration::from_secs(5),

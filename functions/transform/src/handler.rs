@@ -6,6 +6,7 @@ use millrace::aws::{load_config, s3_client, sqs_client};
 use millrace::database::{self, Connection};
 use millrace::dead_letter::door::{Answer, Fate, Request};
 use millrace::dead_letter::{DeadLetterQueue, Letter};
+use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Result};
 use millrace_models::project::Project;
 use millrace_models::quarantine;
@@ -79,6 +80,7 @@ impl Transform {
     }
 
     async fn run(&mut self, run_id: Uuid, deadline: Instant) -> Result<Value> {
+        let started = Instant::now();
         // Read each time: the local stack's folder is the checkout, and reading a few files takes no time.
         let project = Project::load(&self.settings.pipeline)?;
         let last_claim = deadline.checked_sub(self.settings.deadline_margin).unwrap_or_else(Instant::now);
@@ -86,11 +88,13 @@ impl Transform {
             Limits { bounds: self.settings.bounds, linger: self.settings.linger, last_claim, deadline };
         let summary =
             transform::run(&mut self.connection, &project, &self.dead_letters, run_id, limits).await?;
+        metrics::add(names::ROUTES_WAITING, summary.waiting.len() as u64);
         info!(
-            claims = summary.claims,
-            events = summary.events,
-            quarantined = summary.quarantined,
-            waiting = summary.waiting.len(),
+            claim_count = summary.claims,
+            event_count = summary.events,
+            quarantined_count = summary.quarantined,
+            waiting_count = summary.waiting.len(),
+            duration_ms = started.elapsed().as_millis() as u64,
             "done"
         );
         match summary.failure() {

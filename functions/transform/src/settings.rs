@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use millrace::Result;
 use millrace::config::environment::{Reader, Secret, read_environment};
+use millrace::telemetry;
 use millrace_models::transform::Bounds;
 
 #[derive(Debug, Clone)]
@@ -15,7 +16,7 @@ pub struct Settings {
     pub dead_letter_queue_url: String,
     /// The folder of `models/`.
     pub pipeline: PathBuf,
-    pub log: String,
+    pub telemetry: telemetry::Settings,
     pub bounds: Bounds,
     /// Once nothing waits, an invocation goes on looking for so long.
     pub linger: Duration,
@@ -42,7 +43,7 @@ impl Settings {
             bucket: env.required("MILLRACE_BUCKET"),
             dead_letter_queue_url: env.required("MILLRACE_DEAD_LETTER_QUEUE_URL"),
             pipeline: PathBuf::from(env.text("MILLRACE_PIPELINE", "/opt/pipeline")),
-            log: env.text("MILLRACE_LOG", "info"),
+            telemetry: telemetry::Settings::read(env),
             bounds: Bounds {
                 events: env.number("MILLRACE_CLAIM_ROWS", bounds.events, 1..=1_000_000),
                 bytes: env.size("MILLRACE_CLAIM_BYTES", bounds.bytes as usize, 1_024..=1 << 30) as i64,

@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use millrace::database::Connection;
 use millrace::database::failure::from_postgres;
+use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Result};
 use ring::digest::{SHA256, digest};
 use tokio_postgres::Transaction;
@@ -123,6 +124,7 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
     }
     deployment.catalog = catalog;
     derived::watch(connection, project, &mut deployment, deadline).await?;
+    metrics::add(names::MODELS_STOPPED, deployment.stopped.len() as u64);
     Ok(deployment)
 }
 

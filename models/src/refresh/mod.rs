@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use millrace::database::Connection;
 use millrace::database::failure::from_postgres;
+use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Result};
 use serde::Serialize;
 use serde_json::json;
@@ -164,6 +165,7 @@ async fn refresh(
     limits: Limits,
 ) -> Result<Result<Came, (Outcome, String)>> {
     let is_watched = is_watched(node, triggers);
+    let begun = Instant::now();
     let outcome =
         work::try_once(connection, "refresh", limits.lock_timeout, limits.deadline, async |transaction| {
             let started = Instant::now();
@@ -186,11 +188,15 @@ async fn refresh(
             runs::count(transaction, run_id, &node.name, Activity::Refresh, &done).await?;
             let message = json!({"kind": "refresh", "model": node.name, "rows": row_count});
             notify::send(transaction, &message).await?;
-            let duration_ms = done.duration.as_millis() as u64;
-            info!(model = node.name, rows = row_count, duration_ms, "refreshed");
             Ok(Came::Refreshed(row_count))
         })
         .await?;
+    if let Ok(Came::Refreshed(rows)) = &outcome {
+        // Once it is committed, which is part of it.
+        let duration = begun.elapsed();
+        metrics::record(names::VIEW_DURATION, metrics::millis(duration));
+        info!(model = node.name, row_count = rows, duration_ms = duration.as_millis() as u64, "refreshed");
+    }
     Ok(outcome.map_err(|error| (Outcome::Failed, error.chain())))
 }
 

@@ -44,6 +44,9 @@ pub struct Claimed {
     pub quarantined: u64,
     pub unmodelled: u64,
     pub rows: BTreeMap<String, u64>,
+    pub first_batch_id: Uuid,
+    pub first_received_at: SystemTime,
+    pub last_batch_id: Uuid,
     pub last_received_at: SystemTime,
 }
 
@@ -77,7 +80,7 @@ impl Claim<'_> {
                 let models: Vec<&Model> = self.project.facts_for(source, event_type).collect();
                 lock_models(transaction, &models).await?;
                 let batches = self.claim_batches(transaction, source, event_type, since).await?;
-                let Some(last) = batches.last() else { return Ok(None) };
+                let (Some(first), Some(last)) = (batches.first(), batches.last()) else { return Ok(None) };
                 let (units, event_count) = units(&batches);
                 let mut rows = BTreeMap::new();
                 let mut refused: BTreeMap<&str, Vec<Refused>> = BTreeMap::new();
@@ -117,6 +120,9 @@ impl Claim<'_> {
                     quarantined,
                     unmodelled: skipped + if models.is_empty() { event_count } else { 0 },
                     rows,
+                    first_batch_id: first.batch_id,
+                    first_received_at: first.received_at,
+                    last_batch_id: last.batch_id,
                     last_received_at: last.received_at,
                 }))
             })

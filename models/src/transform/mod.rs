@@ -4,6 +4,7 @@
 //! - [`release`]: which set of models this is.
 //! - [`claim`]: the batches of one transaction.
 //! - [`letters`]: the events that a model cannot take.
+//! - `report`: what is told of a claim.
 //! - [`retract`]: taking back the facts of files that were replaced.
 //!
 //! Several transforms may run at once. A claim locks its batches, so that the others skip them; facts are written in the
@@ -12,6 +13,7 @@
 pub mod claim;
 pub mod letters;
 pub mod release;
+mod report;
 pub mod retract;
 pub mod routes;
 
@@ -22,7 +24,7 @@ use millrace::database::Connection;
 use millrace::dead_letter::DeadLetterQueue;
 use millrace::{Error, Kind, Result};
 use serde::Serialize;
-use tracing::{error, info};
+use tracing::error;
 use uuid::Uuid;
 
 use crate::deploy;
@@ -218,16 +220,7 @@ impl Run<'_> {
             // Boxed: the futures of a claim are deeper than the compiler lays out in one go.
             let claim = self.claim.run(self.connection, &route, since, self.limits.deadline);
             let Some(claimed) = Box::pin(claim).await? else { break };
-            info!(
-                source,
-                event_type,
-                batches = claimed.batches,
-                events = claimed.events,
-                rows = claimed.rows.values().sum::<u64>(),
-                quarantined = claimed.quarantined,
-                duration_ms = started.elapsed().as_millis() as u64,
-                "transformed"
-            );
+            claimed.report(self.claim.project, &route, started.elapsed());
             since = claimed.last_received_at;
             self.summary.add(&claimed);
             found = true;

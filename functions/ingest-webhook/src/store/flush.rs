@@ -138,6 +138,15 @@ impl<'a> Flush<'a> {
         self.events.delivery.len()
     }
 
+    /// All batches of a flush have one `received_at`, by which the others are found.
+    pub fn first_batch(&self) -> Option<Uuid> {
+        self.batches.id.first().copied()
+    }
+
+    pub fn batch_count(&self) -> usize {
+        self.batches.id.len()
+    }
+
     /// Writes it; what became of each delivery, in their order. All of it is committed when this returns, or nothing.
     pub async fn write(&self, session: &mut Session) -> Result<Vec<Stored>> {
         let (client, statement) = session.prepared(STORE, PARAMETERS).await?;

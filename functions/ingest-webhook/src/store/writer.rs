@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use millrace::database::Connection;
 use millrace::database::failure::{Refusal, refusal};
+use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Result, ledger};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::types::Type;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::flush::{Flush, takes_jsonb};
 use super::group::{self, Bounds};
@@ -143,10 +144,15 @@ impl Writer {
             written = self.try_flush(&flush, deadline).await;
         }
         if written.is_ok() {
-            debug!(
+            let duration = started.elapsed();
+            metrics::record(names::FLUSH_SIZE, flush.event_count() as f64);
+            metrics::record(names::FLUSH_DURATION, metrics::millis(duration));
+            info!(
+                batch_id = flush.first_batch().map(display),
+                batch_count = flush.batch_count(),
                 delivery_count = deliveries.len(),
                 event_count = flush.event_count(),
-                duration_ms = started.elapsed().as_millis() as u64,
+                duration_ms = duration.as_millis() as u64,
                 "flushed"
             );
         }

@@ -1,0 +1,40 @@
+//! What is told of a claim once it is committed: its line and its metrics.
+
+use std::time::{Duration, SystemTime};
+
+use millrace::metrics::{self, names};
+use tracing::info;
+
+use super::claim::Claimed;
+use crate::model::Route;
+use crate::project::Project;
+
+impl Claimed {
+    pub(super) fn report(&self, project: &Project, route: &Route, duration: Duration) {
+        // The age of its oldest event, now that it is facts.
+        let lag = SystemTime::now().duration_since(self.first_received_at).unwrap_or_default();
+        let row_count = self.rows.values().sum::<u64>();
+        info!(
+            source = route.source,
+            event_type = route.event_type,
+            first_batch_id = %self.first_batch_id,
+            last_batch_id = %self.last_batch_id,
+            batch_count = self.batches,
+            event_count = self.events,
+            row_count,
+            quarantined_count = self.quarantined,
+            unmodelled_count = self.unmodelled,
+            lag_ms = lag.as_millis() as u64,
+            duration_ms = duration.as_millis() as u64,
+            "transformed"
+        );
+        // Any program may insert events of any source: one that no model takes is no dimension.
+        let source = Some(route.source.as_str()).filter(|source| project.takes(source));
+        metrics::add_of(source, names::CLAIMS, 1);
+        metrics::add_of(source, names::EVENTS_PROCESSED, self.events);
+        metrics::add_of(source, names::EVENTS_QUARANTINED, self.quarantined);
+        metrics::add_of(source, names::EVENTS_UNMODELLED, self.unmodelled);
+        metrics::add_of(source, names::FACTS_WRITTEN, row_count);
+        metrics::record_of(source, names::TRANSFORM_LAG, metrics::millis(lag) / 1_000.0);
+    }
+}
