@@ -6,15 +6,19 @@
     reason = "a test that cannot go on fails, with the reason"
 )]
 
+mod canaries;
 mod cli;
 mod dbt;
 mod dead_letters;
 mod faults;
 mod ingest_csv;
+mod logs;
+mod metrics;
 mod models;
 mod models_commands;
 mod models_doc;
 mod models_schema;
+mod operations;
 mod redrive;
 mod schema;
 mod stack;

@@ -24,6 +24,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
+use crate::metrics::metric_lines;
+
 /// What came of an invocation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -184,6 +186,11 @@ impl Function {
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1024
     }
 
+    /// The metrics it has written so far, each line checked.
+    pub fn metrics(&self) -> Vec<Value> {
+        metric_lines(&self.logs())
+    }
+
     /// Every line it has written so far.
     pub fn logs(&self) -> Vec<String> {
         self.logs.lock().expect("the logs' lock").clone()
@@ -194,6 +201,12 @@ impl Drop for Function {
     fn drop(&mut self) {
         child::stop(&mut self.process(), libc::SIGKILL, Duration::from_secs(5));
         self.server.abort();
+        // Whatever a test is about: no function writes a metric that is wrong or not described.
+        if !std::thread::panicking() {
+            // A killed one may have left half a line.
+            let is_whole = |line: &String| line.ends_with('}');
+            metric_lines(&self.logs().into_iter().filter(is_whole).collect::<Vec<_>>());
+        }
     }
 }
 

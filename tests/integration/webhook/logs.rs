@@ -68,7 +68,7 @@ async fn nothing_is_told_at(level: &str) {
     queue.refuse();
     assert_eq!(provoke(&door).await, [400, 401, 404, 503].into(), "{level}");
     let logs = door.function.logs();
-    for expected in ["answered", "not verified", "refused", "no place for the delivery"] {
+    for expected in ["answered", "not verified", "refused", "no place for the delivery", "\"_aws\""] {
         assert!(logs.iter().any(|line| line.contains(expected)), "{level}: {expected} is not logged");
     }
     let secrets = [millrace_tests::postgres::ROLE_PASSWORD, super::site::secret("orders")];
