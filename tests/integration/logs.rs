@@ -85,6 +85,32 @@ async fn a_delivery_has_a_line_and_so_has_its_flush() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn letters_that_are_put_back_or_moved_have_a_line_and_are_counted() {
+    let site = Site::new(&[]).await;
+    let mut variables = site.aws.variables(&site.database.url_for("millrace_transform"));
+    for door in ["INGEST_CSV", "INGEST_WEBHOOK", "TRANSFORM"] {
+        variables.push((format!("MILLRACE_{door}_FUNCTION"), "nobody".to_owned()));
+    }
+    let function = Function::spawn(&binary("redrive"), &variables).await;
+    for event in
+        [json!({"action": "redrive", "filter": {}}), json!({"action": "archive", "older_than_days": 12})]
+    {
+        function.invoke(&event, LONG).await.response();
+    }
+    check(&function, "redrive").await;
+    for _ in 0..200 {
+        if function.metrics().len() == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    for metric in ["LettersRedriven", "LettersFailed", "LettersArchived"] {
+        let count = function.metrics().iter().filter(|line| line[metric] == 0).count();
+        assert_eq!(count, 1, "{metric}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_claim_and_a_refresh_have_a_line_each() {
     let by_note = "-- kind = \"materialized_view\"\n-- key = [\"note\"]
 select note, count(*) as orders from orders group by note";

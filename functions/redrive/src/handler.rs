@@ -77,15 +77,11 @@ impl Redrive {
         // Nothing may run on after the answer.
         mailbox.settle().await;
         let mut summary = ended?;
-        for (metric, count) in [
-            (names::LETTERS_REDRIVEN, summary.redriven),
-            (names::LETTERS_DUPLICATE, summary.duplicate),
-            (names::LETTERS_VOID, summary.void),
-            (names::LETTERS_FAILED, summary.failed),
-            (names::LETTERS_WAITING, summary.waiting),
-        ] {
-            metrics::add(metric, count);
-        }
+        metrics::add(names::LETTERS_REDRIVEN, summary.redriven);
+        metrics::add(names::LETTERS_DUPLICATE, summary.duplicate);
+        metrics::add(names::LETTERS_VOID, summary.void);
+        metrics::add(names::LETTERS_FAILED, summary.failed);
+        metrics::add(names::LETTERS_WAITING, summary.waiting);
         summary.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
         info!(
             redriven_count = summary.redriven,

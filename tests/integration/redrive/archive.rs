@@ -20,7 +20,8 @@ async fn with_letters() -> (Site, BTreeSet<String>) {
         let reason = Reason::new("wrong_type", "not a number");
         let name = format!("s3://b/k?version=1@{number}");
         let (origin, payload) = (Origin::default(), Payload::raw(b"1,two"));
-        let letter = Letter::new(LetterKind::Rows, &name, Some("shop"), Some("orders"), reason, origin, payload);
+        let letter =
+            Letter::new(LetterKind::Rows, &name, Some("shop"), Some("orders"), reason, origin, payload);
         bodies.insert(letter.to_body());
     }
     for body in &bodies {
