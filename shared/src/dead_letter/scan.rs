@@ -2,7 +2,7 @@
 //!
 //! SQS has no other way to look than to receive, which hides. So a scan hides each message for a short time, which it
 //! renews while it runs, and puts everything back when it ends: also after an error, and when it is dropped half way. A
-//! program that is killed leaves messages hidden for a minute at most.
+//! program that is killed leaves messages hidden for half a minute, or twice as long as it had been looking.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,8 +19,7 @@ use crate::{Error, Kind, Result};
 const READERS: usize = 8;
 /// Long enough for a look, short enough for others to wait should this program be killed.
 const HIDDEN: Duration = Duration::from_secs(30);
-/// A scan that takes so long renews seldom: a large queue is many requests.
-const RENEWED: Duration = Duration::from_secs(60);
+const LONGEST_HIDDEN: Duration = Duration::from_secs(600);
 const RENEW_BEFORE: Duration = Duration::from_secs(15);
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// SQS lets some 120,000 messages of a queue be hidden at once; others receive from it too.
@@ -47,8 +46,11 @@ struct Tasks {
 }
 
 /// What a scan has seen, and hides from others.
-#[derive(Debug, Default)]
-struct Held(Mutex<Seen>);
+#[derive(Debug)]
+struct Held {
+    began: Instant,
+    seen: Mutex<Seen>,
+}
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -56,7 +58,8 @@ struct Seen {
     receipts: HashMap<String, Option<Receipt>>,
     /// Polls in a row that brought nothing but messages that were known.
     fruitless: usize,
-    full: bool,
+    /// Not everything was seen, and nothing more will be.
+    given_up: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -66,14 +69,23 @@ struct Receipt {
 }
 
 impl Held {
+    fn new() -> Self {
+        Held { began: Instant::now(), seen: Mutex::default() }
+    }
+
+    /// How long a message is hidden that is received, or renewed, now. It grows with the time that the scan takes: were it
+    /// always the same, a slow scan would be busy with renewals, or see the same messages again and again.
+    fn hide_for(&self) -> Duration {
+        (self.began.elapsed() * 2).clamp(HIDDEN, LONGEST_HIDDEN)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes what was received; the messages that had not been seen before.
-    fn note(&self, messages: Vec<Message>) -> Vec<Message> {
+    fn note(&self, messages: Vec<Message>, hidden_until: Instant) -> Vec<Message> {
         let mut seen = self.lock();
-        let hidden_until = Instant::now() + HIDDEN;
         let fresh: Vec<Message> = messages
             .into_iter()
             .filter(|message| {
@@ -83,14 +95,13 @@ impl Held {
             })
             .collect();
         seen.fruitless = if fresh.is_empty() { seen.fruitless + 1 } else { 0 };
-        seen.full = seen.receipts.len() >= MOST_HELD;
+        // No more can be hidden, or nothing new comes though there is something.
+        seen.given_up |= seen.receipts.len() >= MOST_HELD || seen.fruitless > 100 + seen.receipts.len() / 5;
         fresh
     }
 
-    /// Nothing new comes any more, or no more can be hidden.
-    fn is_enough(&self) -> bool {
-        let seen = self.lock();
-        seen.full || seen.fruitless > 100 + seen.receipts.len() / 5
+    fn has_given_up(&self) -> bool {
+        self.lock().given_up
     }
 
     fn receipts(&self, wanted: impl Fn(&Receipt) -> bool) -> Vec<String> {
@@ -99,8 +110,7 @@ impl Held {
         held.filter(|receipt| wanted(receipt)).map(|receipt| receipt.handle.clone()).collect()
     }
 
-    fn renewed(&self, handles: &[String]) {
-        let hidden_until = Instant::now() + RENEWED;
+    fn renewed(&self, handles: &[String], hidden_until: Instant) {
         let handles: HashSet<&String> = handles.iter().collect();
         for receipt in self.lock().receipts.values_mut().flatten() {
             if handles.contains(&receipt.handle) {
@@ -122,7 +132,7 @@ impl Held {
 
 impl Scan {
     pub(super) fn begin(mailbox: Mailbox, wait: Duration) -> Scan {
-        let held = Arc::new(Held::default());
+        let held = Arc::new(Held::new());
         let (stop, stopped) = watch::channel(false);
         let (send, received) = mpsc::channel(READERS);
         // It has no sender: the end of the readers is the end of what is received.
@@ -149,9 +159,10 @@ impl Scan {
         Ok(())
     }
 
-    /// False when there were more messages than can be hidden at once, so that not all of them were seen.
+    /// False when there were more messages than can be hidden at once, or the same came again and again, so that not all of
+    /// them were seen.
     pub fn is_complete(&self) -> bool {
-        !self.held.lock().full
+        !self.held.has_given_up()
     }
 
     /// Puts everything back that was not deleted.
@@ -224,12 +235,15 @@ struct Reader {
 
 impl Reader {
     async fn poll(&self) -> Poll {
-        if *self.stopped.borrow() || self.held.is_enough() {
+        if *self.stopped.borrow() || self.held.has_given_up() {
             return Poll::End;
         }
-        let messages = match self.mailbox.receive(HIDDEN, self.wait).await {
+        let hide = self.held.hide_for();
+        // As the server counts, at the earliest: it hides them when the request comes.
+        let hidden_until = Instant::now() + hide;
+        let messages = match self.mailbox.receive(hide, self.wait).await {
             Ok(messages) if messages.is_empty() => return Poll::Nothing,
-            Ok(messages) => Ok(self.held.note(messages)),
+            Ok(messages) => Ok(self.held.note(messages, hidden_until)),
             Err(error) => Err(error),
         };
         if messages.as_ref().is_ok_and(Vec::is_empty) {
@@ -272,8 +286,10 @@ async fn renew(mailbox: Mailbox, held: Arc<Held>, mut stopped: watch::Receiver<b
         }
         let soon = Instant::now() + RENEW_BEFORE;
         let handles = held.receipts(|receipt| receipt.hidden_until < soon);
-        match mailbox.hide_receipts(handles.clone(), RENEWED).await {
-            Ok(()) => held.renewed(&handles),
+        let hide = held.hide_for();
+        let hidden_until = Instant::now() + hide;
+        match mailbox.hide_receipts(handles.clone(), hide).await {
+            Ok(()) => held.renewed(&handles, hidden_until),
             // Those that come back too early are received again, and known.
             Err(error) => {
                 warn!(error = error.chain(), "dead letters may show themselves to others too early")
@@ -298,11 +314,16 @@ mod tests {
         }
     }
 
+    fn note(held: &Held, messages: &[(usize, &str)]) -> usize {
+        let messages = messages.iter().map(|(id, receipt)| message(*id, receipt)).collect();
+        held.note(messages, Instant::now() + HIDDEN).len()
+    }
+
     #[test]
     fn a_message_that_comes_twice_is_new_once_and_its_newest_receipt_counts() {
-        let held = Held::default();
-        assert_eq!(held.note(vec![message(1, "a"), message(2, "b")]).len(), 2);
-        assert_eq!(held.note(vec![message(1, "c"), message(3, "d")]).len(), 1);
+        let held = Held::new();
+        assert_eq!(note(&held, &[(1, "a"), (2, "b")]), 2);
+        assert_eq!(note(&held, &[(1, "c"), (3, "d")]), 1);
         let mut receipts = held.receipts(|_| true);
         receipts.sort();
         assert_eq!(receipts, ["b", "c", "d"]);
@@ -310,42 +331,52 @@ mod tests {
 
     #[test]
     fn what_was_let_go_is_not_put_back_and_not_new_again() {
-        let held = Held::default();
-        held.note(vec![message(1, "a"), message(2, "b")]);
+        let held = Held::new();
+        note(&held, &[(1, "a"), (2, "b")]);
         held.let_go(&["a".to_owned()]);
         assert_eq!(held.receipts(|_| true), ["b"]);
-        // It came back, from the server that had not heard of it: held again, and known.
-        assert!(held.note(vec![message(1, "e")]).is_empty());
+        // It came back, from a server that had not heard of it: held again, and known.
+        assert_eq!(note(&held, &[(1, "e")]), 0);
         assert_eq!(held.receipts(|_| true).len(), 2);
     }
 
     #[test]
     fn only_what_comes_back_soon_is_renewed() {
-        let held = Held::default();
-        held.note(vec![message(1, "a"), message(2, "b")]);
-        held.renewed(&["a".to_owned()]);
+        let held = Held::new();
+        note(&held, &[(1, "a"), (2, "b")]);
+        held.renewed(&["a".to_owned()], Instant::now() + 2 * HIDDEN);
         let soon = Instant::now() + HIDDEN + Duration::from_secs(1);
         assert_eq!(held.receipts(|receipt| receipt.hidden_until < soon), ["b"]);
     }
 
     #[test]
-    fn polls_without_anything_new_are_enough_one_day() {
-        let held = Held::default();
-        held.note(vec![message(1, "a")]);
-        for _ in 0..100 {
-            held.note(vec![message(1, "a")]);
-            assert!(!held.is_enough());
+    fn the_longer_a_scan_takes_the_longer_it_hides() {
+        for (ran, hides) in [(0, 30), (10, 30), (60, 120), (10_000, 600)] {
+            let Some(began) = Instant::now().checked_sub(Duration::from_secs(ran)) else { continue };
+            let held = Held { began, seen: Mutex::default() };
+            assert_eq!(held.hide_for().as_secs(), hides, "after {ran} s");
         }
-        held.note(vec![message(1, "a")]);
-        assert!(held.is_enough());
     }
 
     #[test]
-    fn as_many_as_can_be_hidden_are_enough() {
-        let held = Held::default();
-        held.note((0..MOST_HELD - 1).map(|id| message(id, "a")).collect());
-        assert!(!held.is_enough());
-        held.note(vec![message(MOST_HELD, "a")]);
-        assert!(held.is_enough());
+    fn polls_without_anything_new_end_a_scan_that_is_then_not_complete() {
+        let held = Held::new();
+        note(&held, &[(1, "a")]);
+        for _ in 0..100 {
+            note(&held, &[(1, "a")]);
+            assert!(!held.has_given_up());
+        }
+        note(&held, &[(1, "a")]);
+        assert!(held.has_given_up());
+    }
+
+    #[test]
+    fn a_scan_takes_no_more_than_can_be_hidden() {
+        let held = Held::new();
+        let until = Instant::now() + HIDDEN;
+        held.note((0..MOST_HELD - 1).map(|id| message(id, "a")).collect(), until);
+        assert!(!held.has_given_up());
+        held.note(vec![message(MOST_HELD, "a")], until);
+        assert!(held.has_given_up());
     }
 }

@@ -126,7 +126,7 @@ fn print_json(value: &impl Serialize, terminal: &mut Terminal) -> Result<()> {
 
 fn print_incomplete(terminal: &mut Terminal) {
     terminal.bad(
-        "The queue holds more letters than SQS lets anybody look at at once: these are not all of them. Redrive, drop or \
+        "These are not all of them: the queue holds more than can be looked at, or answers too slowly. Redrive, drop or \
          archive some, and look again.",
     );
 }
