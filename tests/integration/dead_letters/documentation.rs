@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use clap::Parser;
 use millrace::dead_letter::Payload;
+use millrace_cli::arguments::Arguments;
 use millrace_cli::checkout::Checkout;
 use millrace_cli::letters::advice;
 use serde_json::{Value, json};
@@ -178,5 +180,36 @@ fn the_schema_refuses_what_is_no_letter() {
         let mut letter = letter.clone();
         letter.as_object_mut().unwrap().remove(field);
         assert!(!millrace_tests::dead_letters::problems(&letter).is_empty(), "without {field}");
+    }
+}
+
+#[tokio::test]
+async fn every_command_has_help_with_an_example_that_can_be_typed() {
+    let millrace = millrace_tests::runtime_api::binary("millrace");
+    for command in ["list", "show", "export", "drop", "redrive", "restore"] {
+        let help = tokio::process::Command::new(&millrace).args(["dead-letters", command, "--help"]).output();
+        let help = String::from_utf8(help.await.unwrap().stdout).unwrap();
+        assert!(help.contains(&format!("Usage: millrace dead-letters {command}")), "{help}");
+        let example = format!("    millrace dead-letters {command} ");
+        let examples: Vec<&str> = help.lines().filter(|line| line.starts_with(&example)).collect();
+        assert!(!examples.is_empty(), "{help}");
+        for example in examples {
+            let typed = example.split(" | ").next().unwrap().split(" # ").next().unwrap();
+            let parsed = Arguments::try_parse_from(typed.split_whitespace());
+            assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+        }
+    }
+}
+
+#[test]
+fn every_command_in_the_documentation_can_be_typed() {
+    let text = std::fs::read_to_string(root().join("docs/dead-letters.md")).unwrap();
+    let commands: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("millrace dead-letters ")).collect();
+    assert!(commands.len() >= 7, "{commands:?}");
+    for command in commands {
+        let typed = command.split(" # ").next().unwrap();
+        let parsed = Arguments::try_parse_from(typed.split_whitespace());
+        assert!(parsed.is_ok(), "{command}: {}", parsed.unwrap_err());
     }
 }
