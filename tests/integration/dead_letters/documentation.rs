@@ -57,7 +57,18 @@ fn codes_in_code() -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
     for (path, text) in product() {
         let path = path.to_str().unwrap();
-        codes.extend(words_after(&text, "Reason::new("));
+        // functions/redrive makes no letters: it hands on what the doors say, and counts under words of its own.
+        if !path.contains("functions/redrive/") {
+            codes.extend(words_after(&text, "Reason::new("));
+        }
+        // What a door makes of a letter that fails again.
+        if text.contains("Fate::Failed") {
+            codes.extend(words_after(&text, "failed("));
+        }
+        // What a body cannot be read for, when its letter is redriven.
+        if path.contains("functions/ingest-webhook/src/content/") {
+            codes.extend(text.split("ProblemKind::").skip(1).filter_map(problem_code));
+        }
         // A sentence with its code: `FlawKind::Nul => ("nul_character", "…")`.
         if text.contains("Reject") || text.contains("Reason::new(") {
             codes.extend(words_after(&text, "=> ("));
@@ -90,11 +101,28 @@ fn codes_in_code() -> BTreeSet<String> {
     codes
 }
 
+/// `EmptyBody, "…"` is `empty_body`.
+fn problem_code(text: &str) -> Option<String> {
+    let name = text.split(|it: char| !it.is_ascii_alphanumeric()).next()?;
+    let mut code = String::new();
+    for character in name.chars() {
+        if character.is_ascii_uppercase() && !code.is_empty() {
+            code.push('_');
+        }
+        code.push(character.to_ascii_lowercase());
+    }
+    (!code.is_empty()).then_some(code)
+}
+
 #[test]
 fn every_documented_reason_is_in_the_code() {
     let product: String = product().into_iter().map(|(_, text)| text).collect();
-    let unknown: Vec<&str> =
-        advice::all().map(|it| it.code).filter(|code| !product.contains(&format!("\"{code}\""))).collect();
+    let stands = |code: &str| {
+        // A problem of a delivery is a code with dashes, in a URN.
+        let problem = format!("\"urn:millrace:problem:{}\"", code.replace('_', "-"));
+        product.contains(&format!("\"{code}\"")) || product.contains(&problem)
+    };
+    let unknown: Vec<&str> = advice::all().map(|it| it.code).filter(|code| !stands(code)).collect();
     assert!(unknown.is_empty(), "in docs/dead-letters.md, and nowhere in the code: {unknown:?}");
 }
 
