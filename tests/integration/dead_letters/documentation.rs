@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use clap::Parser;
 use millrace::dead_letter::Payload;
+use millrace_cli::arguments::Arguments;
 use millrace_cli::checkout::Checkout;
 use millrace_cli::letters::advice;
 use serde_json::{Value, json};
@@ -55,7 +57,18 @@ fn codes_in_code() -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
     for (path, text) in product() {
         let path = path.to_str().unwrap();
-        codes.extend(words_after(&text, "Reason::new("));
+        // functions/redrive makes no letters: it hands on what the doors say, and counts under words of its own.
+        if !path.contains("functions/redrive/") {
+            codes.extend(words_after(&text, "Reason::new("));
+        }
+        // What a door makes of a letter that fails again.
+        if text.contains("Fate::Failed") {
+            codes.extend(words_after(&text, "failed("));
+        }
+        // What a body cannot be read for, when its letter is redriven.
+        if path.contains("functions/ingest-webhook/src/content/") {
+            codes.extend(text.split("ProblemKind::").skip(1).filter_map(problem_code));
+        }
         // A sentence with its code: `FlawKind::Nul => ("nul_character", "…")`.
         if text.contains("Reject") || text.contains("Reason::new(") {
             codes.extend(words_after(&text, "=> ("));
@@ -88,11 +101,28 @@ fn codes_in_code() -> BTreeSet<String> {
     codes
 }
 
+/// `EmptyBody, "…"` is `empty_body`.
+fn problem_code(text: &str) -> Option<String> {
+    let name = text.split(|it: char| !it.is_ascii_alphanumeric()).next()?;
+    let mut code = String::new();
+    for character in name.chars() {
+        if character.is_ascii_uppercase() && !code.is_empty() {
+            code.push('_');
+        }
+        code.push(character.to_ascii_lowercase());
+    }
+    (!code.is_empty()).then_some(code)
+}
+
 #[test]
 fn every_documented_reason_is_in_the_code() {
     let product: String = product().into_iter().map(|(_, text)| text).collect();
-    let unknown: Vec<&str> =
-        advice::all().map(|it| it.code).filter(|code| !product.contains(&format!("\"{code}\""))).collect();
+    let stands = |code: &str| {
+        // A problem of a delivery is a code with dashes, in a URN.
+        let problem = format!("\"urn:millrace:problem:{}\"", code.replace('_', "-"));
+        product.contains(&format!("\"{code}\"")) || product.contains(&problem)
+    };
+    let unknown: Vec<&str> = advice::all().map(|it| it.code).filter(|code| !stands(code)).collect();
     assert!(unknown.is_empty(), "in docs/dead-letters.md, and nowhere in the code: {unknown:?}");
 }
 
@@ -178,5 +208,36 @@ fn the_schema_refuses_what_is_no_letter() {
         let mut letter = letter.clone();
         letter.as_object_mut().unwrap().remove(field);
         assert!(!millrace_tests::dead_letters::problems(&letter).is_empty(), "without {field}");
+    }
+}
+
+#[tokio::test]
+async fn every_command_has_help_with_an_example_that_can_be_typed() {
+    let millrace = millrace_tests::runtime_api::binary("millrace");
+    for command in ["list", "show", "export", "drop", "redrive", "restore"] {
+        let help = tokio::process::Command::new(&millrace).args(["dead-letters", command, "--help"]).output();
+        let help = String::from_utf8(help.await.unwrap().stdout).unwrap();
+        assert!(help.contains(&format!("Usage: millrace dead-letters {command}")), "{help}");
+        let example = format!("    millrace dead-letters {command} ");
+        let examples: Vec<&str> = help.lines().filter(|line| line.starts_with(&example)).collect();
+        assert!(!examples.is_empty(), "{help}");
+        for example in examples {
+            let typed = example.split(" | ").next().unwrap().split(" # ").next().unwrap();
+            let parsed = Arguments::try_parse_from(typed.split_whitespace());
+            assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+        }
+    }
+}
+
+#[test]
+fn every_command_in_the_documentation_can_be_typed() {
+    let text = std::fs::read_to_string(root().join("docs/dead-letters.md")).unwrap();
+    let commands: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("millrace dead-letters ")).collect();
+    assert!(commands.len() >= 7, "{commands:?}");
+    for command in commands {
+        let typed = command.split(" # ").next().unwrap();
+        let parsed = Arguments::try_parse_from(typed.split_whitespace());
+        assert!(parsed.is_ok(), "{command}: {}", parsed.unwrap_err());
     }
 }
