@@ -148,7 +148,8 @@ async fn examine_aws(environment: &Environment, clients: &Clients) -> Vec<Findin
     }
     match (&uploads, &dead_letters) {
         (Ok(uploads), Ok(dead_letters)) => {
-            findings.extend(queues::settings(uploads, dead_letters, environment));
+            let uploads = (environment.upload_queue_url.as_str(), uploads);
+            findings.extend(queues::settings(uploads, (letters, dead_letters)));
         }
         (_, Err(error)) => findings.push(Finding::unknown("dead-letter-queue", error.chain())),
         (Err(_), Ok(_)) => {}

@@ -41,9 +41,11 @@ pub fn arn(attributes: &Attributes) -> &str {
     attributes.get(&QueueAttributeName::QueueArn).map_or("", String::as_str)
 }
 
-/// How both are set, against the template.
-pub fn settings(uploads: &Attributes, dead_letters: &Attributes, environment: &Environment) -> Vec<Finding> {
-    let queue = &environment.upload_queue_url;
+/// How both queues, each with its URL, are set, against the template.
+pub fn settings(
+    (queue, uploads): (&str, &Attributes),
+    (letters_queue, dead_letters): (&str, &Attributes),
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let visibility = number(uploads, &QueueAttributeName::VisibilityTimeout);
     if visibility < VISIBILITY_SECONDS {
@@ -55,8 +57,7 @@ pub fn settings(uploads: &Attributes, dead_letters: &Attributes, environment: &E
     }
     findings.extend(redrive(uploads, arn(dead_letters), queue));
     findings.extend(retention("upload-queue", "upload queue", uploads, queue));
-    let queue = &environment.dead_letter_queue_url;
-    let kept = retention("dead-letter-queue", "dead-letter queue", dead_letters, queue);
+    let kept = retention("dead-letter-queue", "dead-letter queue", dead_letters, letters_queue);
     let uploads =
         or_ok(findings, "upload-queue", "visibility timeout, redrive policy and retention are right");
     let letters = or_ok(kept.into_iter().collect(), "dead-letter-queue", "keeps letters for 14 days");
@@ -180,19 +181,6 @@ mod tests {
     use super::*;
     use crate::doctor::finding::Level;
 
-    fn environment() -> Environment {
-        Environment {
-            database_url: String::new(),
-            bucket: "b".to_owned(),
-            upload_queue_url: "http://q/uploads".to_owned(),
-            dead_letter_queue_url: "http://q/dead-letters".to_owned(),
-            redrive_function: None,
-            local_aws: None,
-            webhooks: None,
-            secrets: Vec::new(),
-        }
-    }
-
     fn uploads() -> Attributes {
         let policy = r#"{"deadLetterTargetArn":"arn:d","maxReceiveCount":"5"}"#;
         HashMap::from([
@@ -210,7 +198,7 @@ mod tests {
     }
 
     fn found(uploads: &Attributes, letters: &Attributes) -> Vec<(&'static str, Level)> {
-        settings(uploads, letters, &environment())
+        settings(("http://q/uploads", uploads), ("http://q/dead-letters", letters))
             .into_iter()
             .map(|finding| (finding.check, finding.level))
             .filter(|(_, level)| *level != Level::Ok)
