@@ -21,10 +21,12 @@ create index quarantine_model_idx on pipeline.quarantine (model);
 
 comment on table pipeline.quarantine is
     'Events that a model could not take, and has not taken since. Each has a letter in the dead-letter queue.';
+comment on column pipeline.quarantine.batch_id is 'The event''s batch, in staging.batches.';
 comment on column pipeline.quarantine.event_id is
     'The event''s id in raw_events; with received_at of its batch it is found in one partition.';
 comment on column pipeline.quarantine.model is 'The model; <model>__rebuild for what its rebuild under way refused so far.';
 comment on column pipeline.quarantine.letter_id is 'The id of the letter, in the dead-letter queue and in the logs.';
+comment on column pipeline.quarantine.quarantined_at is 'When the model refused it last.';
 comment on column pipeline.quarantine.sqlstate is 'Why, as PostgreSQL classes it; the message is in the letter alone.';
 
 -- Counts the events of processed batches again: what a model refuses is quarantined, what is left was transformed. A batch
