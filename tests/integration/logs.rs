@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use millrace::dead_letter::{Letter, LetterKind, Origin, Payload, Reason};
 use millrace_tests::runtime_api::{Function, binary};
 use serde_json::{Value, json};
 
@@ -92,6 +93,11 @@ async fn letters_that_are_put_back_or_moved_have_a_line_and_are_counted() {
         variables.push((format!("MILLRACE_{door}_FUNCTION"), "nobody".to_owned()));
     }
     let function = Function::spawn(&binary("redrive"), &variables).await;
+    // Nobody takes it back: it waits.
+    let (reason, origin) = (Reason::new("wrong_type", "not a number"), Origin::default());
+    let letter =
+        Letter::new(LetterKind::Rows, "o", Some("shop"), Some("orders"), reason, origin, Payload::raw(b"1"));
+    site.dead_letters().send(&[letter]).await.expect("send a letter");
     for event in
         [json!({"action": "redrive", "filter": {}}), json!({"action": "archive", "older_than_days": 12})]
     {
