@@ -146,7 +146,7 @@ async fn a_delivery_is_remembered_until_its_time_is_over() {
     let door = site.open(&[]).await;
     door.deliver("shopify", "1", "{}").await.was(202, "stored");
     door.deliver("shopify", "1", "{}").await.was(202, "duplicate");
-    let days = "select count(*) from staging.deliveries where expires_at = received_at + interval '4 days'";
+    let days = "select count(*) from staging.deliveries where expires_at = received_at + interval '15 days'";
     assert_eq!(site.number(days).await, 2);
     let expire = async |which: &str| {
         site.execute(&format!(
