@@ -195,7 +195,10 @@ fn describe(listed: u64, unloaded: &Unloaded, unloaded_for: Duration, loaded: bo
     }
     if findings.is_empty() {
         let files = counted(listed, "file", "files");
-        findings.push(Finding::ok(CHECK, format!("{files} under {PREFIX}, each in a load")));
+        findings.push(Finding::ok(
+            CHECK,
+            format!("{files} under {PREFIX} had the time to arrive, each in a load"),
+        ));
     }
     findings
 }
