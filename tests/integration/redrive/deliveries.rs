@@ -12,13 +12,13 @@ const ORDERS: &str = "-- kind = \"fact\"
 -- source = \"shop/*\"
 -- key = [\"id\"]
 select (payload->>'id')::bigint as id, payload->>'note' as note, event_type from batch";
-const AWAY: [(&str, &str); 2] = [
+pub const AWAY: [(&str, &str); 2] = [
     ("DATABASE_URL", "postgresql://millrace_ingest@127.0.0.1:1/x?sslmode=disable"),
     ("MILLRACE_DATABASE_PATIENCE", "300 ms"),
 ];
 
 /// A delivery's answer: what became of it.
-async fn deliver(site: &Site, id: &str, kind: Option<&str>, body: &str) -> String {
+pub async fn deliver(site: &Site, id: &str, kind: Option<&str>, body: &str) -> String {
     let mut headers =
         json!({ "authorization": "Bearer token", "content-type": "application/json", "x-delivery": id });
     if let Some(kind) = kind {

@@ -1,6 +1,7 @@
 //! Dead letters, from the real failure back into the facts: the compiled functions, a real database, a real queue.
 
 mod archive;
+mod commands;
 mod deliveries;
 mod events;
 mod files;
