@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use millrace::aws::{load_config, s3_client, sqs_client};
 use millrace::config::Sources;
 use millrace::database::{self, Connection};
-use millrace::dead_letter::door::{self, Fate, Request};
+use millrace::dead_letter::door::{self, Request};
 use millrace::dead_letter::{DeadLetterQueue, Letter, Origin, Reason};
 use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Policy, Result};
@@ -80,10 +80,7 @@ impl IngestCsv {
         // What is under way then may still commit, and the answer go out.
         let until = deadline - (deadline.saturating_duration_since(started) / 10).min(Duration::from_secs(5));
         let fates = self.loader.take_back(letters, until).await;
-        let redriven_count = fates.iter().filter(|outcome| outcome.fate == Fate::Redriven).count();
-        let duration_ms = started.elapsed().as_millis() as u64;
-        info!(letter_count = fates.len(), redriven_count, duration_ms, "letters taken back");
-        door::Answer { fates }.to_value()
+        door::Answer::new(fates, started).to_value()
     }
 
     async fn handle_queue(&self, messages: Vec<Message>, request_id: &str, deadline: Instant) -> Value {

@@ -3,6 +3,7 @@
 //! Only what is needed is read, so that a field AWS adds or leaves out breaks nothing. In S3 notifications a key is
 //! form-urlencoded (`+` is a space); in EventBridge events it is plain.
 
+use millrace::dead_letter::read::decode_key;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -154,7 +155,7 @@ fn read_notice(body: &Value) -> Notice {
         if !parsed.event_name.trim_start_matches("s3:").starts_with("ObjectCreated:") {
             continue;
         }
-        let Some(key) = decode_form(&parsed.s3.object.key) else {
+        let Some(key) = decode_key(&parsed.s3.object.key) else {
             return Notice::Unreadable("the key is not UTF-8 once decoded".to_owned());
         };
         let mut of_record = serde_json::json!({ "Records": [record] });
@@ -215,11 +216,6 @@ fn to_created(
         again,
         body,
     })
-}
-
-fn decode_form(key: &str) -> Option<String> {
-    let spaced = key.replace('+', " ");
-    Some(percent_encoding::percent_decode_str(&spaced).decode_utf8().ok()?.into_owned())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use millrace::config::webhook::Preset;
 use millrace::config::{Sources, WebhookSource};
 use millrace::database::failure::Refusal;
 use millrace::database::{self, Connection};
-use millrace::dead_letter::door::{self, Fate};
+use millrace::dead_letter::door;
 use millrace::dead_letter::{DeadLetterQueue, Letter, Reason};
 use millrace::ledger::Repair;
 use millrace::metrics;
@@ -93,10 +93,7 @@ impl IngestWebhook {
         let span = info_span!("invocation", request_id);
         async {
             let fates = self.take_back(letters, deadline).await;
-            let redriven_count = fates.iter().filter(|outcome| outcome.fate == Fate::Redriven).count();
-            let duration_ms = started.elapsed().as_millis() as u64;
-            info!(letter_count = fates.len(), redriven_count, duration_ms, "letters taken back");
-            Ok(Reply::Fates(door::Answer { fates }))
+            Ok(Reply::Fates(door::Answer::new(fates, started)))
         }
         .instrument(span)
         .await

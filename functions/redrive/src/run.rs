@@ -61,13 +61,7 @@ impl Run<'_> {
     async fn take(&self, scan: &mut Scan, summary: &mut Summary) -> Result<()> {
         let mut hand: Vec<Held> = Vec::new();
         loop {
-            if Instant::now() >= self.until {
-                summary.more = true;
-                return Ok(());
-            }
-            let room = self.at_most.saturating_sub(summary.tried());
-            let most = HAND.min(self.rate as usize).min(usize::try_from(room).unwrap_or(usize::MAX));
-            if most == 0 {
+            if self.is_over(summary) {
                 summary.more = true;
                 return Ok(());
             }
@@ -81,28 +75,31 @@ impl Run<'_> {
                     _ => summary.left += 1,
                 }
             }
-            let bytes: usize = hand.iter().map(|held| held.message.body.len()).sum();
-            if !is_last && hand.len() < most && bytes < HAND_BYTES {
-                continue;
-            }
-            while !hand.is_empty() && (is_last || hand.len() >= most || bytes >= HAND_BYTES) {
-                let room = self.at_most.saturating_sub(summary.tried());
-                let room = usize::try_from(room).unwrap_or(usize::MAX);
-                if room == 0 || Instant::now() >= self.until {
-                    break;
-                }
-                let rest = hand.split_off(most.min(room).min(hand.len()));
+            while !hand.is_empty() && (is_last || self.is_full(&hand, summary)) && !self.is_over(summary) {
+                let rest = hand.split_off(self.most(summary).min(hand.len()));
                 let taken = std::mem::replace(&mut hand, rest);
                 self.put_back(scan, taken, summary).await?;
-                if bytes >= HAND_BYTES {
-                    break;
-                }
             }
             if is_last {
                 summary.more = !hand.is_empty() || !scan.is_complete();
                 return Ok(());
             }
         }
+    }
+
+    /// How many letters go to their doors together, and still may.
+    fn most(&self, summary: &Summary) -> usize {
+        let room = self.at_most.saturating_sub(summary.tried());
+        HAND.min(self.rate as usize).min(usize::try_from(room).unwrap_or(usize::MAX))
+    }
+
+    fn is_over(&self, summary: &Summary) -> bool {
+        self.most(summary) == 0 || Instant::now() >= self.until
+    }
+
+    fn is_full(&self, hand: &[Held], summary: &Summary) -> bool {
+        let bytes: usize = hand.iter().map(|held| held.message.body.len()).sum();
+        hand.len() >= self.most(summary) || bytes >= HAND_BYTES
     }
 
     fn is_meant(&self, message: &Message, letter: &Letter) -> bool {

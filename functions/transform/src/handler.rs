@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use millrace::aws::{load_config, s3_client, sqs_client};
 use millrace::database::{self, Connection};
-use millrace::dead_letter::door::{Answer, Fate, Request};
+use millrace::dead_letter::door::{Answer, Request};
 use millrace::dead_letter::{DeadLetterQueue, Letter};
 use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Result};
@@ -61,10 +61,7 @@ impl Transform {
         async {
             let work = quarantine::take_back(&mut self.connection, &project, run_id, &letters, deadline);
             let fates = Box::pin(work).await?;
-            let redriven_count = fates.iter().filter(|outcome| outcome.fate == Fate::Redriven).count();
-            let duration_ms = started.elapsed().as_millis() as u64;
-            info!(letter_count = fates.len(), redriven_count, duration_ms, "letters taken back");
-            Answer { fates }.to_value()
+            Answer::new(fates, started).to_value()
         }
         .instrument(span)
         .await

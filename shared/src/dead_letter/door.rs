@@ -3,8 +3,11 @@
 //! A function takes back the letters that it sends, under its own role and today's configuration. Whoever asks deletes a
 //! letter only once it knows its fate.
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tracing::info;
 use uuid::Uuid;
 
 use super::{Letter, Reason};
@@ -76,6 +79,14 @@ impl Request {
 }
 
 impl Answer {
+    /// The answer about letters that were taken back since `started`, with the line that tells of them.
+    pub fn new(fates: Vec<Outcome>, started: Instant) -> Self {
+        let redriven_count = fates.iter().filter(|outcome| outcome.fate == Fate::Redriven).count();
+        let duration_ms = started.elapsed().as_millis() as u64;
+        info!(letter_count = fates.len(), redriven_count, duration_ms, "letters taken back");
+        Answer { fates }
+    }
+
     /// As what a function answers Lambda with.
     pub fn to_value(&self) -> Result<Value> {
         serde_json::to_value(self)

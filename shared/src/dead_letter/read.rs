@@ -72,8 +72,8 @@ fn notified_object(body: &Value) -> Option<Object> {
     })
 }
 
-/// A key as S3's notifications write it: form-urlencoded. EventBridge's are plain.
-fn decode_key(key: &str) -> Option<String> {
+/// A key as S3's notifications write it: form-urlencoded. EventBridge's are plain. `None` when it is not UTF-8 once decoded.
+pub fn decode_key(key: &str) -> Option<String> {
     let spaced = key.replace('+', " ");
     Some(percent_decode_str(&spaced).decode_utf8().ok()?.into_owned())
 }
