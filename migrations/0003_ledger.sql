@@ -190,7 +190,7 @@ $$;
 comment on function staging.finish_load(uuid, text, bigint, text) is
     'Records how a load ended, once, and hides the batches of versions that it replaces or that replace it.';
 
--- Begins another attempt at a version whose file's letter was put back. What earlier attempts staged before they ended is
+-- Begins another attempt at a version whose file's dead letter was put back. What earlier attempts staged before they ended is
 -- hidden from here on. False when there is nothing to attempt: it was begun before, or an earlier attempt ended well.
 create function staging.begin_attempt(begun staging.loads) returns boolean
 language plpgsql

@@ -1,7 +1,7 @@
 -- raw_events: the familiar staging table, as a view.
 --
 -- Why: people and programs know a table with a `processed` flag. They keep it, both ways: select from it, insert into
--- it. Underneath, `processed` is a fact about a batch, so reading what is unprocessed touches those batches alone.
+-- it. Underneath, `processed` is a fact about a batch, so reading what is unprocessed invalidates those batches alone.
 --
 -- Running code: none yet. The database's search_path gains `staging` and `facts` at its end, for sessions that begin
 -- after this; names that resolve today resolve as before.

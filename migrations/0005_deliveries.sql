@@ -27,7 +27,7 @@ grant update (received_at, expires_at) on staging.deliveries to millrace_ingest;
 grant select, delete on staging.deliveries to millrace_maintain;
 
 -- Deletes some of the expired keys, those nobody holds; how many.
-create function staging.forget_deliveries(at_most integer) returns bigint
+create function staging.expire_delivery_keys(at_most integer) returns bigint
 language sql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -46,7 +46,7 @@ as $$
     select count(*) from forgotten
 $$;
 
-comment on function staging.forget_deliveries(integer) is 'Deletes at most so many expired keys of deliveries. How many it deleted.';
+comment on function staging.expire_delivery_keys(integer) is 'Deletes at most so many expired keys of deliveries. How many it deleted.';
 
-revoke execute on function staging.forget_deliveries(integer) from public;
-grant execute on function staging.forget_deliveries(integer) to millrace_ingest, millrace_maintain;
+revoke execute on function staging.expire_delivery_keys(integer) from public;
+grant execute on function staging.expire_delivery_keys(integer) to millrace_ingest, millrace_maintain;

@@ -1,7 +1,7 @@
 -- Models: what transforms and refreshes remember, and how they claim batches.
 --
 -- Why: facts, counts and the mark that a batch is processed commit together, so everything that says which model took
--- what is here, in the same database. A batch's mark names the release, the set of models that took it; so for every
+-- what is here, in the same database. A batch's mark names the model version, the set of models that took it; so for every
 -- model it is known which batches it has not seen, and history can be caught up exactly, whatever ran meanwhile.
 --
 -- Running code: functions of before go on; what they stage has a `payload_bytes` of 0.
@@ -18,7 +18,7 @@ alter table staging.batches
     add column retracted_at timestamptz;
 
 comment on column staging.batches.payload_bytes is 'Bytes of the batch''s rows as they were sent: claims are sized by it.';
-comment on column staging.batches.processed_by is 'The release, in pipeline.releases, whose models took the batch.';
+comment on column staging.batches.processed_by is 'The model version, in pipeline.model_versions, whose models took the batch.';
 comment on column staging.batches.retracted_at is 'When the facts of a superseded batch were taken back.';
 
 -- As before, and with the bytes: as jsonb writes them, since of the text that was sent nothing is left.
@@ -117,18 +117,18 @@ comment on column pipeline.models.definition_hash is
     'Changes when anything is to be deployed: the fingerprint, and tests, indexes and descriptions.';
 comment on column pipeline.models.query is 'The SQL below the header, as it was deployed last.';
 
-create table pipeline.releases (
-    release_id bigint generated always as identity,
+create table pipeline.model_versions (
+    version_id bigint generated always as identity,
     fingerprint text not null,
     models jsonb not null,
     first_seen_at timestamptz not null default now(),
-    constraint releases_pkey primary key (release_id),
-    constraint releases_fingerprint_key unique (fingerprint)
+    constraint model_versions_pkey primary key (version_id),
+    constraint model_versions_fingerprint_key unique (fingerprint)
 );
 
-comment on table pipeline.releases is 'Sets of fact models that transformed batches; staging.batches.processed_by names one.';
-comment on column pipeline.releases.fingerprint is 'A hash of the set: the same models are the same release.';
-comment on column pipeline.releases.models is 'The set, each model with its fingerprint: {"orders": "9f86d0…"}.';
+comment on table pipeline.model_versions is 'Sets of fact models that transformed batches; staging.batches.processed_by names one.';
+comment on column pipeline.model_versions.fingerprint is 'A hash of the set: the same models are the same version.';
+comment on column pipeline.model_versions.models is 'The set, each model with its fingerprint: {"orders": "9f86d0…"}.';
 
 -- One row an invocation and model, counted up in the transactions that did the work.
 create table pipeline.runs (
@@ -162,15 +162,15 @@ comment on column pipeline.runs.detail is 'Why it failed, or was skipped.';
 -- What has to be computed again: a bucket of a rollup, or all of a rollup or materialized view where `bucket` is null.
 -- Triggers of the relations below add rows, in the transaction of the change, so a refresh that takes the rows away sees
 -- the changes too. Without a unique key: two transforms of the same hour must not wait for each other.
-create table pipeline.touched (
+create table pipeline.invalidations (
     model text not null,
     bucket jsonb
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
-create index touched_model_idx on pipeline.touched (model);
+create index invalidations_model_idx on pipeline.invalidations (model);
 
-comment on table pipeline.touched is 'What refresh has to compute again.';
-comment on column pipeline.touched.model is 'The rollup or materialized view.';
-comment on column pipeline.touched.bucket is 'The bucket of a rollup, as jsonb writes its value; null is all of the model.';
+comment on table pipeline.invalidations is 'What refresh has to compute again.';
+comment on column pipeline.invalidations.model is 'The rollup or materialized view.';
+comment on column pipeline.invalidations.bucket is 'The bucket of a rollup, as jsonb writes its value; null is all of the model.';
 
 create table pipeline.backfills (
     backfill_id uuid not null,
@@ -214,7 +214,7 @@ grant usage, create on schema pipeline to millrace_transform;
 grant select on staging.batch to millrace_transform, millrace_maintain;
 grant update (processed_by, retracted_at) on staging.batches to millrace_transform;
 grant select, insert, update, delete
-    on pipeline.models, pipeline.releases, pipeline.runs, pipeline.touched, pipeline.backfills, pipeline.backfill_batches
+    on pipeline.models, pipeline.model_versions, pipeline.runs, pipeline.invalidations, pipeline.backfills, pipeline.backfill_batches
     to millrace_transform;
 grant select on all tables in schema pipeline to millrace_maintain;
 revoke execute on function staging.claim_batches(text, text, timestamptz, bigint, bigint) from public;

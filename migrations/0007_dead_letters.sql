@@ -1,18 +1,18 @@
 -- What dead letters are put back by.
 --
--- Why: a letter may come back any number of times, and its event must be counted once. Which events a model has refused,
--- and not taken since, is said here, in the transaction that refused them; a letter whose event is not named here has
+-- Why: a dead letter may come back any number of times, and its event must be counted once. Which events a model has refused,
+-- and not taken since, is said here, in the transaction that refused them; a dead letter whose event is not named here has
 -- nothing left to do. The same rows make the ledger's counts exact, whatever refused an event: a claim, a backfill or a
 -- rebuild.
 --
--- Running code: a transform of before quarantines without these rows; its letters are found to be of no event that waits,
+-- Running code: a transform of before quarantines without these rows; its dead letters are found to be of no event that waits,
 -- and left in the queue.
 
 create table pipeline.quarantine (
     batch_id uuid not null,
     event_id bigint not null,
     model text not null,
-    letter_id uuid not null,
+    dead_letter_id uuid not null,
     sqlstate text not null,
     quarantined_at timestamptz not null default now(),
     constraint quarantine_pkey primary key (batch_id, event_id, model)
@@ -20,14 +20,14 @@ create table pipeline.quarantine (
 create index quarantine_model_idx on pipeline.quarantine (model);
 
 comment on table pipeline.quarantine is
-    'Events that a model could not take, and has not taken since. Each has a letter in the dead-letter queue.';
+    'Events that a model could not take, and has not taken since. Each has a dead letter in the dead-letter queue.';
 comment on column pipeline.quarantine.batch_id is 'The event''s batch, in staging.batches.';
 comment on column pipeline.quarantine.event_id is
     'The event''s id in raw_events; with received_at of its batch it is found in one partition.';
 comment on column pipeline.quarantine.model is 'The model; <model>__rebuild for what its rebuild under way refused so far.';
-comment on column pipeline.quarantine.letter_id is 'The id of the letter, in the dead-letter queue and in the logs.';
+comment on column pipeline.quarantine.dead_letter_id is 'The id of the dead letter, in the dead-letter queue and in the logs.';
 comment on column pipeline.quarantine.quarantined_at is 'When the model refused it last.';
-comment on column pipeline.quarantine.sqlstate is 'Why, as PostgreSQL classes it; the message is in the letter alone.';
+comment on column pipeline.quarantine.sqlstate is 'Why, as PostgreSQL classes it; the message is in the dead letter alone.';
 
 -- Counts the events of processed batches again: what a model refuses is quarantined, what is left was transformed. A batch
 -- that no model took stays unmodelled.

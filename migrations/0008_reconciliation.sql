@@ -3,15 +3,15 @@
 -- Why: `millrace status`, `millrace doctor`, alarms and dashboards must say the same, so each question is answered in one
 -- place. The views show counts, times and names, never a payload; whoever reads facts may read them.
 --
--- Running code: goes on. What it touches from now on has a time; what is touched already gets that of this migration.
+-- Running code: goes on. What it invalidates from now on has a time; what is invalidated already gets that of this migration.
 --
 -- An operator: a dashboard's user needs membership in millrace_reader, and nothing more. Each view reads the ledger, one row
 -- a batch, and no events: ask every minute, not every second.
 
 -- Since when a rollup or materialized view is behind.
-alter table pipeline.touched add column touched_at timestamptz not null default now();
+alter table pipeline.invalidations add column invalidated_at timestamptz not null default now();
 
-comment on column pipeline.touched.touched_at is 'When the change began that touched it.';
+comment on column pipeline.invalidations.invalidated_at is 'When the change began that invalidated it.';
 
 create view pipeline.batch_counts as
 with
@@ -190,20 +190,20 @@ run_names (model) as (
     from run_names
     where run_names.model is not null
 ),
-touched as (
+invalidated as (
     select
         model,
-        min(touched_at) as stale_since,
+        min(invalidated_at) as stale_since,
         bool_or(bucket is null) as is_all_stale,
         count(distinct bucket) as stale_bucket_count
-    from pipeline.touched
+    from pipeline.invalidations
     group by model
 ),
--- A materialized view made by hand is touched and refreshed like a model's.
+-- A materialized view made by hand is invalidated and refreshed like a model's.
 names as (
     select model from pipeline.models
     union
-    select model from touched
+    select model from invalidated
     union
     select model from run_names where model is not null
 )
@@ -222,11 +222,11 @@ select
     last.quarantined_count,
     last.duration_ms,
     last_ok.finished_at as last_ok_at,
-    touched.stale_since,
-    case when touched.is_all_stale then null else touched.stale_bucket_count end as stale_bucket_count
+    invalidated.stale_since,
+    case when invalidated.is_all_stale then null else invalidated.stale_bucket_count end as stale_bucket_count
 from names
 left join pipeline.models on models.model = names.model
-left join touched on touched.model = names.model
+left join invalidated on invalidated.model = names.model
 left join lateral (
     select * from pipeline.runs where runs.model = names.model order by runs.started_at desc, runs.run_id desc limit 1
 ) as last on true
@@ -238,7 +238,7 @@ left join lateral (
     limit 1
 ) as last_ok on true
 -- Of a file that never could be deployed, and is gone since, nobody wants to hear for ever.
-where models.model is not null or touched.model is not null or last.finished_at > now() - interval '1 day';
+where models.model is not null or invalidated.model is not null or last.finished_at > now() - interval '1 day';
 
 comment on view pipeline.model_runs is
     'Each model: its last run, the last one that wrote, and what refresh still has to compute. Models that failed to be deployed are among them for a day.';

@@ -119,7 +119,7 @@ fn content_type(content: Content, file: &Path, body: &[u8]) -> &'static str {
 #[cfg(test)]
 mod tests {
     use ingest_webhook::identity::{event_type, identify};
-    use ingest_webhook::verify::{Keys, Verdict, verify};
+    use ingest_webhook::verify::{Keys, Verification, verify};
     use millrace::config::Sources;
     use millrace::config::webhook::Preset;
 
@@ -143,8 +143,8 @@ mod tests {
                 Choice { id: None, event_type: in_header.then_some("orders/create"), new_id: "new-1" };
             let headers = headers(source, &secret, Path::new("a.json"), body, choice, now).unwrap();
             let keys = Keys::new(&source.scheme, &[secret]).unwrap();
-            let verdict = verify(&source.scheme, &headers, body, &keys, now);
-            assert!(matches!(verdict, Verdict::Accepted(_)), "{preset}: {verdict:?}");
+            let verification = verify(&source.scheme, &headers, body, &keys, now);
+            assert!(matches!(verification, Verification::Accepted(_)), "{preset}: {verification:?}");
 
             let id = identify(source, &headers, body, body).delivery_id;
             let event_type = event_type(source, &headers, &[body]);

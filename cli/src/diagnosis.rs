@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
-use ingest_webhook::verify::{Keys, Refusal, Verdict, verify};
+use ingest_webhook::verify::{Keys, Refusal, Verification, verify};
 use millrace::config::webhook::{Algorithm, Encoding, Scheme};
 
 /// A delivery that was refused, and what it was verified with.
@@ -21,8 +21,8 @@ pub struct Delivery<'a> {
 
 impl Delivery<'_> {
     fn is_accepted(&self) -> bool {
-        let verdict = verify(self.scheme, self.headers, self.body, self.keys, self.now);
-        matches!(verdict, Verdict::Accepted(_))
+        let verification = verify(self.scheme, self.headers, self.body, self.keys, self.now);
+        matches!(verification, Verification::Accepted(_))
     }
 }
 
@@ -189,7 +189,7 @@ mod tests {
         let headers = sign(&scheme, &Secret::new(SECRET), "1", sent, now).unwrap();
         let keys = Keys::new(&scheme, &[Secret::new(SECRET)]).unwrap();
         let delivery = Delivery { scheme: &scheme, headers: &headers, body: received, keys: &keys, now };
-        let Verdict::Refused(refusal) = verify(&scheme, &headers, received, &keys, now) else {
+        let Verification::Refused(refusal) = verify(&scheme, &headers, received, &keys, now) else {
             panic!("it is right")
         };
         diagnose(&delivery, &refusal).join("\n")
@@ -240,7 +240,7 @@ mod tests {
         {
             let keys = Keys::new(&scheme, &[Secret::new(secret)]).unwrap();
             let delivery = Delivery { scheme: &scheme, headers: &headers, body: b"{}", keys: &keys, now };
-            let Verdict::Refused(refusal) = verify(&scheme, &headers, b"{}", &keys, now) else {
+            let Verification::Refused(refusal) = verify(&scheme, &headers, b"{}", &keys, now) else {
                 panic!("it is old")
             };
             assert_eq!(refusal.code(), "timestamp_too_old");

@@ -9,7 +9,7 @@ use std::path::Path;
 use aws_config::SdkConfig;
 use aws_sdk_s3::config::{Credentials, Region};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use millrace::dead_letter::Mailbox;
+use millrace::dead_letter::DeadLetterReader;
 use millrace::{Error, Kind, Result, aws};
 
 use crate::checkout::Checkout;
@@ -171,8 +171,8 @@ impl Environment {
     }
 
     /// The receiving side of the dead-letter queue.
-    pub fn mailbox(&self, clients: &Clients) -> Mailbox {
-        Mailbox::new(clients.sqs.clone(), clients.s3.clone(), self.dead_letter_queue_url.clone())
+    pub fn reader(&self, clients: &Clients) -> DeadLetterReader {
+        DeadLetterReader::new(clients.sqs.clone(), clients.s3.clone(), self.dead_letter_queue_url.clone())
     }
 
     /// For invocations that are waited for.

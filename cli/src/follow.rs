@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use millrace::Result;
-use millrace::dead_letter::{LetterKind, Mailbox};
+use millrace::dead_letter::{DeadLetterKind, DeadLetterReader};
 use tokio_postgres::Client;
 
+use crate::dead_letters::{self, Progress};
 use crate::environment::Clients;
-use crate::letters::{self, Progress};
 use crate::loads::{self, End, Load};
 use crate::upload::Target;
 
@@ -24,7 +24,7 @@ pub enum Followed {
 /// Polled often enough to look alive, seldom enough not to be a load of its own.
 const INTERVAL: Duration = Duration::from_millis(150);
 /// A file that waits so long for its load may have been refused before one began.
-const LOOK_FOR_LETTERS: Duration = Duration::from_secs(5);
+const LOOK_FOR_DEAD_LETTERS: Duration = Duration::from_secs(5);
 
 /// Follows the load of one version of an object; `progress` hears of it whenever it has been looked at.
 pub async fn follow(
@@ -47,7 +47,7 @@ pub async fn follow(
             return Ok(Followed::Ended(load.clone(), end.clone()));
         }
         progress(load.as_ref());
-        if load.is_none() && looked.elapsed() > LOOK_FOR_LETTERS {
+        if load.is_none() && looked.elapsed() > LOOK_FOR_DEAD_LETTERS {
             looked = Instant::now();
             if let Some(reason) = refusal(clients, dead_letter_queue_url, target, version).await? {
                 return Ok(Followed::DeadLettered(reason));
@@ -67,15 +67,15 @@ async fn refusal(
     target: &Target,
     version: &str,
 ) -> Result<Option<String>> {
-    let mailbox = Mailbox::new(clients.sqs.clone(), clients.s3.clone(), queue_url.to_owned());
+    let reader = DeadLetterReader::new(clients.sqs.clone(), clients.s3.clone(), queue_url.to_owned());
     let mut reason = None;
-    letters::each(&mailbox, &Progress::hidden(), |entry| {
-        let ours = entry.letter.filter(|letter| {
-            letter.kind == LetterKind::Upload
-                && letter.origin.key.as_deref() == Some(target.key.as_str())
-                && letter.origin.version.as_deref() == Some(version)
+    dead_letters::each(&reader, &Progress::hidden(), |entry| {
+        let ours = entry.dead_letter.filter(|dead_letter| {
+            dead_letter.kind == DeadLetterKind::Upload
+                && dead_letter.origin.key.as_deref() == Some(target.key.as_str())
+                && dead_letter.origin.version.as_deref() == Some(version)
         });
-        reason = ours.map(|letter| letter.reason.message);
+        reason = ours.map(|dead_letter| dead_letter.reason.message);
         Ok(reason.is_none())
     })
     .await?;

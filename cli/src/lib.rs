@@ -8,14 +8,15 @@
 //! - [`upload`], [`follow`]: a file into the bucket, and from there to the end of its load.
 //! - [`sources`]: what `sources.toml` says of a webhook, with its secrets; [`delivery`]: a body as its sender would send it;
 //!   [`post`]: one HTTP request; [`diagnosis`]: why a delivery is refused, in words.
-//! - [`loads`], [`ledger`], [`lag`], [`model_runs`], [`letters`]: reading the ledger, the models' runs and the dead-letter
-//!   queue; letters in words.
+//! - [`loads`], [`ledger`], [`lag`], [`model_runs`], [`dead_letters`]: reading the ledger, the models' runs and the dead-letter
+//!   queue; dead letters in words.
 //! - [`doctor`]: whether everything is as it should be, check by check.
 //! - [`terminal`]: everything that is printed goes through it.
 
 pub mod arguments;
 pub mod checkout;
 pub mod commands;
+pub mod dead_letters;
 pub mod delivery;
 pub mod diagnosis;
 pub mod doctor;
@@ -23,7 +24,6 @@ pub mod environment;
 pub mod follow;
 pub mod lag;
 pub mod ledger;
-pub mod letters;
 pub mod loads;
 pub mod model_runs;
 pub mod post;

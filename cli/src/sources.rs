@@ -25,7 +25,8 @@ pub fn find_webhook(name: &str, checkout: &Checkout, variables: &Variables) -> R
 
 /// The variable of `.millrace/env` that holds the secret of a source: `MILLRACE_SECRET_GITHUB`.
 pub fn secret_variable(source: &str) -> String {
-    let name = source.to_ascii_uppercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
+    let name =
+        source.to_ascii_uppercase().replace(|dead_letter: char| !dead_letter.is_ascii_alphanumeric(), "_");
     format!("MILLRACE_SECRET_{name}")
 }
 

@@ -78,7 +78,7 @@ impl Terminal {
     }
 
     /// Good news or bad.
-    pub fn verdict(&mut self, is_good: bool, text: &str) {
+    pub fn status_line(&mut self, is_good: bool, text: &str) {
         if is_good { self.good(text) } else { self.bad(text) }
     }
 

@@ -6,7 +6,7 @@
 //! - [`project`]: the folder read, parsed, checked and ordered; no database.
 //! - [`graph`]: the models as a picture; [`plan`]: what deploying would do, without doing it.
 //! - [`deploy`]: tables and views made, and brought up to the files.
-//! - [`derived`]: rollups, materialized views and views: watched, and computed again where they were touched.
+//! - [`derived`]: rollups, materialized views and views: watched, and computed again where they were invalidated.
 //! - [`facts`]: a model over events, without those it cannot take.
 //! - [`transform`]: what waits, claimed and turned into facts, exactly once.
 //! - [`quarantine`]: the events that a model could not take, and their way back.

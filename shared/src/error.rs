@@ -1,6 +1,6 @@
 //! One error type over a flat kind; one policy that turns a kind into what is done about it.
 //!
-//! A bad row is data and never becomes an [`Error`]: it travels to the dead-letter queue as a letter.
+//! A bad row is data and never becomes an [`Error`]: it travels to the dead-letter queue as a dead letter.
 //! An [`Error`] means that the unit of work did not land.
 
 use std::error::Error as StdError;

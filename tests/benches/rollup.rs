@@ -47,7 +47,7 @@ pub async fn run(rounds: usize) {
     for round in 0..=rounds {
         stack
             .owner
-            .batch_execute("insert into pipeline.touched (model) values ('sales_daily')")
+            .batch_execute("insert into pipeline.invalidations (model) values ('sales_daily')")
             .await
             .expect("touch");
         let full = refreshed(&mut connection, &project).await;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio_postgres::Client;
 
 /// Far more than any load here takes.
-const PATIENCE: Duration = Duration::from_secs(900);
+const TIMEOUT: Duration = Duration::from_secs(900);
 
 pub struct Stack {
     pub aws: Aws,
@@ -64,7 +64,7 @@ impl Stack {
     /// From the notification to the answer, everything committed. Checks that `rows` rows are there.
     pub async fn load(&self, function: &Function, event: &Value, rows: u64) -> Duration {
         let started = Instant::now();
-        let answer = function.invoke(event, PATIENCE).await.response();
+        let answer = function.invoke(event, TIMEOUT).await.response();
         let took = started.elapsed();
         assert_eq!(answer, json!({ "batchItemFailures": [] }), "{:?}", function.logs());
         self.holds(rows).await;

@@ -165,7 +165,7 @@ async fn offer(mut send: impl AsyncFnMut(i64)) {
     }
 }
 
-async fn transform_function(stack: &Stack, linger: &str) -> (Function, TempDir) {
+async fn transform_function(stack: &Stack, idle_poll: &str) -> (Function, TempDir) {
     let pipeline = TempDir::new().expect("a folder");
     std::fs::create_dir(pipeline.path().join("models")).expect("a folder");
     std::fs::write(pipeline.path().join("models/bench_orders.sql"), MODEL).expect("a model");
@@ -173,7 +173,7 @@ async fn transform_function(stack: &Stack, linger: &str) -> (Function, TempDir) 
         stack.aws.variables(&stack.server.url_for("millrace_transform", ROLE_PASSWORD, "postgres"));
     for (name, value) in [
         ("MILLRACE_PIPELINE", pipeline.path().to_str().expect("a path")),
-        ("MILLRACE_LINGER", linger),
+        ("MILLRACE_IDLE_POLL", idle_poll),
         ("MILLRACE_LOG", "warn"),
     ] {
         environment.push((name.to_owned(), value.to_owned()));

@@ -7,7 +7,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::stack::{LONG, Stack};
-use crate::transform::site::{ORDERS, Site};
+use crate::transform::fixture::{ORDERS, TransformFixture};
 
 /// Each is put where its name says, or there with something before and after it.
 const CANARIES: [&str; 5] = ["canary-column", "canary-cell", "canary-raw", "canary-payload", ROLE_PASSWORD];
@@ -61,16 +61,16 @@ async fn nothing_of_a_file_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_an_event_is_told() {
     for level in LEVELS {
-        let site = Site::new(&[("orders", ORDERS)]).await;
+        let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
         // One that is quarantined.
-        site.orders(&[(1, "1", "canary-payload"), (2, "canary-payload", "b"), (3, "3", "c")]).await;
-        let mut variables = site.aws.variables(&site.database.url_for("millrace_transform"));
-        variables.push(("MILLRACE_PIPELINE".into(), site.pipeline.path().display().to_string()));
+        fixture.orders(&[(1, "1", "canary-payload"), (2, "canary-payload", "b"), (3, "3", "c")]).await;
+        let mut variables = fixture.aws.variables(&fixture.database.url_for("millrace_transform"));
+        variables.push(("MILLRACE_PIPELINE".into(), fixture.pipeline.path().display().to_string()));
         variables.push(("MILLRACE_LOG".into(), level.to_owned()));
         let function = Function::spawn(&binary("transform"), &variables).await;
         function.invoke(&json!({}), LONG).await.response();
         // So many that the model is at fault, and its events wait.
-        site.many_orders(1_000, 200, "canary-payload").await;
+        fixture.many_orders(1_000, 200, "canary-payload").await;
         function.invoke(&json!({}), LONG).await;
         nothing_is_told(&function, level, &["transformed", "events wait"]);
     }

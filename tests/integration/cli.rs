@@ -48,7 +48,7 @@ async fn a_file_that_is_put_is_followed_until_its_rows_are_there() {
     assert_eq!(put.status.code(), Some(0), "{said}{}", text(&put.stderr));
     assert!(said.contains("1,196 rows staged, 4 rejected, 1 repaired"), "{said}");
     assert!(said.contains(&aws.dead_letter_queue_url), "{said}");
-    assert_eq!(aws.letters().await.len(), 4);
+    assert_eq!(aws.dead_letters().await.len(), 4);
 
     let status = run(&["status", "--json"], &variables).await;
     assert_eq!(status.status.code(), Some(0), "{}", text(&status.stderr));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::future::join_all;
-use millrace::dead_letter::{LetterKind, Payload};
+use millrace::dead_letter::{DeadLetterKind, Payload};
 use millrace_tests::postgres::number;
 use millrace_tests::runtime_api::{Function, Outcome, binary};
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ async fn every_record_of_a_file_becomes_a_row_whatever_its_key_and_compression()
     let event = stack.aws.put("incoming/shop/orders/again.csv.gz", gzip.finish().expect("compress")).await;
     assert_eq!(function.invoke(&event, LONG).await.response(), accepted());
     assert_eq!(stack.rows().await, 4_000);
-    assert!(stack.aws.letters().await.is_empty());
+    assert!(stack.aws.dead_letters().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,20 +120,20 @@ async fn bad_records_are_dead_lettered_with_their_place_and_the_rest_is_loaded()
     let function = stack.function(&[]).await;
     assert_eq!(function.invoke(&event, LONG).await.response(), accepted());
     assert_eq!(stack.rows().await, 4_995);
-    let letters = stack.aws.letters().await;
-    assert_eq!(letters.len(), 5);
-    for letter in letters {
-        let line = letter.origin.line.expect("a line");
-        assert_eq!(letter.kind, LetterKind::Rows);
-        assert_eq!(letter.reason.code, "wrong_column_count");
-        assert_eq!(letter.origin.offset, Some(offsets[&line] as u64));
-        assert_eq!(letter.payload, Payload::Json(json!(format!("{},too,many,fields", line - 1))));
+    let dead_letters = stack.aws.dead_letters().await;
+    assert_eq!(dead_letters.len(), 5);
+    for dead_letter in dead_letters {
+        let line = dead_letter.origin.line.expect("a line");
+        assert_eq!(dead_letter.kind, DeadLetterKind::Rows);
+        assert_eq!(dead_letter.reason.code, "wrong_column_count");
+        assert_eq!(dead_letter.origin.offset, Some(offsets[&line] as u64));
+        assert_eq!(dead_letter.payload, Payload::Json(json!(format!("{},too,many,fields", line - 1))));
     }
     assert_eq!(number(&stack.owner, "select rejected_count from staging.batches").await, 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_poisonous_file_or_message_becomes_a_letter_and_others_flow() {
+async fn a_poisonous_file_or_message_becomes_a_dead_letter_and_others_flow() {
     let stack = Stack::new().await;
     let function = stack.function(&[]).await;
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
@@ -150,17 +150,21 @@ async fn a_poisonous_file_or_message_becomes_a_letter_and_others_flow() {
         let event = stack.aws.put(key, body).await;
         assert_eq!(function.invoke(&event, LONG).await.response(), accepted(), "{key}");
         codes.push(code);
-        let letters = stack.aws.letters().await;
-        assert!(letters.iter().all(|letter| letter.kind == LetterKind::Upload));
-        let mut found: Vec<&str> = letters.iter().map(|letter| letter.reason.code.as_str()).collect();
+        let dead_letters = stack.aws.dead_letters().await;
+        assert!(dead_letters.iter().all(|dead_letter| dead_letter.kind == DeadLetterKind::Upload));
+        let mut found: Vec<&str> =
+            dead_letters.iter().map(|dead_letter| dead_letter.reason.code.as_str()).collect();
         found.sort_unstable();
         codes.sort_unstable();
         assert_eq!(found, codes, "{key}");
     }
     let rubbish = json!({ "Records": [{ "eventSource": "aws:sqs", "messageId": "m", "body": "rubbish" }] });
     assert_eq!(function.invoke(&rubbish, LONG).await.response(), accepted());
-    let letters = stack.aws.letters().await;
-    assert_eq!(letters.iter().filter(|letter| letter.reason.code == "not_a_notification").count(), 1);
+    let dead_letters = stack.aws.dead_letters().await;
+    assert_eq!(
+        dead_letters.iter().filter(|dead_letter| dead_letter.reason.code == "not_a_notification").count(),
+        1
+    );
     let event = stack.aws.put("incoming/shop/orders/good.csv", b"a,b\n1,2\n".to_vec()).await;
     assert_eq!(function.invoke(&event, LONG).await.response(), accepted());
     assert_eq!(
@@ -215,7 +219,7 @@ async fn notifications_come_bare_or_from_eventbridge_too_and_are_answered_with_a
     let object = &bare["Records"][0]["s3"]["object"];
     let bridge = json!({
         "version": "0", "id": "2d4eba74-0000-0000-0000-000000000000", "account": "000000000000",
-        "source": "aws.s3", "detail-type": "Object Created", "time": "2026-01-01T00:00:00Z", "region": "us-east-1",
+        "source": "aws.s3", "detail-type": "Object ObjectCreated", "time": "2026-01-01T00:00:00Z", "region": "us-east-1",
         "resources": [format!("arn:aws:s3:::{}", stack.aws.bucket)],
         "detail": {
             "version": "0", "reason": "PutObject",
@@ -236,5 +240,5 @@ async fn notifications_come_bare_or_from_eventbridge_too_and_are_answered_with_a
     for event in [&bare, &bridge] {
         assert!(matches!(away.invoke(event, Duration::from_secs(2)).await, Outcome::Error(_)));
     }
-    assert!(stack.aws.letters().await.is_empty());
+    assert!(stack.aws.dead_letters().await.is_empty());
 }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use millrace::dead_letter::{Letter, LetterKind, Origin, Payload, Reason};
+use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
 use millrace_tests::runtime_api::{Function, binary};
 use serde_json::{Value, json};
 
 use crate::stack::{LONG, Stack, accepted};
-use crate::transform::site::{ORDERS, Site};
+use crate::transform::fixture::{ORDERS, TransformFixture};
 use crate::webhook;
 
 /// What every line may have.
@@ -79,25 +79,32 @@ async fn a_file_has_a_line_for_each_batch_and_one_for_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_has_a_line_and_so_has_its_flush() {
-    let site = webhook::site::Site::new().await;
-    let door = site.open(&[]).await;
+    let fixture = webhook::fixture::WebhookFixture::new().await;
+    let door = fixture.open(&[]).await;
     door.deliver("orders", "a", r#"{"n":1}"#).await.was(202, "stored");
     check(&door.function, "ingest-webhook").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn letters_that_are_put_back_or_moved_have_a_line_and_are_counted() {
-    let site = Site::new(&[]).await;
-    let mut variables = site.aws.variables(&site.database.url_for("millrace_transform"));
+async fn dead_letters_that_are_put_back_or_moved_have_a_line_and_are_counted() {
+    let fixture = TransformFixture::new(&[]).await;
+    let mut variables = fixture.aws.variables(&fixture.database.url_for("millrace_transform"));
     for door in ["INGEST_CSV", "INGEST_WEBHOOK", "TRANSFORM"] {
         variables.push((format!("MILLRACE_{door}_FUNCTION"), "nobody".to_owned()));
     }
     let function = Function::spawn(&binary("redrive"), &variables).await;
     // Nobody takes it back: it waits.
     let (reason, origin) = (Reason::new("wrong_type", "not a number"), Origin::default());
-    let letter =
-        Letter::new(LetterKind::Rows, "o", Some("shop"), Some("orders"), reason, origin, Payload::raw(b"1"));
-    site.dead_letters().send(&[letter]).await.expect("send a letter");
+    let dead_letter = DeadLetter::new(
+        DeadLetterKind::Rows,
+        "o",
+        Some("shop"),
+        Some("orders"),
+        reason,
+        origin,
+        Payload::raw(b"1"),
+    );
+    fixture.dead_letter_queue().send(&[dead_letter]).await.expect("send a dead letter");
     for event in
         [json!({"action": "redrive", "filter": {}}), json!({"action": "archive", "older_than_days": 12})]
     {
@@ -110,7 +117,7 @@ async fn letters_that_are_put_back_or_moved_have_a_line_and_are_counted() {
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    for metric in ["LettersRedriven", "LettersFailed", "LettersArchived"] {
+    for metric in ["DeadLettersRedriven", "DeadLettersFailed", "DeadLettersArchived"] {
         let count = function.metrics().iter().filter(|line| line[metric] == 0).count();
         assert_eq!(count, 1, "{metric}");
     }
@@ -120,12 +127,12 @@ async fn letters_that_are_put_back_or_moved_have_a_line_and_are_counted() {
 async fn a_claim_and_a_refresh_have_a_line_each() {
     let by_note = "-- kind = \"materialized_view\"\n-- key = [\"note\"]
 select note, count(*) as orders from orders group by note";
-    let site = Site::new(&[("orders", ORDERS), ("orders_by_note", by_note)]).await;
-    site.orders(&[(1, "1", "a")]).await;
-    site.transformed().await;
-    site.orders(&[(2, "2", "b")]).await;
-    let mut variables = site.aws.variables(&site.database.url_for("millrace_transform"));
-    variables.push(("MILLRACE_PIPELINE".into(), site.pipeline.path().display().to_string()));
+    let fixture = TransformFixture::new(&[("orders", ORDERS), ("orders_by_note", by_note)]).await;
+    fixture.orders(&[(1, "1", "a")]).await;
+    fixture.transformed().await;
+    fixture.orders(&[(2, "2", "b")]).await;
+    let mut variables = fixture.aws.variables(&fixture.database.url_for("millrace_transform"));
+    variables.push(("MILLRACE_PIPELINE".into(), fixture.pipeline.path().display().to_string()));
     for name in ["transform", "refresh"] {
         let function = Function::spawn(&binary(name), &variables).await;
         function.invoke(&json!({}), LONG).await.response();

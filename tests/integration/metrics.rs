@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::stack::{LONG, Stack, accepted};
-use crate::transform::site::{ORDERS, Site};
+use crate::transform::fixture::{ORDERS, TransformFixture};
 use crate::webhook;
 
 /// Metrics so far, once they say what is expected of them; lines come through a pipe.
@@ -123,14 +123,14 @@ async fn metrics_are_off_where_the_setting_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_are_counted_by_what_became_of_them() {
-    let site = webhook::site::Site::new().await;
-    let door = site.open(&[]).await;
+    let fixture = webhook::fixture::WebhookFixture::new().await;
+    let door = fixture.open(&[]).await;
     door.deliver("orders", "a", r#"{"n":1}"#).await.was(202, "stored");
     door.deliver("orders", "a", r#"{"n":1}"#).await.was(202, "duplicate");
     door.deliver("bearer", "b", r#"{"n":2}"#).await.was(202, "stored");
-    let headers = webhook::site::signed("orders", "c", b"other");
-    assert_eq!(door.post("orders", &headers, b"{}", webhook::door::Form::Plain).await.status, 401);
-    assert_eq!(door.post("made-up", &headers, b"{}", webhook::door::Form::Plain).await.status, 404);
+    let headers = webhook::fixture::signed("orders", "c", b"other");
+    assert_eq!(door.post("orders", &headers, b"{}", webhook::client::Form::Plain).await.status, 401);
+    assert_eq!(door.post("made-up", &headers, b"{}", webhook::client::Form::Plain).await.status, 404);
 
     let lines = after(&door.function, 5).await;
     let counts = |lines: &[Value]| {
@@ -147,17 +147,17 @@ async fn deliveries_are_counted_by_what_became_of_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_at_once_share_lines_and_none_is_left_out() {
-    let site = webhook::site::Site::new().await;
-    let door = site.open(&[]).await;
+    let fixture = webhook::fixture::WebhookFixture::new().await;
+    let door = fixture.open(&[]).await;
     door.deliver("orders", "first", "{}").await.was(202, "stored");
     let count = 64;
     let deliveries: Vec<(String, String)> =
         (0..count).map(|n| (format!("id-{n}"), format!("{{\"n\":{n}}}"))).collect();
     // While one flush waits, the others gather, so that they end together.
-    let block = site.block().await;
+    let block = fixture.block().await;
     let posted = join_all(deliveries.iter().map(|(id, body)| door.deliver("orders", id, body)));
     let (replies, ()) = tokio::join!(posted, async {
-        site.until_blocked().await;
+        fixture.until_blocked().await;
         tokio::time::sleep(Duration::from_millis(500)).await;
         block.batch_execute("commit").await.expect("release");
     });
@@ -173,14 +173,14 @@ async fn deliveries_at_once_share_lines_and_none_is_left_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_without_a_database_is_queued_and_an_error() {
-    let site = webhook::site::Site::new().await;
+    let fixture = webhook::fixture::WebhookFixture::new().await;
     let nobody = "postgresql://millrace_ingest@127.0.0.1:1/x?sslmode=disable";
-    let settings = [("DATABASE_URL", nobody), ("MILLRACE_DATABASE_PATIENCE", "300 ms")];
-    let door = site.open(&settings).await;
+    let settings = [("DATABASE_URL", nobody), ("MILLRACE_DATABASE_TIMEOUT", "300 ms")];
+    let door = fixture.open(&settings).await;
     door.deliver("orders", "a", r#"{"n":1}"#).await.was(202, "queued");
     let mut nowhere = settings.to_vec();
     nowhere.push(("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:1"));
-    let lost = site.open(&nowhere).await;
+    let lost = fixture.open(&nowhere).await;
     assert_eq!(lost.deliver("orders", "a", r#"{"n":1}"#).await.status, 503);
 
     let lines = after(&door.function, 1).await;
@@ -196,11 +196,11 @@ async fn a_delivery_without_a_database_is_queued_and_an_error() {
 async fn a_claim_is_counted_by_its_source_with_its_lag() {
     let days = "-- kind = \"materialized_view\"\n-- key = [\"note\"]
 select note, count(*) as orders from orders group by note";
-    let site = Site::new(&[("orders", ORDERS), ("days", days)]).await;
-    site.orders(&[(1, "1", "a"), (2, "free", "b"), (3, "3", "c")]).await;
-    site.run("insert into raw_events (source, event_type, payload) values ('stranger', 'x', '{}')").await;
-    let mut variables = site.aws.variables(&site.database.url_for("millrace_transform"));
-    variables.push(("MILLRACE_PIPELINE".into(), text(site.pipeline.path())));
+    let fixture = TransformFixture::new(&[("orders", ORDERS), ("days", days)]).await;
+    fixture.orders(&[(1, "1", "a"), (2, "free", "b"), (3, "3", "c")]).await;
+    fixture.run("insert into raw_events (source, event_type, payload) values ('stranger', 'x', '{}')").await;
+    let mut variables = fixture.aws.variables(&fixture.database.url_for("millrace_transform"));
+    variables.push(("MILLRACE_PIPELINE".into(), text(fixture.pipeline.path())));
     let function = Function::spawn(&binary("transform"), &variables).await;
     function.invoke(&json!({}), LONG).await.response();
     let lines = after(&function, 1).await;
@@ -218,8 +218,8 @@ select note, count(*) as orders from orders group by note";
     assert_eq!(wrong, [0.0, 0.0, 0.0]);
 
     // The first run made and filled the view; this touches it.
-    site.orders(&[(4, "4", "d")]).await;
-    site.transformed().await;
+    fixture.orders(&[(4, "4", "d")]).await;
+    fixture.transformed().await;
     let function = Function::spawn(&binary("refresh"), &variables).await;
     function.invoke(&json!({}), LONG).await.response();
     let lines = after(&function, 1).await;
@@ -234,10 +234,10 @@ select note, count(*) as orders from orders group by note";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_wait_are_an_error_of_configuration() {
-    let site = Site::new(&[("orders", &ORDERS.replace("payload", "no_such_column"))]).await;
-    site.orders(&[(1, "1", "a")]).await;
-    let mut variables = site.aws.variables(&site.database.url_for("millrace_transform"));
-    variables.push(("MILLRACE_PIPELINE".into(), text(site.pipeline.path())));
+    let fixture = TransformFixture::new(&[("orders", &ORDERS.replace("payload", "no_such_column"))]).await;
+    fixture.orders(&[(1, "1", "a")]).await;
+    let mut variables = fixture.aws.variables(&fixture.database.url_for("millrace_transform"));
+    variables.push(("MILLRACE_PIPELINE".into(), text(fixture.pipeline.path())));
     let function = Function::spawn(&binary("transform"), &variables).await;
     function.invoke(&json!({}), LONG).await;
     let lines = after(&function, 1).await;
@@ -250,9 +250,10 @@ async fn events_that_wait_are_an_error_of_configuration() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_whose_file_is_broken_is_counted_where_nothing_else_fails() {
-    let site = Site::new(&[("days", "-- kind = \"materialized_view\"\nselect 1 as one")]).await;
-    let mut variables = site.aws.variables(&site.database.url_for("millrace_transform"));
-    variables.push(("MILLRACE_PIPELINE".into(), text(site.pipeline.path())));
+    let fixture =
+        TransformFixture::new(&[("days", "-- kind = \"materialized_view\"\nselect 1 as one")]).await;
+    let mut variables = fixture.aws.variables(&fixture.database.url_for("millrace_transform"));
+    variables.push(("MILLRACE_PIPELINE".into(), text(fixture.pipeline.path())));
     for name in ["transform", "refresh"] {
         let function = Function::spawn(&binary(name), &variables).await;
         function.invoke(&json!({}), LONG).await.response();

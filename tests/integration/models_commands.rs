@@ -7,7 +7,7 @@ use millrace_tests::runtime_api::binary;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::transform::site::{ORDERS, Site};
+use crate::transform::fixture::{ORDERS, TransformFixture};
 
 /// What a command answered.
 struct Said {
@@ -33,7 +33,7 @@ impl Said {
     }
 }
 
-impl Site {
+impl TransformFixture {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary("millrace"));
         command
@@ -71,9 +71,9 @@ impl Site {
              union all select concat_ws(' ', 'trigger', oid, tgname) from pg_trigger
              union all select concat_ws(' ', 'comment', objoid, objsubid, description) from pg_description
              union all select 'models ' || to_jsonb(models)::text from pipeline.models
-             union all select 'releases ' || to_jsonb(releases)::text from pipeline.releases
+             union all select 'releases ' || to_jsonb(releases)::text from pipeline.model_versions
              union all select 'runs ' || to_jsonb(runs)::text from pipeline.runs
-             union all select 'touched ' || to_jsonb(touched)::text from pipeline.touched
+             union all select 'invalidated ' || to_jsonb(invalidated)::text from pipeline.invalidations
              union all select 'backfills ' || to_jsonb(backfills)::text from pipeline.backfills
              union all select 'backfill_batches ' || to_jsonb(backfill_batches)::text from pipeline.backfill_batches
              union all select 'batches ' || to_jsonb(batches)::text from staging.batches
@@ -126,15 +126,15 @@ const REFUNDS: &str = "-- kind = \"fact\"\n-- source = \"shop/refunds\"\nselect 
 
 #[tokio::test]
 async fn check_names_the_place_of_every_mistake_and_needs_no_database() {
-    let site = Site::new(&[("orders", ORDERS), ("big", BIG)]).await;
+    let fixture = TransformFixture::new(&[("orders", ORDERS), ("big", BIG)]).await;
     let check = async || {
         let mut command = Command::new(binary("millrace"));
-        command.args(["models", "check", "--pipeline"]).arg(site.pipeline.path()).env_clear();
+        command.args(["models", "check", "--pipeline"]).arg(fixture.pipeline.path()).env_clear();
         said(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()).await
     };
     check().await.is(0, &["2 models, nothing wrong"]);
-    site.write("typo", "-- kind = \"view\"\n-- sourc = \"a\"\nselect 1 as a");
-    site.write("lost", "-- kind = \"view\"\n\nselect *\nfrom ordes");
+    fixture.write("typo", "-- kind = \"view\"\n-- sourc = \"a\"\nselect 1 as a");
+    fixture.write("lost", "-- kind = \"view\"\n\nselect *\nfrom ordes");
     let wrong = check().await;
     wrong.is(
         1,
@@ -145,46 +145,46 @@ async fn check_names_the_place_of_every_mistake_and_needs_no_database() {
     );
     wrong.is_silent_about("nothing wrong");
 
-    let nowhere = site.cli(&["check", "--pipeline", "/nowhere"]).await;
+    let nowhere = fixture.cli(&["check", "--pipeline", "/nowhere"]).await;
     nowhere.is(2, &["/nowhere is no folder"]);
 }
 
 #[tokio::test]
 async fn a_graph_is_for_eyes_and_for_programs() {
-    let site = Site::new(&[("orders", ORDERS), ("big", BIG)]).await;
+    let fixture = TransformFixture::new(&[("orders", ORDERS), ("big", BIG)]).await;
     for (format, words) in [
         ("text", ["orders (fact) ← shop/orders", "big (view) ← orders"]),
         ("mermaid", ["flowchart LR", "n_orders --> n_big"]),
         ("dot", ["digraph models {", "\"orders\" -> \"big\";"]),
     ] {
-        site.cli(&["graph", "--format", format]).await.is(0, &words);
+        fixture.cli(&["graph", "--format", format]).await.is(0, &words);
     }
-    site.cli(&["graph"]).await.is(0, &["big (view) ← orders"]);
-    site.cli(&["graph", "--format", "svg"]).await.is(2, &["mermaid"]);
+    fixture.cli(&["graph"]).await.is(0, &["big (view) ← orders"]);
+    fixture.cli(&["graph", "--format", "svg"]).await.is(2, &["mermaid"]);
 
     // What is wrong stays out of what another program reads.
-    site.write("lost", "-- kind = \"view\"\nselect * from nothing");
-    let graph = site.cli(&["graph", "--format", "dot"]).await;
+    fixture.write("lost", "-- kind = \"view\"\nselect * from nothing");
+    let graph = fixture.cli(&["graph", "--format", "dot"]).await;
     graph.is(1, &["models/lost.sql:2:15"]);
     assert!(graph.out.starts_with("digraph") && !graph.out.contains("lost"), "{}", graph.out);
 }
 
 #[tokio::test]
 async fn a_plan_says_what_would_happen_and_writes_nothing() {
-    let site = Site::new(&[]).await;
-    site.many_orders(1, 100, "5").await;
-    site.transformed().await;
-    site.plan().await.is(0, &["has no models", "Nothing to do"]);
+    let fixture = TransformFixture::new(&[]).await;
+    fixture.many_orders(1, 100, "5").await;
+    fixture.transformed().await;
+    fixture.plan().await.is(0, &["has no models", "Nothing to do"]);
 
-    site.write("orders", ORDERS);
-    let new = site.plan().await;
+    fixture.write("orders", ORDERS);
+    let new = fixture.plan().await;
     new.is(0, &["+ orders (fact): new", "history: 100 events in 1 batch, in place"]);
     new.is_silent_about("Nothing to do");
-    site.cli(&["run"]).await.is(0, &["1 ok"]);
-    site.plan().await.is(0, &["Nothing to do: the database is as the files say."]);
+    fixture.cli(&["run"]).await.is(0, &["1 ok"]);
+    fixture.plan().await.is(0, &["Nothing to do: the database is as the files say."]);
 
-    site.write("orders", &ORDERS.replace("from batch", ", payload->>'colour' as colour\nfrom batch"));
-    let wider = site.plan().await;
+    fixture.write("orders", &ORDERS.replace("from batch", ", payload->>'colour' as colour\nfrom batch"));
+    let wider = fixture.plan().await;
     wider.is(
         0,
         &[
@@ -196,8 +196,8 @@ async fn a_plan_says_what_would_happen_and_writes_nothing() {
     );
     wider.is_silent_about("breaking");
 
-    site.write("orders", &ORDERS.replace("numeric(12,2)", "double precision"));
-    site.plan().await.is(
+    fixture.write("orders", &ORDERS.replace("numeric(12,2)", "double precision"));
+    fixture.plan().await.is(
         1,
         &[
             "! orders (fact): breaking: total is numeric(12,2) and would become double precision",
@@ -208,22 +208,22 @@ async fn a_plan_says_what_would_happen_and_writes_nothing() {
     );
 
     // What only PostgreSQL knows to be wrong.
-    site.write("orders", &ORDERS.replace("payload->>'note'", "no_such_function(payload)"));
-    site.plan().await.is(1, &["! orders (fact): ", "no_such_function"]);
-    site.write("orders", "-- kind = \"fact\"\nselect");
-    site.plan().await.is(1, &["models/orders.sql:"]);
+    fixture.write("orders", &ORDERS.replace("payload->>'note'", "no_such_function(payload)"));
+    fixture.plan().await.is(1, &["! orders (fact): ", "no_such_function"]);
+    fixture.write("orders", "-- kind = \"fact\"\nselect");
+    fixture.plan().await.is(1, &["models/orders.sql:"]);
 }
 
 #[tokio::test]
 async fn one_file_and_one_command_make_facts_of_all_events() {
-    let site = Site::new(&[]).await;
+    let fixture = TransformFixture::new(&[]).await;
     for batch in 0..3 {
-        site.many_orders(batch * 100, 100, "5").await;
+        fixture.many_orders(batch * 100, 100, "5").await;
     }
-    site.transformed().await;
-    site.many_orders(250, 100, "6").await;
-    site.write("orders", ORDERS);
-    site.cli(&["run"]).await.is(
+    fixture.transformed().await;
+    fixture.many_orders(250, 100, "6").await;
+    fixture.write("orders", ORDERS);
+    fixture.cli(&["run"]).await.is(
         0,
         &[
             "deployed  orders",
@@ -232,27 +232,27 @@ async fn one_file_and_one_command_make_facts_of_all_events() {
             "1 ok, 0 warned, 0 failed, 0 skipped",
         ],
     );
-    site.check_orders().await;
-    assert_eq!(site.facts().await.len(), 350);
-    site.check_owners().await;
-    let again = site.cli(&["run"]).await;
+    fixture.check_orders().await;
+    assert_eq!(fixture.facts().await.len(), 350);
+    fixture.check_owners().await;
+    let again = fixture.cli(&["run"]).await;
     again.is(0, &["1 ok, 0 warned, 0 failed, 0 skipped"]);
     again.is_silent_about("caught up");
     again.is_silent_about("deployed");
     // The function comes to the same tables.
-    site.orders(&[(1, "7", "later")]).await;
-    site.transformed().await;
-    site.check_orders().await;
+    fixture.orders(&[(1, "7", "later")]).await;
+    fixture.transformed().await;
+    fixture.check_orders().await;
 }
 
 #[tokio::test]
 async fn a_changed_type_is_followed_once_it_is_asked_for() {
-    let site = Site::new(&[("orders", ORDERS)]).await;
-    site.many_orders(1, 100, "5").await;
-    site.cli(&["run"]).await.is(0, &["ran       orders  100 rows"]);
-    site.write("orders", &ORDERS.replace("numeric(12,2)", "double precision"));
-    site.orders(&[(1, "6", "later")]).await;
-    let refused = site.cli(&["run"]).await;
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
+    fixture.many_orders(1, 100, "5").await;
+    fixture.cli(&["run"]).await.is(0, &["ran       orders  100 rows"]);
+    fixture.write("orders", &ORDERS.replace("numeric(12,2)", "double precision"));
+    fixture.orders(&[(1, "6", "later")]).await;
+    let refused = fixture.cli(&["run"]).await;
     refused.is(
         1,
         &[
@@ -262,10 +262,10 @@ async fn a_changed_type_is_followed_once_it_is_asked_for() {
             "0 ok, 0 warned, 1 failed, 0 skipped",
         ],
     );
-    assert_eq!(site.number("select count(*) from facts.orders where total = 5").await, 100);
+    assert_eq!(fixture.number("select count(*) from facts.orders where total = 5").await, 100);
 
-    site.cli(&["run", "--full-refresh"]).await.is(2, &["MODEL"]);
-    site.cli(&["run", "orders", "--full-refresh"]).await.is(
+    fixture.cli(&["run", "--full-refresh"]).await.is(2, &["MODEL"]);
+    fixture.cli(&["run", "orders", "--full-refresh"]).await.is(
         0,
         &[
             "rebuilt   orders  100 events, 100 rows",
@@ -275,24 +275,28 @@ async fn a_changed_type_is_followed_once_it_is_asked_for() {
     );
     let changed = "select count(*) from pg_attribute
          where attrelid = 'facts.orders'::regclass and attname = 'total' and atttypid = 'float8'::regtype";
-    assert_eq!(site.number(changed).await, 1);
-    assert_eq!(site.number("select count(*) from facts.orders where total = 6").await, 1);
-    assert_eq!(site.facts().await.len(), 100);
-    site.check_owners().await;
-    site.plan().await.is(0, &["Nothing to do"]);
+    assert_eq!(fixture.number(changed).await, 1);
+    assert_eq!(fixture.number("select count(*) from facts.orders where total = 6").await, 1);
+    assert_eq!(fixture.facts().await.len(), 100);
+    fixture.check_owners().await;
+    fixture.plan().await.is(0, &["Nothing to do"]);
 
     // Only facts are made from events.
-    site.write("big", BIG);
-    site.cli(&["run", "big", "--full-refresh"]).await.is(2, &["big is a view: only facts"]);
-    site.cli(&["backfill", "big"]).await.is(2, &["big is a view: only facts"]);
+    fixture.write("big", BIG);
+    fixture.cli(&["run", "big", "--full-refresh"]).await.is(2, &["big is a view: only facts"]);
+    fixture.cli(&["backfill", "big"]).await.is(2, &["big is a view: only facts"]);
 }
 
 #[tokio::test]
 async fn a_broken_file_holds_up_its_own_events_alone() {
-    let site = Site::new(&[("orders", ORDERS), ("refunds", &REFUNDS.replace("id as", "id as as"))]).await;
-    site.many_orders(1, 10, "5").await;
-    site.run("insert into raw_events (source, event_type, payload) values ('shop', 'refunds', '{}')").await;
-    let run = site.cli(&["run"]).await;
+    let fixture =
+        TransformFixture::new(&[("orders", ORDERS), ("refunds", &REFUNDS.replace("id as", "id as as"))])
+            .await;
+    fixture.many_orders(1, 10, "5").await;
+    fixture
+        .run("insert into raw_events (source, event_type, payload) values ('shop', 'refunds', '{}')")
+        .await;
+    let run = fixture.cli(&["run"]).await;
     run.is(
         1,
         &[
@@ -303,54 +307,57 @@ async fn a_broken_file_holds_up_its_own_events_alone() {
             "1 ok, 0 warned, 1 failed, 0 skipped",
         ],
     );
-    assert_eq!(site.facts().await.len(), 10);
+    assert_eq!(fixture.facts().await.len(), 10);
     // Who asks about one model hears about that one; a file that is broken can be asked about no more than one that is not there.
-    site.cli(&["run", "orders"]).await.is(0, &["1 ok, 0 warned, 0 failed, 0 skipped"]);
-    site.cli(&["run", "refunds"]).await.is(2, &["models/refunds.sql:3:"]);
-    site.cli(&["test"]).await.is(1, &["models/refunds.sql:3:", "1 failed"]);
-    site.write("refunds", REFUNDS);
-    site.cli(&["run"]).await.is(0, &["ran       refunds  1 row", "2 ok, 0 warned, 0 failed, 0 skipped"]);
+    fixture.cli(&["run", "orders"]).await.is(0, &["1 ok, 0 warned, 0 failed, 0 skipped"]);
+    fixture.cli(&["run", "refunds"]).await.is(2, &["models/refunds.sql:3:"]);
+    fixture.cli(&["test"]).await.is(1, &["models/refunds.sql:3:", "1 failed"]);
+    fixture.write("refunds", REFUNDS);
+    fixture.cli(&["run"]).await.is(0, &["ran       refunds  1 row", "2 ok, 0 warned, 0 failed, 0 skipped"]);
 
     // What PostgreSQL refuses is found when it is deployed, and nothing else is kept from running.
-    site.write("refunds", &REFUNDS.replace("id as", "no_such_function(id) as"));
-    site.many_orders(11, 10, "5").await;
-    site.cli(&["run"]).await.is(1, &["failed    refunds: ", "1 ok, 0 warned, 1 failed, 0 skipped"]);
-    assert_eq!(site.facts().await.len(), 20);
+    fixture.write("refunds", &REFUNDS.replace("id as", "no_such_function(id) as"));
+    fixture.many_orders(11, 10, "5").await;
+    fixture.cli(&["run"]).await.is(1, &["failed    refunds: ", "1 ok, 0 warned, 1 failed, 0 skipped"]);
+    assert_eq!(fixture.facts().await.len(), 20);
 }
 
 #[tokio::test]
 async fn history_can_be_left_for_later() {
-    let site = Site::new(&[]).await;
-    site.many_orders(1, 100, "5").await;
-    site.transformed().await;
-    site.write("orders", ORDERS);
-    site.many_orders(101, 50, "5").await;
-    let run = site.cli(&["run", "--no-backfill"]).await;
+    let fixture = TransformFixture::new(&[]).await;
+    fixture.many_orders(1, 100, "5").await;
+    fixture.transformed().await;
+    fixture.write("orders", ORDERS);
+    fixture.many_orders(101, 50, "5").await;
+    let run = fixture.cli(&["run", "--no-backfill"]).await;
     run.is(0, &["ran       orders  50 rows", "1 ok"]);
     run.is_silent_about("caught up");
-    assert_eq!(site.facts().await.len(), 50);
-    site.plan().await.is(0, &["= orders (fact)", "history: 100 events in 1 batch, in place"]);
-    site.cli(&["backfill", "orders"]).await.is(0, &["caught up orders  100 events, 100 rows, 0 quarantined"]);
-    site.check_orders().await;
-    site.cli(&["backfill", "orders"]).await.is(0, &["orders has seen everything"]);
+    assert_eq!(fixture.facts().await.len(), 50);
+    fixture.plan().await.is(0, &["= orders (fact)", "history: 100 events in 1 batch, in place"]);
+    fixture
+        .cli(&["backfill", "orders"])
+        .await
+        .is(0, &["caught up orders  100 events, 100 rows, 0 quarantined"]);
+    fixture.check_orders().await;
+    fixture.cli(&["backfill", "orders"]).await.is(0, &["orders has seen everything"]);
 }
 
 #[tokio::test]
 async fn a_list_says_how_each_model_stands() {
-    let site = Site::new(&[("orders", ORDERS), ("refunds", REFUNDS)]).await;
+    let fixture = TransformFixture::new(&[("orders", ORDERS), ("refunds", REFUNDS)]).await;
     let row = |said: &Said, name: &str| -> Vec<String> {
         let line = said.out.lines().find(|line| line.trim_start().starts_with(name)).expect(name);
         line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect()
     };
-    let list = site.cli(&["list"]).await;
+    let list = fixture.cli(&["list"]).await;
     list.is(0, &["model", "takes", "outcome"]);
     assert_eq!(row(&list, "orders")[..4], ["orders", "fact", "shop/orders", "not deployed"]);
 
-    site.many_orders(1, 1_200, "5").await;
-    site.cli(&["run"]).await.is(0, &[]);
-    site.write("refunds", &REFUNDS.replace("id as refund_id", "id as refund_id, 1 as one"));
-    site.write("lost", "-- kind = \"view\"\nselect * from nothing");
-    let list = site.cli(&["list"]).await;
+    fixture.many_orders(1, 1_200, "5").await;
+    fixture.cli(&["run"]).await.is(0, &[]);
+    fixture.write("refunds", &REFUNDS.replace("id as refund_id", "id as refund_id, 1 as one"));
+    fixture.write("lost", "-- kind = \"view\"\nselect * from nothing");
+    let list = fixture.cli(&["list"]).await;
     list.is(1, &["models/lost.sql:2:15"]);
     let orders = row(&list, "orders");
     assert_eq!(orders[..5], ["orders", "fact", "shop/orders", "deployed", "1,200"]);
@@ -376,14 +383,14 @@ select
     (payload->>'customer_id')::int as customer_id,
     received_at - (payload->>'hours_ago')::int * interval '1 hour' as ordered_at
 from batch";
-    let site = Site::new(&[("customers", customers), ("orders", orders)]).await;
-    site.cli(&["test", "orders"]).await.is(1, &["failed  orders: ", "is it deployed?"]);
-    site.run(
+    let fixture = TransformFixture::new(&[("customers", customers), ("orders", orders)]).await;
+    fixture.cli(&["test", "orders"]).await.is(1, &["failed  orders: ", "is it deployed?"]);
+    fixture.run(
         "insert into raw_events (source, event_type, payload) values ('shop', 'customers', '{\"id\": 1}')",
     )
     .await;
-    site.cli(&["run"]).await.is(0, &["2 ok"]);
-    site.cli(&["test"]).await.is(
+    fixture.cli(&["run"]).await.is(0, &["2 ok"]);
+    fixture.cli(&["test"]).await.is(
         1,
         &[
             "failed  orders: freshness(ordered_at, '2 hours'): the newest is older, or there is none",
@@ -391,76 +398,78 @@ from batch";
         ],
     );
     let order = async |order_id: i32, customer_id: i32, hours_ago: i32| {
-        site.run(&format!(
-            "insert into raw_events (source, event_type, payload) values ('shop', 'orders',
+        fixture
+            .run(&format!(
+                "insert into raw_events (source, event_type, payload) values ('shop', 'orders',
                  '{{\"order_id\": {order_id}, \"customer_id\": {customer_id}, \"hours_ago\": {hours_ago}}}')"
-        ))
-        .await;
-        site.cli(&["run"]).await.is(0, &["2 ok"]);
+            ))
+            .await;
+        fixture.cli(&["run"]).await.is(0, &["2 ok"]);
     };
     order(1, 1, 3).await;
-    site.cli(&["test"]).await.is(1, &["the newest is older", "3 ok, 0 warned, 1 failed"]);
+    fixture.cli(&["test"]).await.is(1, &["the newest is older", "3 ok, 0 warned, 1 failed"]);
     order(2, 1, 1).await;
-    site.cli(&["test"])
+    fixture
+        .cli(&["test"])
         .await
         .is(0, &["ok      orders: freshness(ordered_at, '2 hours')", "4 ok, 0 warned, 0 failed"]);
     order(2, 1, 1).await;
-    site.cli(&["test"]).await.is(
+    fixture.cli(&["test"]).await.is(
         0,
         &["warned  orders: unique(order_id): 1 key is there more than once", "3 ok, 1 warned, 0 failed"],
     );
     order(3, 7, 1).await;
-    site.cli(&["test"]).await.is(
+    fixture.cli(&["test"]).await.is(
         1,
         &[
             "failed  orders: relationships(customer_id, customers.id): 1 row has none in customers",
             "2 ok, 1 warned, 1 failed",
         ],
     );
-    site.cli(&["test", "customers"]).await.is(0, &["0 ok, 0 warned, 0 failed"]);
+    fixture.cli(&["test", "customers"]).await.is(0, &["0 ok, 0 warned, 0 failed"]);
     // Written after the rows it is about: they are found, and not thrown away.
-    site.write("orders", &orders.replace("order_id > 0", "order_id > 2"));
-    site.cli(&["run"]).await.is(0, &["2 ok"]);
-    site.cli(&["test", "orders"]).await.is(1, &["failed  orders: order_id > 2: 3 rows fail"]);
+    fixture.write("orders", &orders.replace("order_id > 0", "order_id > 2"));
+    fixture.cli(&["run"]).await.is(0, &["2 ok"]);
+    fixture.cli(&["test", "orders"]).await.is(1, &["failed  orders: order_id > 2: 3 rows fail"]);
 }
 
 #[tokio::test]
 async fn a_backfill_that_is_interrupted_goes_on_to_its_end() {
-    let site = Site::new(&[]).await;
+    let fixture = TransformFixture::new(&[]).await;
     for batch in 0..20 {
-        site.many_orders(batch * 50, 50, "5").await;
+        fixture.many_orders(batch * 50, 50, "5").await;
     }
-    site.transformed().await;
-    site.write("orders", ORDERS);
+    fixture.transformed().await;
+    fixture.write("orders", ORDERS);
     // One batch a second.
-    let backfill = site.command(&["models", "backfill", "orders", "--rate", "50"]).spawn().unwrap();
+    let backfill = fixture.command(&["models", "backfill", "orders", "--rate", "50"]).spawn().unwrap();
     let done = "select count(*) from pipeline.backfill_batches where done_at is not null";
-    site.until(done).await;
+    fixture.until(done).await;
     interrupt(&backfill).await;
     said(backfill).await.is(3, &["stopped   orders  after ", " of 1,000 events; run it again to go on"]);
-    let done = site.number(done).await;
+    let done = fixture.number(done).await;
     assert!((1..20).contains(&done), "{done}");
-    assert_eq!(site.facts().await.len() as i64, done * 50, "what is marked is there, and nothing else");
+    assert_eq!(fixture.facts().await.len() as i64, done * 50, "what is marked is there, and nothing else");
 
-    site.cli(&["backfill", "orders"]).await.is(0, &["caught up orders  1,000 events, "]);
-    site.check_orders().await;
-    assert_eq!(site.number("select count(*) from pipeline.backfills").await, 1, "the same one");
+    fixture.cli(&["backfill", "orders"]).await.is(0, &["caught up orders  1,000 events, "]);
+    fixture.check_orders().await;
+    assert_eq!(fixture.number("select count(*) from pipeline.backfills").await, 1, "the same one");
     let events = "select sum(event_count)::bigint from pipeline.runs where activity = 'backfill'";
-    assert_eq!(site.number(events).await, 1_000, "no event twice");
-    site.check_owners().await;
-    site.cli(&["backfill", "orders", "--rate", "0"]).await.is(2, &["--rate"]);
+    assert_eq!(fixture.number(events).await, 1_000, "no event twice");
+    fixture.check_owners().await;
+    fixture.cli(&["backfill", "orders", "--rate", "0"]).await.is(2, &["--rate"]);
 }
 
 #[tokio::test]
 async fn a_run_that_waits_for_a_lock_can_be_stopped() {
-    let site = Site::new(&[("orders", ORDERS)]).await;
-    site.many_orders(1, 10, "5").await;
-    site.cli(&["run"]).await.is(0, &[]);
-    site.many_orders(11, 10, "5").await;
-    let holder = site.database.owner().await;
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
+    fixture.many_orders(1, 10, "5").await;
+    fixture.cli(&["run"]).await.is(0, &[]);
+    fixture.many_orders(11, 10, "5").await;
+    let holder = fixture.database.owner().await;
     holder.batch_execute("begin; lock table facts.orders").await.unwrap();
-    let run = site.command(&["models", "run"]).spawn().unwrap();
-    site.until(
+    let run = fixture.command(&["models", "run"]).spawn().unwrap();
+    fixture.until(
         "select count(*) from pg_stat_activity
          where datname = current_database() and application_name = 'millrace models' and wait_event_type = 'Lock'",
     )
@@ -468,28 +477,28 @@ async fn a_run_that_waits_for_a_lock_can_be_stopped() {
     interrupt(&run).await;
     said(run).await.is(3, &["stopped"]);
     drop(holder);
-    site.cli(&["run"]).await.is(0, &["ran       orders  10 rows"]);
-    site.check_orders().await;
+    fixture.cli(&["run"]).await.is(0, &["ran       orders  10 rows"]);
+    fixture.check_orders().await;
 }
 
 #[tokio::test]
 async fn a_name_that_is_no_model_is_refused_before_anything_is_done() {
-    let site = Site::new(&[("orders", ORDERS)]).await;
-    site.many_orders(1, 10, "5").await;
-    let before = site.state().await;
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
+    fixture.many_orders(1, 10, "5").await;
+    let before = fixture.state().await;
     for command in ["run", "test", "backfill"] {
-        site.cli(&[command, "ordes"]).await.is(2, &["no model is called `ordes`; did you mean `orders`?"]);
-        site.cli(&[command, "x'; drop table y"]).await.is(2, &["there are orders"]);
+        fixture.cli(&[command, "ordes"]).await.is(2, &["no model is called `ordes`; did you mean `orders`?"]);
+        fixture.cli(&[command, "x'; drop table y"]).await.is(2, &["there are orders"]);
     }
-    assert!(before == site.state().await);
-    site.remove("orders");
-    site.cli(&["run", "orders"]).await.is(2, &["no model is called `orders`"]);
+    assert!(before == fixture.state().await);
+    fixture.remove("orders");
+    fixture.cli(&["run", "orders"]).await.is(2, &["no model is called `orders`"]);
 }
 
 #[tokio::test]
 async fn tail_prints_a_line_for_each_commit_of_facts() {
-    let site = Site::new(&[("orders", ORDERS)]).await;
-    let mut tail = site.command(&["tail"]).spawn().unwrap();
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
+    let mut tail = fixture.command(&["tail"]).spawn().unwrap();
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
     let mut next = async || {
         let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await;
@@ -497,8 +506,8 @@ async fn tail_prints_a_line_for_each_commit_of_facts() {
     };
     assert!(next().await.starts_with("listening on channel millrace"));
     for count in [3, 1_200] {
-        site.many_orders(1, count, "5").await;
-        site.cli(&["run"]).await.is(0, &["1 ok"]);
+        fixture.many_orders(1, count, "5").await;
+        fixture.cli(&["run"]).await.is(0, &["1 ok"]);
         let events = if count == 3 { "3 events" } else { "1,200 events" };
         assert_eq!(next().await, format!("transform  shop/orders  {events}  orders +{count}"));
     }
@@ -508,11 +517,12 @@ async fn tail_prints_a_line_for_each_commit_of_facts() {
 
 #[tokio::test]
 async fn every_command_of_models_explains_itself() {
-    let site = Site::new(&[]).await;
+    let fixture = TransformFixture::new(&[]).await;
     for command in ["list", "check", "plan", "run", "test", "backfill", "graph"] {
-        site.cli(&[command, "--help"]).await.is(0, &[&format!("Usage: millrace models {command}")]);
+        fixture.cli(&[command, "--help"]).await.is(0, &[&format!("Usage: millrace models {command}")]);
     }
-    site.cli(&["run", "--help"])
+    fixture
+        .cli(&["run", "--help"])
         .await
         .is(0, &["an event is processed by all its models at once", "--full-refresh", "--no-backfill"]);
 }

@@ -9,7 +9,7 @@
 //! - `sh stays`: a command that goes on in the background.
 //! - `text`, right behind one of the two before: what psql or the command prints; `text stays`: what the command in the
 //!   background has printed.
-//! - `json letter`, `json notification`: what the newest dead letter or notification holds, among other things.
+//! - `json dead_letter`, `json notification`: what the newest dead letter or notification holds, among other things.
 //!
 //! `<!-- transform -->` is one run of the function. `…` stands for anything within a line.
 
@@ -28,7 +28,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
-use super::transform::site::Site;
+use super::transform::fixture::TransformFixture;
 
 fn page() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/models.md");
@@ -86,7 +86,7 @@ fn cells<'p>(page: &'p str, table: &str, column: usize) -> Vec<&'p str> {
 
 /// A reader of the page: a folder laid out like a checkout, a database, and the program.
 struct Reader {
-    site: Site,
+    fixture: TransformFixture,
     folder: TempDir,
     path: String,
     background: Option<(Child, Arc<Mutex<String>>)>,
@@ -102,9 +102,9 @@ impl Drop for Reader {
 
 impl Reader {
     async fn new() -> Reader {
-        let site = Site::new(&[]).await;
+        let fixture = TransformFixture::new(&[]).await;
         let folder = TempDir::new().expect("a folder");
-        std::os::unix::fs::symlink(site.pipeline.path(), folder.path().join("pipeline")).expect("a link");
+        std::os::unix::fs::symlink(fixture.pipeline.path(), folder.path().join("pipeline")).expect("a link");
         std::fs::create_dir_all(folder.path().join("target/debug")).expect("a folder");
         std::os::unix::fs::symlink(binary("millrace"), folder.path().join("target/debug/millrace"))
             .expect("a link");
@@ -116,8 +116,8 @@ impl Reader {
             .expect("psql: install it, as in `apt install postgresql`");
         let path = format!("{}:/usr/bin:/bin", psql.display());
         let notifications = Arc::default();
-        let listening = listen(&site, Arc::clone(&notifications)).await;
-        Reader { site, folder, path, background: None, notifications, listening }
+        let listening = listen(&fixture, Arc::clone(&notifications)).await;
+        Reader { fixture, folder, path, background: None, notifications, listening }
     }
 
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
@@ -126,7 +126,7 @@ impl Reader {
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
-            .envs(self.site.aws.variables(&self.site.database.url()))
+            .envs(self.fixture.aws.variables(&self.fixture.database.url()))
             .env("PATH", &self.path)
             .env("MILLRACE_PIPELINE", "pipeline")
             .kill_on_drop(true);
@@ -135,7 +135,7 @@ impl Reader {
 
     /// What psql says to these statements.
     async fn psql(&self, sql: &str) -> Output {
-        let url = self.site.database.url();
+        let url = self.fixture.database.url();
         let mut command = self.command("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql, &url]);
         command.output().await.expect("psql")
     }
@@ -165,7 +165,7 @@ impl Reader {
         match words.as_slice() {
             ["sql", file] => {
                 let name = file.strip_prefix("pipeline/models/").and_then(|name| name.strip_suffix(".sql"));
-                self.site.write(name.ok_or("not a file of models")?, text);
+                self.fixture.write(name.ok_or("not a file of models")?, text);
                 Ok(None)
             }
             ["sql"] => answer(&self.psql(text).await, 0),
@@ -187,10 +187,11 @@ impl Reader {
                 compare(text, &said.lock().unwrap())?;
                 Ok(None)
             }
-            ["json", "letter"] => {
-                let mut letters = self.site.letters().await;
-                letters.sort_by_key(|letter| letter.origin.event_id);
-                let newest = serde_json::to_value(letters.last().ok_or("there is no letter")?).unwrap();
+            ["json", "dead letter"] => {
+                let mut dead_letters = self.fixture.dead_letters().await;
+                dead_letters.sort_by_key(|dead_letter| dead_letter.origin.event_id);
+                let newest =
+                    serde_json::to_value(dead_letters.last().ok_or("there is no dead letter")?).unwrap();
                 contains(text, &newest)?;
                 Ok(None)
             }
@@ -207,7 +208,7 @@ impl Reader {
                 Ok(None)
             }
             _ if info == TRANSFORM => {
-                self.site.transform().await.map_err(|error| error.chain())?;
+                self.fixture.transform().await.map_err(|error| error.chain())?;
                 Ok(None)
             }
             _ => Err(format!("what is `{info}`?")),
@@ -215,8 +216,8 @@ impl Reader {
     }
 }
 
-async fn listen(site: &Site, heard: Arc<Mutex<Vec<Value>>>) -> tokio::task::JoinHandle<()> {
-    let settings = Settings::parse(&site.database.url()).expect("a connection string");
+async fn listen(fixture: &TransformFixture, heard: Arc<Mutex<Vec<Value>>>) -> tokio::task::JoinHandle<()> {
+    let settings = Settings::parse(&fixture.database.url()).expect("a connection string");
     let (ready, is_ready) = tokio::sync::oneshot::channel();
     let listening = tokio::spawn(async move {
         let keep = |payload: &str| heard.lock().unwrap().push(serde_json::from_str(payload).unwrap());
@@ -312,7 +313,7 @@ async fn the_page_on_models_shows_what_happens() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     assert!(blocks.len() > 30, "{} blocks", blocks.len());
-    reader.site.check_counts().await;
+    reader.fixture.check_counts().await;
 }
 
 #[test]
@@ -331,7 +332,7 @@ fn every_example_in_the_table_of_keys_is_a_header() {
 #[tokio::test]
 async fn what_the_page_says_the_parser_does_not_take_needs_reads() {
     let page = page();
-    let site = Site::new(&[]).await;
+    let fixture = TransformFixture::new(&[]).await;
     let parse = |header: &str, query: &str| {
         let text = format!("-- kind = \"fact\"\n-- source = \"shop/orders\"\n{header}{query}");
         Project::parse(&[("models/x.sql".to_owned(), text)])
@@ -341,10 +342,10 @@ async fn what_the_page_says_the_parser_does_not_take_needs_reads() {
         assert!(problems.into_iter().any(|problem| problem.contains("is not understood")), "{query}");
         let declared = parse("-- reads = [\"batch\"]\n", query);
         assert_eq!(declared.problems(), Vec::<&str>::new(), "{query}");
-        site.owner.prepare(query).await.expect(query);
+        fixture.owner.prepare(query).await.expect(query);
     }
     for query in cells(&page, "| PostgreSQL takes it, the parser does not", 1) {
         assert_eq!(parse("", query).problems(), Vec::<&str>::new(), "{query}");
-        site.owner.prepare(query).await.expect(query);
+        fixture.owner.prepare(query).await.expect(query);
     }
 }

@@ -1,4 +1,4 @@
-//! What models remember in the database: who may touch it, how batches are claimed, what is said about it.
+//! What models remember in the database: who may invalidate it, how batches are claimed, what is said about it.
 
 use std::collections::BTreeSet;
 
@@ -6,14 +6,14 @@ use millrace_tests::postgres::{Database, number};
 use serde_json::Value;
 use tokio_postgres::Client;
 
-const TABLES: [&str; 6] = ["models", "releases", "runs", "touched", "backfills", "backfill_batches"];
+const TABLES: [&str; 6] = ["models", "releases", "runs", "invalidated", "backfills", "backfill_batches"];
 const CLAIM: &str = "select * from staging.claim_batches('s', 'e', '-infinity', 1, 1)";
 /// One row of each table, so that a right that is missing cannot hide behind an empty table.
 const ROWS: &str = "
     insert into pipeline.models (model, kind, fingerprint, definition_hash, query) values ('m', 'fact', 'f', 'd', 'q');
-    insert into pipeline.releases (fingerprint, models) values ('f', '{\"m\": \"f\"}');
+    insert into pipeline.model_versions (fingerprint, models) values ('f', '{\"m\": \"f\"}');
     insert into pipeline.runs (run_id, model, activity, outcome) values (gen_random_uuid(), 'm', 'transform', 'ok');
-    insert into pipeline.touched (model, bucket) values ('m', '1');
+    insert into pipeline.invalidations (model, bucket) values ('m', '1');
     insert into pipeline.backfills (backfill_id, model, fingerprint, target)
         values ('00000000-0000-7000-8000-000000000001', 'm', 'f', 'in_place');
     insert into pipeline.backfill_batches (backfill_id, batch_id, received_at, staged_count)
@@ -63,9 +63,9 @@ async fn the_transform_role_keeps_the_books_of_models_and_only_those() {
         "select * from staging.batch",
         "update staging.batches set processed_by = 1, retracted_at = now()",
         "update pipeline.models set kind = 'view'",
-        "update pipeline.releases set models = '{}'",
+        "update pipeline.model_versions set models = '{}'",
         "update pipeline.runs set outcome = 'failed'",
-        "update pipeline.touched set bucket = null",
+        "update pipeline.invalidations set bucket = null",
         "update pipeline.backfill_batches set done_at = now()",
         "update pipeline.backfills set finished_at = now()",
         "create table pipeline.x (id int); drop table pipeline.x",
@@ -321,8 +321,8 @@ async fn everything_says_what_it_is_unless_its_name_does() {
         "backfills.started_at",
         "models.deployed_at",
         "models.kind",
-        "releases.first_seen_at",
-        "releases.release_id",
+        "model_versions.first_seen_at",
+        "model_versions.version_id",
         "runs.finished_at",
         "runs.model",
         "runs.started_at",

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::transform::site::{ORDERS, Site};
+use crate::transform::fixture::{ORDERS, TransformFixture};
 
 fn read(file: &str) -> String {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
@@ -43,50 +43,53 @@ fn every_alarm_of_the_template_is_told_of() {
 #[tokio::test]
 async fn a_source_is_hidden_and_then_removed_and_the_others_stay() {
     let others = ORDERS.replace("shop/orders", "other/orders");
-    let site = Site::new(&[("orders", ORDERS), ("others", &others)]).await;
-    site.orders(&[(1, "1", "a"), (2, "free", "b")]).await;
-    site.run("insert into raw_events (source, event_type, payload) values ('other', 'orders', '{\"order_id\": 7}')")
+    let fixture = TransformFixture::new(&[("orders", ORDERS), ("others", &others)]).await;
+    fixture.orders(&[(1, "1", "a"), (2, "free", "b")]).await;
+    fixture.run("insert into raw_events (source, event_type, payload) values ('other', 'orders', '{\"order_id\": 7}')")
         .await;
-    site.transformed().await;
-    assert_eq!((site.number("select count(*) from facts.orders").await, site.facts().await.len()), (1, 1));
+    fixture.transformed().await;
+    assert_eq!(
+        (fixture.number("select count(*) from facts.orders").await, fixture.facts().await.len()),
+        (1, 1)
+    );
 
     let blocks = statements("A source");
     let [hide, remove] = blocks.as_slice() else { panic!("{blocks:?}") };
-    site.run(hide).await;
-    site.transformed().await;
-    assert_eq!(site.number("select count(*) from raw_events where source = 'shop'").await, 0);
-    assert_eq!(site.number("select count(*) from facts.orders").await, 0);
+    fixture.run(hide).await;
+    fixture.transformed().await;
+    assert_eq!(fixture.number("select count(*) from raw_events where source = 'shop'").await, 0);
+    assert_eq!(fixture.number("select count(*) from facts.orders").await, 0);
 
-    site.run(remove).await;
-    site.transformed().await;
+    fixture.run(remove).await;
+    fixture.transformed().await;
     for table in ["events", "batches", "loads", "deliveries"] {
         let left = format!("select count(*) from staging.{table} where source = 'shop'");
-        assert_eq!(site.number(&left).await, 0, "{table}");
+        assert_eq!(fixture.number(&left).await, 0, "{table}");
     }
-    assert_eq!(site.number("select count(*) from raw_events").await, 1);
-    assert_eq!(site.number("select count(*) from facts.others").await, 1);
-    site.check_counts().await;
+    assert_eq!(fixture.number("select count(*) from raw_events").await, 1);
+    assert_eq!(fixture.number("select count(*) from facts.others").await, 1);
+    fixture.check_counts().await;
 }
 
 #[tokio::test]
 async fn a_removed_model_is_forgotten_and_its_events_are_unmodelled() {
     let by_note = "-- kind = \"materialized_view\"\n-- key = [\"note\"]
 select note, count(*) as orders from orders group by note";
-    let site = Site::new(&[("orders", ORDERS), ("orders_by_note", by_note)]).await;
-    site.orders(&[(1, "1", "a")]).await;
-    site.transformed().await;
-    for file in std::fs::read_dir(site.pipeline.path().join("models")).unwrap() {
+    let fixture = TransformFixture::new(&[("orders", ORDERS), ("orders_by_note", by_note)]).await;
+    fixture.orders(&[(1, "1", "a")]).await;
+    fixture.transformed().await;
+    for file in std::fs::read_dir(fixture.pipeline.path().join("models")).unwrap() {
         std::fs::remove_file(file.unwrap().path()).unwrap();
     }
-    site.orders(&[(2, "2", "b")]).await;
-    let summary = site.transformed().await;
+    fixture.orders(&[(2, "2", "b")]).await;
+    let summary = fixture.transformed().await;
     assert_eq!((summary.events, summary.unmodelled), (1, 1));
-    assert_eq!(site.number("select count(*) from facts.orders").await, 1, "the table stays");
+    assert_eq!(fixture.number("select count(*) from facts.orders").await, 1, "the table stays");
 
     let blocks = statements("A model");
     assert_eq!(blocks.len(), 1);
-    site.run(&blocks[0]).await;
-    site.orders(&[(3, "3", "c")]).await;
-    assert_eq!(site.transformed().await.unmodelled, 1);
-    assert_eq!(site.number("select count(*) from pipeline.models").await, 0);
+    fixture.run(&blocks[0]).await;
+    fixture.orders(&[(3, "3", "c")]).await;
+    assert_eq!(fixture.transformed().await.unmodelled, 1);
+    assert_eq!(fixture.number("select count(*) from pipeline.models").await, 0);
 }

@@ -27,7 +27,7 @@ async fn the_ingest_role_can_add_and_nothing_else() {
     ingest
         .batch_execute(
             "insert into deliveries (source, delivery_key, received_at, expires_at) values ('a', 'id:1', now(), now());
-             update deliveries set received_at = now(), expires_at = now(); select forget_deliveries(1)",
+             update deliveries set received_at = now(), expires_at = now(); select expire_delivery_keys(1)",
         )
         .await
         .expect("remember and forget a delivery");

@@ -81,7 +81,7 @@ async fn rows_that_postgres_refuses_are_found_and_the_rest_is_staged() {
 }
 
 #[tokio::test]
-async fn nothing_is_staged_when_the_letters_cannot_be_sent() {
+async fn nothing_is_staged_when_the_dead_letters_cannot_be_sent() {
     let database = Database::new().await;
     let error = stage(
         &mut database.ingest(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use millrace_tests::postgres::Database;
 use serde_json::{Value, json};
 
-use crate::doctor::site::{Site, sample_file};
+use crate::doctor::fixture::{DoctorFixture, sample_file};
 
 /// Orders whose total must be a number.
 const ORDERS: &str = "-- kind = \"fact\"\n-- source = \"bearer/event\"\n-- key = [\"n\"]
@@ -22,48 +22,49 @@ fn csv(good: usize, bad: usize) -> Vec<u8> {
 }
 
 /// A stack with a bit of everything.
-async fn everything() -> Site {
-    let site = Site::new().await;
+async fn everything() -> DoctorFixture {
+    let fixture = DoctorFixture::new().await;
     for (name, text) in [("orders", ORDERS), ("totals", TOTALS)] {
-        std::fs::write(site.pipeline.path().join(format!("models/{name}.sql")), text).unwrap();
+        std::fs::write(fixture.pipeline.path().join(format!("models/{name}.sql")), text).unwrap();
     }
-    let sources = site.pipeline.path().join("sources.toml");
+    let sources = fixture.pipeline.path().join("sources.toml");
     let more = "\n[shop.csv]\ndelimiter = \",\"\nheader = \"first\"\non_new_version = \"replace\"\n";
     std::fs::write(&sources, std::fs::read_to_string(&sources).unwrap() + more).unwrap();
 
     // Files: with rejects and a repair; replaced by a newer version; stopped for too many bad records; under way.
-    let loader = site.function("ingest-csv").await;
-    site.load(&loader, "incoming/demo/weather/w.csv", sample_file("weather-with-errors.csv")).await;
-    site.load(&loader, "incoming/demo/airports/a.csv", sample_file("airports.csv")).await;
-    site.load(&loader, "incoming/shop/stock/s.csv", csv(10, 0)).await;
-    site.load(&loader, "incoming/shop/stock/s.csv", csv(7, 2)).await;
-    site.load(&loader, "incoming/shop/returns/r.csv", csv(200, 400)).await;
-    site.run(
-        "insert into staging.loads (load_id, origin, object, source, event_type, on_new_version, plan)
+    let loader = fixture.function("ingest-csv").await;
+    fixture.load(&loader, "incoming/demo/weather/w.csv", sample_file("weather-with-errors.csv")).await;
+    fixture.load(&loader, "incoming/demo/airports/a.csv", sample_file("airports.csv")).await;
+    fixture.load(&loader, "incoming/shop/stock/s.csv", csv(10, 0)).await;
+    fixture.load(&loader, "incoming/shop/stock/s.csv", csv(7, 2)).await;
+    fixture.load(&loader, "incoming/shop/returns/r.csv", csv(200, 400)).await;
+    fixture
+        .run(
+            "insert into staging.loads (load_id, origin, object, source, event_type, on_new_version, plan)
          values (gen_random_uuid(), 's3://b/k?version=1', 's3://b/k', 'shop', 'returns', 'append', '{}')",
-    )
-    .await;
+        )
+        .await;
 
     // Webhooks, the last one again: nine events, two of which the model refuses.
-    let door = site.door().await;
+    let door = fixture.door().await;
     for n in 0..9 {
         let total = if n % 4 == 3 { "free" } else { "2.5" };
         let body = json!({ "n": n, "total": total }).to_string();
-        site.post(&door, "bearer", "", &n.to_string(), body.as_bytes()).await.was(202, "stored");
+        fixture.post(&door, "bearer", "", &n.to_string(), body.as_bytes()).await.was(202, "stored");
         if n == 8 {
-            site.post(&door, "bearer", "", "8", body.as_bytes()).await.was(202, "duplicate");
+            fixture.post(&door, "bearer", "", "8", body.as_bytes()).await.was(202, "duplicate");
         }
     }
-    site.transform().await;
-    site.refresh().await;
+    fixture.transform().await;
+    fixture.refresh().await;
     // Inserted, and waiting; and what touched a view since.
-    site.run(
+    fixture.run(
         "insert into raw_events (source, event_type, payload) select 'late', 'e', '{}' from generate_series(1, 4);
          insert into raw_events (source, event_type, payload) values ('late', 'e', '{}');
          delete from facts.orders where n = 0",
     )
     .await;
-    site
+    fixture
 }
 
 /// What came in, and what became of it: (files, under way, failed, read, staged, rejected, repaired, unprocessed,
@@ -101,11 +102,11 @@ fn integer(value: &Value) -> i64 {
 
 #[tokio::test]
 async fn every_number_is_what_one_counts_by_hand() {
-    let site = everything().await;
-    let said = site.millrace(&["status", "--json"]).await;
+    let fixture = everything().await;
+    let said = fixture.millrace(&["status", "--json"]).await;
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
     let report: Value = serde_json::from_str(&said.out).unwrap();
-    let text = site.millrace(&["status"]).await;
+    let text = fixture.millrace(&["status"]).await;
     assert_eq!(text.code, Some(0), "{}{}", text.out, text.err);
     /// The cells of the text's line that begins so.
     fn cells(text: &str, name: &str) -> Vec<String> {
@@ -130,7 +131,7 @@ async fn every_number_is_what_one_counts_by_hand() {
 
         // The same from the tables, each by a query of its own.
         let where_it_is = format!("source = '{source}' and event_type = '{event_type}'");
-        let count = async |query: &str| site.number(&format!("{query} where {where_it_is}")).await;
+        let count = async |query: &str| fixture.number(&format!("{query} where {where_it_is}")).await;
         let batches = count("select count(*) from staging.batches").await;
         batch_total += batches;
         assert_eq!(integer(&counts["batches"]), batches, "{name}");
@@ -157,7 +158,7 @@ async fn every_number_is_what_one_counts_by_hand() {
         expected.insert(2, batches);
         assert_eq!(shown, expected, "{name}");
     }
-    assert_eq!(batch_total, site.number("select count(*) from staging.batches").await);
+    assert_eq!(batch_total, fixture.number("select count(*) from staging.batches").await);
 
     // Lag.
     let lag = report["lag"].as_array().unwrap();
@@ -172,7 +173,7 @@ async fn every_number_is_what_one_counts_by_hand() {
     assert_eq!((integer(&late["unprocessed_batches"]), integer(&late["unprocessed_rows"])), (2, 5));
     let oldest =
         "select batch_id::text from staging.batches where source = 'late' order by received_at limit 1";
-    let oldest: String = site.owner.query_one(oldest, &[]).await.unwrap().get(0);
+    let oldest: String = fixture.owner.query_one(oldest, &[]).await.unwrap().get(0);
     assert_eq!(late["oldest_batch_id"], oldest);
     assert!(late["transform_seconds_p50"].is_null() && late["newest_processed_seconds"].is_null(), "{late}");
     let waited = |at: &Value| at.as_f64().unwrap_or_else(|| panic!("{at}"));
@@ -185,12 +186,12 @@ async fn every_number_is_what_one_counts_by_hand() {
     assert_eq!((integer(&bearer["unprocessed_batches"]), integer(&bearer["unprocessed_rows"])), (0, 0));
     assert!(bearer["oldest_batch_id"].is_null() && bearer["oldest_seconds"].is_null(), "{bearer}");
     for (column, share) in [("transform_seconds_p50", 0.5), ("transform_seconds_p95", 0.95)] {
-        assert_percentile(&site, &bearer[column], share).await;
+        assert_percentile(&fixture, &bearer[column], share).await;
     }
 
     // Models: what their last runs wrote, and the one view that was touched since.
     let models = report["models"].as_array().unwrap();
-    assert_eq!(models.len() as i64, site.number("select count(*) from pipeline.models").await);
+    assert_eq!(models.len() as i64, fixture.number("select count(*) from pipeline.models").await);
     let model = |name: &str| models.iter().find(|model| model["model"] == name).expect(name);
     let orders = model("orders");
     assert_eq!(
@@ -199,7 +200,10 @@ async fn every_number_is_what_one_counts_by_hand() {
     );
     assert_eq!(["events", "rows", "quarantined"].map(|name| integer(&orders[name])), [9, 7, 2]);
     assert_eq!(integer(&model("weather")["rows"]), 1_196);
-    assert_eq!(integer(&model("airports")["rows"]), site.number("select count(*) from facts.airports").await);
+    assert_eq!(
+        integer(&model("airports")["rows"]),
+        fixture.number("select count(*) from facts.airports").await
+    );
     let totals = model("totals");
     assert_eq!((&totals["activity"], &totals["outcome"]), (&json!("refresh"), &json!("ok")));
     assert!(totals["stale_seconds"].as_f64().is_some_and(|seconds| seconds >= 0.0), "{totals}");
@@ -208,15 +212,15 @@ async fn every_number_is_what_one_counts_by_hand() {
     assert_eq!(cells(&text.out, "orders")[5..7], ["7", "2"]);
 
     // The queues: bad records one by one, the stopped file, and the events that the model refused.
-    let letters = 4 + 2 + 1 + 2;
-    assert_eq!(site.aws.letters().await.len() as i64, letters);
-    assert_eq!(integer(&report["queues"]["dead_letters"]), letters);
+    let dead_letters = 4 + 2 + 1 + 2;
+    assert_eq!(fixture.aws.dead_letters().await.len() as i64, dead_letters);
+    assert_eq!(integer(&report["queues"]["dead_letters"]), dead_letters);
     assert_eq!(integer(&report["queues"]["uploads"]), 0);
-    assert!(text.out.contains(&format!("0 uploads waiting, {letters} dead letters")), "{}", text.out);
+    assert!(text.out.contains(&format!("0 uploads waiting, {dead_letters} dead letters")), "{}", text.out);
 
     // The sums.
     let sum = |count: &str| event_types.iter().map(|counts| integer(&counts[count])).sum::<i64>();
-    assert_eq!(sum("staged"), site.number("select count(*) from staging.events").await);
+    assert_eq!(sum("staged"), fixture.number("select count(*) from staging.events").await);
     assert_eq!(sum("read"), sum("staged") + sum("rejected"));
     assert_eq!(sum("processed"), sum("transformed") + sum("quarantined") + sum("unmodelled"));
     assert_eq!(sum("staged"), sum("processed") + sum("unprocessed"));
@@ -239,8 +243,8 @@ async fn every_number_is_what_one_counts_by_hand() {
 }
 
 /// The percentile of the bearer's batches: between its neighbours, as many below it as there should be.
-async fn assert_percentile(site: &Site, found: &Value, share: f64) {
-    let rows = site
+async fn assert_percentile(fixture: &DoctorFixture, found: &Value, share: f64) {
+    let rows = fixture
         .owner
         .query(
             "select extract(epoch from processed_at - received_at)::double precision
@@ -259,12 +263,12 @@ async fn assert_percentile(site: &Site, found: &Value, share: f64) {
 
 #[tokio::test]
 async fn a_difference_in_any_count_is_in_the_view_and_in_status() {
-    let site = Site::new().await;
-    let loader = site.function("ingest-csv").await;
-    site.load(&loader, "incoming/shop/stock/s.csv", csv(10, 0)).await;
-    site.run("insert into raw_events (source, event_type, payload) values ('shop', 'orders', '{}')").await;
-    site.transform().await;
-    site.run(
+    let fixture = DoctorFixture::new().await;
+    let loader = fixture.function("ingest-csv").await;
+    fixture.load(&loader, "incoming/shop/stock/s.csv", csv(10, 0)).await;
+    fixture.run("insert into raw_events (source, event_type, payload) values ('shop', 'orders', '{}')").await;
+    fixture.transform().await;
+    fixture.run(
         "alter table staging.batches drop constraint batches_processed_reconciles, drop constraint batches_read_reconciles",
     )
     .await;
@@ -272,10 +276,10 @@ async fn a_difference_in_any_count_is_in_the_view_and_in_status() {
         let query =
             "select array[sum(read_difference), sum(processed_difference), sum(record_difference)]::bigint[]
                      from pipeline.batch_counts";
-        site.owner.query_one(query, &[]).await.unwrap().get::<_, Vec<i64>>(0)
+        fixture.owner.query_one(query, &[]).await.unwrap().get::<_, Vec<i64>>(0)
     };
     assert_eq!(differences().await, [0, 0, 0]);
-    assert_eq!(site.millrace(&["status"]).await.code, Some(0));
+    assert_eq!(fixture.millrace(&["status"]).await.code, Some(0));
     let stock = "where event_type = 'stock'";
     for (skew, back, expected, words) in [
         (
@@ -287,22 +291,22 @@ async fn a_difference_in_any_count_is_in_the_view_and_in_status() {
         ("unmodelled_count = 8", "unmodelled_count = 10", [0, 2, 0], "10 against 8"),
         ("read_count = 9", "read_count = 10", [1, 0, 1], "10 against 9"),
     ] {
-        site.run(&format!("update staging.batches set {skew} {stock}")).await;
+        fixture.run(&format!("update staging.batches set {skew} {stock}")).await;
         assert_eq!(differences().await, expected, "{skew}");
-        let said = site.millrace(&["status"]).await;
+        let said = fixture.millrace(&["status"]).await;
         assert_eq!(said.code, Some(1), "{skew}");
         assert!(said.out.contains(words), "{skew}: {}", said.out);
-        site.run(&format!("update staging.batches set {back} {stock}")).await;
+        fixture.run(&format!("update staging.batches set {back} {stock}")).await;
     }
     // What is put back later belongs to the file's load, and is no part of the file.
-    site.run(
+    fixture.run(
         "insert into staging.batches (batch_id, load_id, origin, source, event_type, received_at, read_count, staged_count)
          select gen_random_uuid(), load_id, 'put back', 'shop', 'stock', now(), 1, 1 from staging.loads",
     )
     .await;
     assert_eq!(differences().await, [0, 0, 0]);
     // A second attempt at a version is no second file.
-    site.run(
+    fixture.run(
         "alter table staging.loads
              drop constraint if exists loads_origin_key, drop constraint if exists loads_origin_attempt_key;
          insert into staging.loads (load_id, origin, object, source, event_type, on_new_version, plan, started_at)
@@ -312,7 +316,7 @@ async fn a_difference_in_any_count_is_in_the_view_and_in_status() {
     .await;
     let files =
         "select file_count * 10 + under_way_count from pipeline.batch_counts where event_type = 'stock'";
-    assert_eq!(site.number(files).await, 11);
+    assert_eq!(fixture.number(files).await, 11);
 }
 
 #[tokio::test]
@@ -330,15 +334,19 @@ async fn dashboards_and_maintenance_read_the_views_and_no_more() {
         }
         let rows = session.query("select * from pipeline.lag", &[]).await.unwrap();
         assert_eq!(rows.len(), 1);
-        for sql in ["delete from pipeline.lag", "insert into pipeline.touched (model) values ('a')"] {
+        for sql in ["delete from pipeline.lag", "insert into pipeline.invalidations (model) values ('a')"] {
             let refused = session.batch_execute(sql).await.expect_err(sql);
             assert!(matches!(refused.code().unwrap().code(), "42501" | "55000"), "{role}: {sql}: {refused}");
         }
     }
     let reader = database.role("millrace_reader").await;
-    for table in
-        ["pipeline.runs", "pipeline.touched", "pipeline.migrations", "staging.batches", "staging.raw_events"]
-    {
+    for table in [
+        "pipeline.runs",
+        "pipeline.invalidations",
+        "pipeline.migrations",
+        "staging.batches",
+        "staging.raw_events",
+    ] {
         let refused = reader.batch_execute(&format!("select * from {table}")).await.expect_err(table);
         assert_eq!(refused.code().unwrap().code(), "42501", "{table}");
     }
@@ -357,7 +365,7 @@ async fn a_model_is_listed_by_its_last_run_and_by_what_it_does_not_show_yet() {
                  (gen_random_uuid(), 'days', 'refresh', 'failed', 'why', 0, now() - interval '1 hour', now() - interval '1 hour'),
                  (gen_random_uuid(), 'gone', 'transform', 'failed', 'why', 0, now() - interval '2 days', now() - interval '2 days'),
                  (gen_random_uuid(), 'broken', 'transform', 'failed', 'why', 0, now(), now());
-             insert into pipeline.touched (model, bucket, touched_at) values
+             insert into pipeline.invalidations (model, bucket, invalidated_at) values
                  ('days', '1', now() - interval '2 hours'), ('days', '1', now()), ('days', '2', now()),
                  ('by_hand', null, now() - interval '1 hour')",
         )

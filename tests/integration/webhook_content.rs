@@ -27,7 +27,7 @@ async fn jsonb(client: &Client, text: &str) -> Result<String, String> {
 
 /// Why a text is not stored: by the function, and by PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum Verification {
     Stored,
     /// Not JSON: 400.
     Malformed,
@@ -37,8 +37,8 @@ enum Verdict {
     Bounded(&'static str),
 }
 
-fn hand_picked() -> Vec<(String, Verdict)> {
-    use Verdict::{Bounded, Malformed, Refused, Stored};
+fn hand_picked() -> Vec<(String, Verification)> {
+    use Verification::{Bounded, Malformed, Refused, Stored};
     let digits = |count: i64| "7".repeat(usize::try_from(count).unwrap());
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let objects = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
@@ -83,7 +83,7 @@ fn hand_picked() -> Vec<(String, Verdict)> {
         ("1e401", Bounded("number_out_of_range")),
         ("0e401", Bounded("number_out_of_range")),
     ]
-    .map(|(text, verdict)| (text.to_owned(), verdict))
+    .map(|(text, verification)| (text.to_owned(), verification))
     .into_iter()
     .chain([
         (digits(MAX_INTEGER_DIGITS), Stored),
@@ -107,27 +107,27 @@ fn hand_picked() -> Vec<(String, Verdict)> {
 async fn what_is_stored_and_what_is_rejected_is_what_postgres_takes_and_refuses() {
     let database = Database::empty().await;
     let client = database.owner().await;
-    for (text, verdict) in hand_picked() {
+    for (text, verification) in hand_picked() {
         let shown: String = text.chars().take(60).collect();
         let theirs = jsonb(&client, &text).await;
         let ours = read(&text, InvalidCharacters::Reject);
         let code = ours.as_ref().and_then(|parsed| parsed.rejects.first()).map(|reject| reject.code);
-        match verdict {
-            Verdict::Stored => {
+        match verification {
+            Verification::Stored => {
                 let parsed = ours.expect(&shown);
                 assert_eq!((parsed.records.len(), code), (1, None), "{shown}");
                 assert_eq!(parsed.records[0].json, text.trim_ascii(), "{shown}");
                 theirs.expect(&shown);
             }
-            Verdict::Malformed => {
+            Verification::Malformed => {
                 assert_eq!(ours, None, "{shown}");
                 assert_eq!(theirs.expect_err(&shown), "22P02", "{shown}");
             }
-            Verdict::Refused(expected, sqlstate) => {
+            Verification::Refused(expected, sqlstate) => {
                 assert_eq!(code, Some(expected), "{shown}");
                 assert_eq!(theirs.expect_err(&shown), sqlstate, "{shown}");
             }
-            Verdict::Bounded(expected) => {
+            Verification::Bounded(expected) => {
                 assert_eq!(code, Some(expected), "{shown}");
                 theirs.expect(&shown);
             }

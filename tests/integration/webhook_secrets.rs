@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use ingest_webhook::authenticate;
 use ingest_webhook::secrets::{Fetch, References, SecretCache};
-use ingest_webhook::verify::{Verdict, sign};
+use ingest_webhook::verify::{Verification, sign};
 use millrace::Result;
 use millrace::config::environment::Secret;
 use millrace::config::{SecretReference, Sources, WebhookSource};
@@ -22,8 +22,8 @@ fn github(secret: &str) -> WebhookSource {
 async fn accepts<F: Fetch>(cache: &SecretCache<F>, source: &WebhookSource, secret: &str) -> bool {
     let now = SystemTime::now();
     let headers = sign(&source.scheme, &Secret::new(secret), "1", b"{}", now).unwrap();
-    let verdict = authenticate(cache, source, &headers, b"{}", now).await.unwrap();
-    matches!(verdict, Verdict::Accepted(_))
+    let verification = authenticate(cache, source, &headers, b"{}", now).await.unwrap();
+    matches!(verification, Verification::Accepted(_))
 }
 
 /// Counts what reaches the store behind it.

@@ -7,7 +7,7 @@ use aws_sdk_s3::types::{
     NotificationConfigurationFilter, QueueConfiguration, S3KeyFilter, VersioningConfiguration,
 };
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
-use millrace::dead_letter::{Letter, Mailbox};
+use millrace::dead_letter::{DeadLetter, DeadLetterReader};
 use millrace_cli::checkout::Checkout;
 use millrace_cli::environment::{Clients, LocalAws};
 use millrace_cli::stack::ministack::Emulator;
@@ -119,24 +119,24 @@ impl Aws {
     }
 
     /// The receiving side of the dead-letter queue.
-    pub fn mailbox(&self) -> Mailbox {
+    pub fn reader(&self) -> DeadLetterReader {
         let Clients { s3, sqs } = self.clients.clone();
-        Mailbox::new(sqs, s3, self.dead_letter_queue_url.clone())
+        DeadLetterReader::new(sqs, s3, self.dead_letter_queue_url.clone())
     }
 
-    /// Every letter in the dead-letter queue, in the order of the queue; they stay there. Each must be as
+    /// Every dead letter in the dead-letter queue, in the order of the queue; they stay there. Each must be as
     /// docs/dead-letter.schema.json describes it.
-    pub async fn letters(&self) -> Vec<Letter> {
-        let mailbox = self.mailbox();
+    pub async fn dead_letters(&self) -> Vec<DeadLetter> {
+        let reader = self.reader();
         let mut messages = Vec::new();
         loop {
-            let received = mailbox.receive(Duration::from_secs(60), Duration::ZERO).await.expect("receive");
+            let received = reader.receive(Duration::from_secs(60), Duration::ZERO).await.expect("receive");
             if received.is_empty() {
                 break;
             }
             messages.extend(received);
         }
-        mailbox.hide(&messages.iter().collect::<Vec<_>>(), Duration::ZERO).await.expect("put back");
+        reader.hide(&messages.iter().collect::<Vec<_>>(), Duration::ZERO).await.expect("put back");
         messages.iter().map(dead_letters::read).collect()
     }
 
@@ -174,7 +174,7 @@ pub fn sqs_event(message: &Message) -> Value {
 async fn make_queue(sqs: &aws_sdk_sqs::Client, name: &str, dead_letters: Option<&str>) -> String {
     let mut create = sqs.create_queue().queue_name(name);
     if let Some(arn) = dead_letters {
-        let redrive = json!({ "deadLetterTargetArn": arn, "maxReceiveCount": 5 }).to_string();
+        let redrive = json!({ "deadDeadLetterTargetArn": arn, "maxReceiveCount": 5 }).to_string();
         create = create.attributes(QueueAttributeName::RedrivePolicy, redrive);
     }
     create.send().await.expect("make a queue").queue_url.expect("its address")

@@ -1,9 +1,9 @@
-//! docs/dead-letter.schema.json: every letter that a test reads must be as it says.
+//! docs/dead-letter.schema.json: every dead letter that a test reads must be as it says.
 
 use std::sync::LazyLock;
 
 use jsonschema::Validator;
-use millrace::dead_letter::{Letter, Message, Read};
+use millrace::dead_letter::{DeadLetter, Message, ParsedMessage};
 use millrace_cli::checkout::Checkout;
 use serde_json::Value;
 
@@ -14,19 +14,21 @@ static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
     jsonschema::draft202012::options().should_validate_formats(true).build(&schema).expect("a JSON Schema")
 });
 
-/// What is wrong with a letter, by the schema.
-pub fn problems(letter: &Value) -> Vec<String> {
-    SCHEMA.iter_errors(letter).map(|error| format!("{}: {error}", error.instance_path())).collect()
+/// What is wrong with a dead letter, by the schema.
+pub fn problems(dead_letter: &Value) -> Vec<String> {
+    SCHEMA.iter_errors(dead_letter).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
-/// The letter that a message is: as it was sent, or as it is read where AWS sent it.
-pub fn read(message: &Message) -> Letter {
-    let Read::Letter(letter) = message.read() else { panic!("not a letter: {}", message.body) };
+/// The dead letter that a message is: as it was sent, or as it is read where AWS sent it.
+pub fn read(message: &Message) -> DeadLetter {
+    let ParsedMessage::DeadLetter(dead_letter) = message.read() else {
+        panic!("not a dead_letter: {}", message.body)
+    };
     let body: Value = serde_json::from_str(&message.body).expect("a body of JSON");
-    let as_read = serde_json::to_value(&letter).expect("a letter as JSON");
+    let as_read = serde_json::to_value(&dead_letter).expect("a dead letter as JSON");
     // Nothing of what was sent is lost in reading it.
     assert!(body.get("kind").is_none() || body == as_read, "{body} was read as {as_read}");
     let problems = problems(&as_read);
     assert!(problems.is_empty(), "{as_read}: {problems:?}");
-    letter
+    dead_letter
 }

@@ -274,7 +274,7 @@ async fn forward(mut client: TcpStream, target: u16, control: Arc<watch::Sender<
         }
     };
     if !ended_in_order {
-        // Closed with data to linger for none of the time, a socket sends RST. One that is gone already needs none.
+        // Closed with data to idle_poll for none of the time, a socket sends RST. One that is gone already needs none.
         drop(client.set_zero_linger());
         drop(server.set_zero_linger());
     }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use millrace::dead_letter::{Filter, LetterKind};
+use millrace::dead_letter::{DeadLetterKind, Filter};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-const KINDS: [LetterKind; 4] =
-    [LetterKind::Upload, LetterKind::Rows, LetterKind::Delivery, LetterKind::Event];
+const KINDS: [DeadLetterKind; 4] =
+    [DeadLetterKind::Upload, DeadLetterKind::Rows, DeadLetterKind::Delivery, DeadLetterKind::Event];
 
 #[derive(Debug, Args)]
 pub struct DeadLetters {
@@ -20,9 +20,9 @@ pub struct DeadLetters {
 
 #[derive(Debug, Subcommand)]
 pub enum DeadLettersCommand {
-    /// A line for each letter, newest first, then totals by kind and reason.
+    /// A line for each dead letter, newest first, then totals by kind and reason.
     ///
-    /// Looks at the whole queue, and hides letters from others while it does. A letter that was sent several times is one
+    /// Looks at the whole queue, and hides dead letters from others while it does. A dead letter that was sent several times is one
     /// line, with the number of its copies.
     ///
     ///     millrace dead-letters list --kind rows --source shop/orders
@@ -30,63 +30,63 @@ pub enum DeadLettersCommand {
     ///     millrace dead-letters list --json | jq '.totals'
     ///     millrace dead-letters list --archived               # those that were moved to the bucket
     #[command(verbatim_doc_comment)]
-    List(ListLetters),
+    List(ListDeadLetters),
 
-    /// Everything of one letter, what it holds included, and what to do about it.
+    /// Everything of one dead letter, what it holds included, and what to do about it.
     ///
-    /// Exits with 1 when no letter has this id.
+    /// Exits with 1 when no dead letter has this id.
     ///
     ///     millrace dead-letters show 3f0c8a56-6a8e-5b7c-9f0e-1d2c3b4a5968
     #[command(verbatim_doc_comment)]
-    Show(ShowLetter),
+    Show(ShowDeadLetter),
 
-    /// Write letters as JSON lines, what they hold included; they stay in the queue.
+    /// Write dead letters as JSON lines, what they hold included; they stay in the queue.
     ///
-    /// A line is a letter as docs/dead-letter.schema.json describes it; copies are left out.
+    /// A line is a dead letter as docs/dead-letter.schema.json describes it; copies are left out.
     ///
     ///     millrace dead-letters export --kind rows --output rejected.jsonl
     ///     millrace dead-letters export --source shop | jq -r '.payload'
     #[command(verbatim_doc_comment)]
-    Export(ExportLetters),
+    Export(ExportDeadLetters),
 
-    /// Delete letters, once you have seen which.
+    /// Delete dead letters, once you have seen which.
     ///
-    /// Shows what it would delete and asks; --yes does not ask. Letters that came meanwhile stay. Without a filter it wants
+    /// Shows what it would delete and asks; --yes does not ask. Dead letters that came meanwhile stay. Without a filter it wants
     /// --all.
     ///
     ///     millrace dead-letters drop --code object_replaced --older-than 2d
     ///     millrace dead-letters drop --id 3f0c8a56-6a8e-5b7c-9f0e-1d2c3b4a5968 --yes
     #[command(verbatim_doc_comment)]
-    Drop(DropLetters),
+    Drop(DropDeadLetters),
 
-    /// Put letters back through the door they came to.
+    /// Put dead letters back through the door they came to.
     ///
     /// The function $MILLRACE_REDRIVE_FUNCTION does it. What is in the database already is not stored again, so redriving
-    /// twice changes nothing. What fails again is a letter again, with the newest reason. Letters that come while it runs
-    /// stay. Exits with 1 when letters failed again. Without a filter it wants --all.
+    /// twice changes nothing. What fails again is a dead letter again, with the newest reason. Dead letters that come while it runs
+    /// stay. Exits with 1 when dead letters failed again. Without a filter it wants --all.
     ///
     ///     millrace dead-letters redrive --kind event --model orders
     ///     millrace dead-letters redrive --kind delivery --rate 50
     ///     millrace dead-letters redrive --all --at-most 1000
     #[command(verbatim_doc_comment)]
-    Redrive(RedriveLetters),
+    Redrive(RedriveDeadLetters),
 
-    /// Put archived letters back in the queue.
+    /// Put archived dead letters back in the queue.
     ///
-    /// Letters are moved to the bucket before the queue forgets them. Those that are put back are there for 14 days more.
+    /// Dead letters are moved to the bucket before the queue forgets them. Those that are put back are there for 14 days more.
     ///
     ///     millrace dead-letters restore --source shop/orders
     #[command(verbatim_doc_comment)]
-    Restore(RestoreLetters),
+    Restore(RestoreDeadLetters),
 }
 
 /// Every filter that is given must match.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Filters, all of which must match")]
-pub struct LetterFilter {
-    /// What the letter holds
+pub struct DeadLetterFilter {
+    /// What the dead letter holds
     #[arg(long, value_parser = kind())]
-    pub kind: Option<LetterKind>,
+    pub kind: Option<DeadLetterKind>,
     /// Where it comes from: shop, or shop/orders
     #[arg(long, value_name = "SOURCE[/EVENT_TYPE]", value_parser = source)]
     pub source: Option<SourceFilter>,
@@ -102,7 +102,7 @@ pub struct LetterFilter {
     /// First failed within this time: 90s, 15m, 2h, 2d
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub newer_than: Option<Duration>,
-    /// This letter; as often as needed
+    /// This dead letter; as often as needed
     #[arg(long = "id", value_name = "ID")]
     pub ids: Vec<Uuid>,
 }
@@ -113,7 +113,7 @@ pub struct SourceFilter {
     pub event_type: Option<String>,
 }
 
-impl LetterFilter {
+impl DeadLetterFilter {
     pub fn to_filter(&self, now: OffsetDateTime) -> Filter {
         let source = self.source.clone();
         let (source, event_type) = source.map_or((None, None), |it| (Some(it.source), it.event_type));
@@ -131,16 +131,16 @@ impl LetterFilter {
 }
 
 #[derive(Debug, Args)]
-pub struct ListLetters {
+pub struct ListDeadLetters {
     #[command(flatten)]
-    pub filter: LetterFilter,
+    pub filter: DeadLetterFilter,
     /// At most so many lines
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
     /// The first page is 1
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub page: u32,
-    /// The letters that were moved to the bucket, instead of the queue's
+    /// The dead letters that were moved to the bucket, instead of the queue's
     #[arg(long)]
     pub archived: bool,
     /// One JSON object, for programs
@@ -149,10 +149,10 @@ pub struct ListLetters {
 }
 
 #[derive(Debug, Args)]
-pub struct ShowLetter {
-    /// The letter's id, as `list` says it
+pub struct ShowDeadLetter {
+    /// The dead letter's id, as `list` says it
     pub id: Uuid,
-    /// Look among the letters that were moved to the bucket
+    /// Look among the dead letters that were moved to the bucket
     #[arg(long)]
     pub archived: bool,
     /// One JSON object, for programs
@@ -161,19 +161,19 @@ pub struct ShowLetter {
 }
 
 #[derive(Debug, Args)]
-pub struct ExportLetters {
+pub struct ExportDeadLetters {
     #[command(flatten)]
-    pub filter: LetterFilter,
+    pub filter: DeadLetterFilter,
     /// Into this file, once all is written, instead of standard output
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
-pub struct DropLetters {
+pub struct DropDeadLetters {
     #[command(flatten)]
-    pub filter: LetterFilter,
-    /// Every letter, where no filter is given
+    pub filter: DeadLetterFilter,
+    /// Every dead letter, where no filter is given
     #[arg(long)]
     pub all: bool,
     /// Do not ask
@@ -182,17 +182,17 @@ pub struct DropLetters {
 }
 
 #[derive(Debug, Args)]
-pub struct RedriveLetters {
+pub struct RedriveDeadLetters {
     #[command(flatten)]
-    pub filter: LetterFilter,
-    /// Every letter, where no filter is given
+    pub filter: DeadLetterFilter,
+    /// Every dead letter, where no filter is given
     #[arg(long)]
     pub all: bool,
-    /// At most so many letters
-    #[arg(long, value_name = "LETTERS", value_parser = clap::value_parser!(u64).range(1..))]
+    /// At most so many dead letters
+    #[arg(long, value_name = "DEAD_LETTERS", value_parser = clap::value_parser!(u64).range(1..))]
     pub at_most: Option<u64>,
-    /// At most so many letters a second
-    #[arg(long, value_name = "LETTERS", value_parser = clap::value_parser!(u32).range(1..))]
+    /// At most so many dead letters a second
+    #[arg(long, value_name = "DEAD_LETTERS", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
     /// One JSON object, for programs
     #[arg(long)]
@@ -200,13 +200,13 @@ pub struct RedriveLetters {
 }
 
 #[derive(Debug, Args)]
-pub struct RestoreLetters {
+pub struct RestoreDeadLetters {
     #[command(flatten)]
-    pub filter: LetterFilter,
+    pub filter: DeadLetterFilter,
 }
 
-fn kind() -> impl TypedValueParser<Value = LetterKind> {
-    PossibleValuesParser::new(KINDS.map(LetterKind::name)).try_map(|name| {
+fn kind() -> impl TypedValueParser<Value = DeadLetterKind> {
+    PossibleValuesParser::new(KINDS.map(DeadLetterKind::name)).try_map(|name| {
         KINDS.into_iter().find(|kind| kind.name() == name).ok_or_else(|| format!("{name} is no kind"))
     })
 }
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn nothing_given_is_a_filter_that_matches_everything() {
-        let none = LetterFilter {
+        let none = DeadLetterFilter {
             kind: None,
             source: None,
             code: None,
@@ -279,7 +279,7 @@ mod tests {
         };
         assert!(none.to_filter(OffsetDateTime::now_utc()).is_empty());
         let now = OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
-        let some = LetterFilter {
+        let some = DeadLetterFilter {
             older_than: Some(Duration::from_secs(60)),
             newer_than: Some(Duration::from_secs(3_600)),
             ..none

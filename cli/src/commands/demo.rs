@@ -6,17 +6,17 @@ mod webhooks;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use millrace::dead_letter::{Letter, Mailbox, Payload};
+use millrace::dead_letter::{DeadLetter, DeadLetterReader, Payload};
 use millrace::{Result, database};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::{Outcome, asked_to_stop, put, status};
 use crate::checkout::Checkout;
+use crate::dead_letters::{self, Progress};
 use crate::environment::{Clients, Environment};
 use crate::follow::{Followed, follow};
 use crate::ledger::Report;
-use crate::letters::{self, Progress};
 use crate::loads;
 use crate::stack::{Stack, Start};
 use crate::terminal::{Align, Terminal, bytes, figure, one_line, seconds};
@@ -27,7 +27,7 @@ const SOURCE: &str = "demo";
 /// File under tests/data, and the event type that it is loaded as.
 const FILES: [(&str, &str); 2] = [("airports.csv", "airports"), ("weather-with-errors.csv", "weather")];
 /// Far more than either file takes on the slowest machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
     terminal.heading("Starting the local stack");
@@ -95,7 +95,7 @@ async fn show(checkout: &Checkout, environment: &Environment, terminal: &mut Ter
     let facts_good = facts::show(environment, &database, terminal).await?;
 
     terminal.heading("What was rejected, and why: the dead-letter queue");
-    print_letters(&clients, &environment.dead_letter_queue_url, &files, terminal).await?;
+    print_dead_letters(&clients, &environment.dead_letter_queue_url, &files, terminal).await?;
 
     terminal.heading("The ledger");
     let report = Report::read(&mut database, true).await?;
@@ -122,12 +122,12 @@ async fn load(
     let version = upload(&clients.s3, path, &target, |sent| size = sent).await?;
     terminal.line(&format!("  put    s3://…/{} ({})", target.key, bytes(size)));
     let queue = &environment.dead_letter_queue_url;
-    let followed = follow(database, clients, queue, &target, &version, PATIENCE, |_| {}).await?;
+    let followed = follow(database, clients, queue, &target, &version, TIMEOUT, |_| {}).await?;
     let took = seconds(began.elapsed());
     let good = match followed {
         Followed::Ended(load, end) => {
             let text = format!("  {:<6} {} in {took}", end.outcome, put::counts(&load));
-            terminal.verdict(end.is_good(), &text);
+            terminal.status_line(end.is_good(), &text);
             if let Some(reason) = &end.reason {
                 terminal.line(&format!("         {reason}"));
             }
@@ -158,38 +158,38 @@ async fn print_sample(database: &Client, event_type: &str, terminal: &mut Termin
     Ok(())
 }
 
-/// The letters of these versions alone; earlier ones stay in the queue too.
-async fn print_letters(
+/// The dead letters of these versions alone; earlier ones stay in the queue too.
+async fn print_dead_letters(
     clients: &Clients,
     queue: &str,
     files: &[Shown],
     terminal: &mut Terminal,
 ) -> Result<()> {
-    let mailbox = Mailbox::new(clients.sqs.clone(), clients.s3.clone(), queue.to_owned());
+    let reader = DeadLetterReader::new(clients.sqs.clone(), clients.s3.clone(), queue.to_owned());
     let mut in_queue = 0;
-    let mut ours: Vec<Letter> = Vec::new();
-    letters::each(&mailbox, &Progress::hidden(), |entry| {
+    let mut ours: Vec<DeadLetter> = Vec::new();
+    dead_letters::each(&reader, &Progress::hidden(), |entry| {
         in_queue += 1;
-        ours.extend(entry.letter.filter(|letter| {
+        ours.extend(entry.dead_letter.filter(|dead_letter| {
             files.iter().any(|file| {
-                letter.origin.key.as_deref() == Some(file.target.key.as_str())
-                    && letter.origin.version.as_deref() == Some(file.version.as_str())
+                dead_letter.origin.key.as_deref() == Some(file.target.key.as_str())
+                    && dead_letter.origin.version.as_deref() == Some(file.version.as_str())
             })
         }));
         Ok(true)
     })
     .await?;
-    ours.sort_by_key(|letter| (letter.event_type.clone(), letter.origin.line));
+    ours.sort_by_key(|dead_letter| (dead_letter.event_type.clone(), dead_letter.origin.line));
     let position = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), figure);
     let rows: Vec<Vec<String>> = ours
         .iter()
-        .map(|letter| {
+        .map(|dead_letter| {
             vec![
-                letter.event_type.clone().unwrap_or_default(),
-                position(letter.origin.line),
-                position(letter.origin.offset),
-                one_line(&letter.reason.message, 60),
-                one_line(&raw_text(&letter.payload), 60),
+                dead_letter.event_type.clone().unwrap_or_default(),
+                position(dead_letter.origin.line),
+                position(dead_letter.origin.offset),
+                one_line(&dead_letter.reason.message, 60),
+                one_line(&raw_text(&dead_letter.payload), 60),
             ]
         })
         .collect();

@@ -93,7 +93,7 @@ fn tell(ended: &EndedLoad, terminal: &mut Terminal) {
         seconds(ended.took),
         ended.object,
     );
-    terminal.verdict(end.is_good(), &text);
+    terminal.status_line(end.is_good(), &text);
     if let Some(reason) = &end.reason {
         terminal.line(&format!("             {reason}"));
     }

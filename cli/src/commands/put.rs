@@ -65,7 +65,7 @@ pub async fn run(arguments: &Put, checkout: &Checkout, terminal: &mut Terminal) 
     Ok(match followed {
         Followed::Ended(load, end) => {
             let text = format!("{:<9} {} in {took}", end.outcome, counts(&load));
-            terminal.verdict(end.is_good(), &text);
+            terminal.status_line(end.is_good(), &text);
             if let Some(reason) = &end.reason {
                 terminal.line(&format!("          {reason}"));
             }

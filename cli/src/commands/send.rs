@@ -50,7 +50,7 @@ pub async fn run(arguments: &SendWebhook, checkout: &Checkout, terminal: &mut Te
         return Ok(Outcome::TimedOut);
     };
     let is_good = answer.status.is_success();
-    terminal.verdict(is_good, &format!("answer    {} in {}", answer.status, seconds(began.elapsed())));
+    terminal.status_line(is_good, &format!("answer    {} in {}", answer.status, seconds(began.elapsed())));
     if let Some(after) = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()) {
         terminal.line(&format!("          Retry-After: {}", one_line(after, 40)));
     }

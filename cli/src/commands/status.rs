@@ -11,7 +11,7 @@ use crate::lag::Lag;
 use crate::ledger::{EventType, Report};
 use crate::model_runs::ModelRun;
 use crate::terminal::{Align, Terminal, age, figure, one_line};
-use crate::{letters, loads};
+use crate::{dead_letters, loads};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -35,8 +35,8 @@ pub async fn run(arguments: &Status, checkout: &Checkout, terminal: &mut Termina
     let clients = environment.clients().await?;
     let report = Report::read(&mut database, !arguments.quick).await?;
     let queues = Queues {
-        uploads: letters::depth(&clients.sqs, &environment.upload_queue_url).await?,
-        dead_letters: letters::depth(&clients.sqs, &environment.dead_letter_queue_url).await?,
+        uploads: dead_letters::depth(&clients.sqs, &environment.upload_queue_url).await?,
+        dead_letters: dead_letters::depth(&clients.sqs, &environment.dead_letter_queue_url).await?,
     };
     if arguments.json {
         let json = Json { report: &report, reconciles: report.reconciles(), queues };

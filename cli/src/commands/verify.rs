@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::HeaderMap;
 use ingest_webhook::identity::{event_type, identify};
 use ingest_webhook::secrets::SecretCache;
-use ingest_webhook::verify::{Accepted, Verdict, verify};
+use ingest_webhook::verify::{Accepted, Verification, verify};
 use millrace::Result;
 use millrace::config::WebhookSource;
 
@@ -33,14 +33,14 @@ pub async fn run(arguments: &VerifyWebhook, checkout: &Checkout, terminal: &mut 
     let keys = cache.get(&source).await?;
 
     match verify(&source.scheme, &headers, &body, &keys, now) {
-        Verdict::Accepted(accepted) => {
+        Verification::Accepted(accepted) => {
             terminal.good(&format!("accepted  {}", how(&source, &accepted)));
             let identity = identify(&source, &headers, &body, &body);
             terminal.line(&format!("          delivery id  {}", one_line(&identity.delivery_id, 300)));
             terminal.line(&format!("          event type   {}", event_type(&source, &headers, &[&body])));
             Ok(Outcome::Done)
         }
-        Verdict::Refused(refusal) => {
+        Verification::Refused(refusal) => {
             terminal.bad(&format!("refused   {}: {refusal}", refusal.code()));
             terminal.line(&format!("expected  {}", expectation(&source.scheme)));
             let delivery =

@@ -13,7 +13,7 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use millrace::config::Sources;
 use millrace::config::sources::Route;
 use millrace::database::failure::from_postgres;
-use millrace::dead_letter::{LetterKind, Mailbox};
+use millrace::dead_letter::{DeadLetterKind, DeadLetterReader};
 use millrace::{Error, Kind, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -21,8 +21,8 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::finding::{Finding, some_of};
+use crate::dead_letters::{self, Progress};
 use crate::environment::{Clients, Environment, aws_failure};
-use crate::letters::{self, Progress};
 use crate::terminal::{age, counted};
 
 const UNKNOWN_ORIGINS: &str = include_str!("queries/unknown_origins.sql");
@@ -62,7 +62,7 @@ pub async fn missing(place: &Place<'_>, unloaded_for: Duration, load: bool) -> R
     let newest = SystemTime::now().checked_sub(unloaded_for).unwrap_or(SystemTime::UNIX_EPOCH);
     let mut from = None;
     let (mut listed, mut found) = (0_u64, Unloaded::default());
-    let mut letters = None;
+    let mut dead_letters = None;
     loop {
         let page = list(place, from.take()).await?;
         let files: Vec<File> =
@@ -72,13 +72,13 @@ pub async fn missing(place: &Place<'_>, unloaded_for: Duration, load: bool) -> R
         let (ours, others): (Vec<File>, Vec<File>) =
             unknown.into_iter().partition(|file| matches!(place.sources.route(&file.key), Route::Csv(_)));
         // The queue is read once, and only when it matters.
-        if letters.is_none() && !ours.is_empty() {
-            letters = Some(refused(place).await?);
+        if dead_letters.is_none() && !ours.is_empty() {
+            dead_letters = Some(refused(place).await?);
         }
         let is_refused = |file: &File| {
-            letters
-                .as_ref()
-                .is_some_and(|letters| letters.contains(&(file.key.clone(), file.version_id.clone())))
+            dead_letters.as_ref().is_some_and(|dead_letters| {
+                dead_letters.contains(&(file.key.clone(), file.version_id.clone()))
+            })
         };
         let (failed, ours): (Vec<File>, Vec<File>) = ours.into_iter().partition(is_refused);
         if load {
@@ -101,13 +101,13 @@ pub async fn missing(place: &Place<'_>, unloaded_for: Duration, load: bool) -> R
 async fn refused(place: &Place<'_>) -> Result<BTreeSet<(String, Option<String>)>> {
     let Clients { s3, sqs } = place.clients;
     let queue = place.environment.dead_letter_queue_url.clone();
-    let mailbox = Mailbox::new(sqs.clone(), s3.clone(), queue);
+    let reader = DeadLetterReader::new(sqs.clone(), s3.clone(), queue);
     let mut refused = BTreeSet::new();
-    // Where there are more letters than can be looked at, a file too many is announced: that does no harm.
-    letters::each(&mailbox, &Progress::hidden(), |entry| {
-        let letter = entry.letter.filter(|letter| letter.kind == LetterKind::Upload);
+    // Where there are more dead letters than can be looked at, a file too many is announced: that does no harm.
+    dead_letters::each(&reader, &Progress::hidden(), |entry| {
+        let dead_letter = entry.dead_letter.filter(|dead_letter| dead_letter.kind == DeadLetterKind::Upload);
         if let Some((key, version)) =
-            letter.and_then(|letter| Some((letter.origin.key?, letter.origin.version)))
+            dead_letter.and_then(|dead_letter| Some((dead_letter.origin.key?, dead_letter.origin.version)))
         {
             refused.insert((key, version));
         }

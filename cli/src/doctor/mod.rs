@@ -129,14 +129,14 @@ async fn examine_database(database: &mut Client, project: Option<&Project>) -> (
 
 async fn examine_aws(environment: &Environment, clients: &Clients) -> Vec<Finding> {
     let Clients { s3, sqs } = clients;
-    let letters = &environment.dead_letter_queue_url;
+    let queue_url = &environment.dead_letter_queue_url;
     // One does not wait for another, so none need wait.
     let (versioning, uploads, dead_letters, depths, oldest) = tokio::join!(
         bucket::versioning(s3, &environment.bucket),
         queues::attributes(sqs, &environment.upload_queue_url),
-        queues::attributes(sqs, letters),
+        queues::attributes(sqs, queue_url),
         queues::depths(sqs, environment),
-        queues::oldest_letter(sqs, letters),
+        queues::oldest_dead_letter(sqs, queue_url),
     );
     let mut findings = settle("versioning", versioning);
     match &uploads {
@@ -149,13 +149,13 @@ async fn examine_aws(environment: &Environment, clients: &Clients) -> Vec<Findin
     match (&uploads, &dead_letters) {
         (Ok(uploads), Ok(dead_letters)) => {
             let uploads = (environment.upload_queue_url.as_str(), uploads);
-            findings.extend(queues::settings(uploads, (letters, dead_letters)));
+            findings.extend(queues::settings(uploads, (queue_url, dead_letters)));
         }
         (_, Err(error)) => findings.push(Finding::unknown("dead-letter-queue", error.chain())),
         (Err(_), Ok(_)) => {}
     }
     findings.extend(settle("queues", depths));
-    findings.extend(settle("letter-age", oldest));
+    findings.extend(settle("dead_letter-age", oldest));
     findings
 }
 

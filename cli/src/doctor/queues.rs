@@ -9,8 +9,8 @@ use millrace::Result;
 use serde_json::Value;
 
 use super::finding::{Finding, or_ok};
+use crate::dead_letters;
 use crate::environment::{Environment, aws_failure};
-use crate::letters;
 use crate::terminal::{age, counted, figure};
 
 /// Lambda asks for six times the timeout of the function that takes uploads.
@@ -20,7 +20,7 @@ const RETENTION_SECONDS: u64 = 14 * 86_400;
 const UPLOADS_WAITING: i64 = 1_000;
 const DEAD_LETTERS: i64 = 10_000;
 /// Four days before SQS forgets it.
-const LETTER_AGE: Duration = Duration::from_secs(10 * 86_400);
+const DEAD_LETTER_AGE: Duration = Duration::from_secs(10 * 86_400);
 
 type Attributes = HashMap<QueueAttributeName, String>;
 
@@ -44,7 +44,7 @@ pub fn arn(attributes: &Attributes) -> &str {
 /// How both queues, each with its URL, are set, against the template.
 pub fn settings(
     (queue, uploads): (&str, &Attributes),
-    (letters_queue, dead_letters): (&str, &Attributes),
+    (dead_letter_queue, dead_letters): (&str, &Attributes),
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     let visibility = number(uploads, &QueueAttributeName::VisibilityTimeout);
@@ -57,17 +57,18 @@ pub fn settings(
     }
     findings.extend(redrive(uploads, arn(dead_letters), queue));
     findings.extend(retention("upload-queue", "upload queue", uploads, queue));
-    let kept = retention("dead-letter-queue", "dead-letter queue", dead_letters, letters_queue);
+    let kept = retention("dead-letter-queue", "dead-letter queue", dead_letters, dead_letter_queue);
     let uploads =
         or_ok(findings, "upload-queue", "visibility timeout, redrive policy and retention are right");
-    let letters = or_ok(kept.into_iter().collect(), "dead-letter-queue", "keeps letters for 14 days");
-    uploads.into_iter().chain(letters).collect()
+    let dead_letters =
+        or_ok(kept.into_iter().collect(), "dead-letter-queue", "keeps dead letters for 14 days");
+    uploads.into_iter().chain(dead_letters).collect()
 }
 
 fn redrive(uploads: &Attributes, dead_letters: &str, queue: &str) -> Option<Finding> {
     let policy = uploads.get(&QueueAttributeName::RedrivePolicy);
     let policy: Value = policy.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let target = policy["deadLetterTargetArn"].as_str().unwrap_or_default();
+    let target = policy["deadDeadLetterTargetArn"].as_str().unwrap_or_default();
     // A string, where a template or a console wrote it.
     let count = &policy["maxReceiveCount"];
     let count = count.as_u64().or_else(|| count.as_str()?.parse().ok()).unwrap_or(0);
@@ -84,7 +85,7 @@ fn redrive(uploads: &Attributes, dead_letters: &str, queue: &str) -> Option<Find
         }
         _ => "the redrive policy of the upload queue has no maxReceiveCount".to_owned(),
     };
-    let policy = format!("{{\"deadLetterTargetArn\":\"{dead_letters}\",\"maxReceiveCount\":\"5\"}}");
+    let policy = format!("{{\"deadDeadLetterTargetArn\":\"{dead_letters}\",\"maxReceiveCount\":\"5\"}}");
     let attributes = serde_json::json!({ "RedrivePolicy": policy }).to_string();
     Some(Finding::problem("upload-queue", found, set(queue, &format!("'{attributes}'"))))
 }
@@ -107,9 +108,9 @@ fn set(queue: &str, attributes: &str) -> String {
 
 /// How many messages wait in both.
 pub async fn depths(sqs: &Client, environment: &Environment) -> Result<Vec<Finding>> {
-    let uploads = letters::depth(sqs, &environment.upload_queue_url).await?;
-    let dead_letters = letters::depth(sqs, &environment.dead_letter_queue_url).await?;
-    Ok(vec![uploads_waiting(uploads), letters_waiting(dead_letters)])
+    let uploads = dead_letters::depth(sqs, &environment.upload_queue_url).await?;
+    let dead_letters = dead_letters::depth(sqs, &environment.dead_letter_queue_url).await?;
+    Ok(vec![uploads_waiting(uploads), dead_letters_waiting(dead_letters)])
 }
 
 fn uploads_waiting(count: i64) -> Finding {
@@ -124,7 +125,7 @@ fn uploads_waiting(count: i64) -> Finding {
     Finding::problem("uploads-waiting", found, "aws logs tail /aws/lambda/millrace-ingest-csv --since 1h")
 }
 
-fn letters_waiting(count: i64) -> Finding {
+fn dead_letters_waiting(count: i64) -> Finding {
     let found = counted(count, "dead letter", "dead letters");
     if count <= DEAD_LETTERS {
         return Finding::ok("dead-letters", found);
@@ -133,8 +134,8 @@ fn letters_waiting(count: i64) -> Finding {
     Finding::problem("dead-letters", found, "millrace dead-letters list")
 }
 
-/// The age of the oldest of a few letters. SQS shows no more: which few it gives is its own choice, old ones first as a rule.
-pub async fn oldest_letter(sqs: &Client, queue_url: &str) -> Result<Vec<Finding>> {
+/// The age of the oldest of a few dead letters. SQS shows no more: which few it gives is its own choice, old ones first as a rule.
+pub async fn oldest_dead_letter(sqs: &Client, queue_url: &str) -> Result<Vec<Finding>> {
     let answer = sqs
         .receive_message()
         .queue_url(queue_url)
@@ -164,16 +165,16 @@ pub async fn oldest_letter(sqs: &Client, queue_url: &str) -> Result<Vec<Finding>
     }
     let Some(sent) = oldest else { return Ok(Vec::new()) };
     let sent = UNIX_EPOCH + Duration::from_millis(sent);
-    Ok(vec![letter_age(SystemTime::now().duration_since(sent).unwrap_or_default())])
+    Ok(vec![dead_letter_age(SystemTime::now().duration_since(sent).unwrap_or_default())])
 }
 
-fn letter_age(oldest: Duration) -> Finding {
+fn dead_letter_age(oldest: Duration) -> Finding {
     let found = format!("the oldest dead letter seen is {} old", age(oldest.as_secs_f64()));
-    if oldest <= LETTER_AGE {
-        return Finding::ok("letter-age", found);
+    if oldest <= DEAD_LETTER_AGE {
+        return Finding::ok("dead_letter-age", found);
     }
     let found = format!("{found}; SQS forgets it after 14 days");
-    Finding::problem("letter-age", found, "millrace dead-letters list --older-than 10d")
+    Finding::problem("dead_letter-age", found, "millrace dead-letters list --older-than 10d")
 }
 
 #[cfg(test)]
@@ -182,7 +183,7 @@ mod tests {
     use crate::doctor::finding::Level;
 
     fn uploads() -> Attributes {
-        let policy = r#"{"deadLetterTargetArn":"arn:d","maxReceiveCount":"5"}"#;
+        let policy = r#"{"deadDeadLetterTargetArn":"arn:d","maxReceiveCount":"5"}"#;
         HashMap::from([
             (QueueAttributeName::VisibilityTimeout, "5400".to_owned()),
             (QueueAttributeName::MessageRetentionPeriod, "1209600".to_owned()),
@@ -190,15 +191,15 @@ mod tests {
         ])
     }
 
-    fn letters() -> Attributes {
+    fn dead_letters() -> Attributes {
         HashMap::from([
             (QueueAttributeName::QueueArn, "arn:d".to_owned()),
             (QueueAttributeName::MessageRetentionPeriod, "1209600".to_owned()),
         ])
     }
 
-    fn found(uploads: &Attributes, letters: &Attributes) -> Vec<(&'static str, Level)> {
-        settings(("http://q/uploads", uploads), ("http://q/dead-letters", letters))
+    fn found(uploads: &Attributes, dead_letters: &Attributes) -> Vec<(&'static str, Level)> {
+        settings(("http://q/uploads", uploads), ("http://q/dead-letters", dead_letters))
             .into_iter()
             .map(|finding| (finding.check, finding.level))
             .filter(|(_, level)| *level != Level::Ok)
@@ -207,20 +208,23 @@ mod tests {
 
     #[test]
     fn a_queue_that_is_set_otherwise_is_found() {
-        assert_eq!(found(&uploads(), &letters()), []);
+        assert_eq!(found(&uploads(), &dead_letters()), []);
         let problem = [("upload-queue", Level::Problem)];
         for (name, value) in [
             (QueueAttributeName::VisibilityTimeout, "5399"),
             (QueueAttributeName::MessageRetentionPeriod, "345600"),
             (QueueAttributeName::RedrivePolicy, ""),
-            (QueueAttributeName::RedrivePolicy, r#"{"deadLetterTargetArn":"arn:other","maxReceiveCount":5}"#),
-            (QueueAttributeName::RedrivePolicy, r#"{"deadLetterTargetArn":"arn:d"}"#),
+            (
+                QueueAttributeName::RedrivePolicy,
+                r#"{"deadDeadLetterTargetArn":"arn:other","maxReceiveCount":5}"#,
+            ),
+            (QueueAttributeName::RedrivePolicy, r#"{"deadDeadLetterTargetArn":"arn:d"}"#),
         ] {
             let mut uploads = uploads();
             uploads.insert(name, value.to_owned());
-            assert_eq!(found(&uploads, &letters()), problem, "{value}");
+            assert_eq!(found(&uploads, &dead_letters()), problem, "{value}");
         }
-        let mut short = letters();
+        let mut short = dead_letters();
         short.insert(QueueAttributeName::MessageRetentionPeriod, "60".to_owned());
         assert_eq!(found(&uploads(), &short), [("dead-letter-queue", Level::Problem)]);
     }
@@ -229,9 +233,9 @@ mod tests {
     fn a_depth_and_an_age_have_their_limit() {
         assert_eq!(uploads_waiting(1_000).level, Level::Ok);
         assert_eq!(uploads_waiting(1_001).level, Level::Problem);
-        assert_eq!(letters_waiting(10_000).level, Level::Ok);
-        assert_eq!(letters_waiting(10_001).level, Level::Problem);
-        assert_eq!(letter_age(Duration::from_secs(10 * 86_400)).level, Level::Ok);
-        assert_eq!(letter_age(Duration::from_secs(10 * 86_400 + 1)).level, Level::Problem);
+        assert_eq!(dead_letters_waiting(10_000).level, Level::Ok);
+        assert_eq!(dead_letters_waiting(10_001).level, Level::Problem);
+        assert_eq!(dead_letter_age(Duration::from_secs(10 * 86_400)).level, Level::Ok);
+        assert_eq!(dead_letter_age(Duration::from_secs(10 * 86_400 + 1)).level, Level::Problem);
     }
 }

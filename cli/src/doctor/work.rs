@@ -59,19 +59,23 @@ pub fn runs(models: &[ModelRun]) -> Vec<Finding> {
     or_ok(findings, CHECK, format!("{models}, the last run of none failed"))
 }
 
-/// Rollups and materialized views that were touched long ago and not refreshed since.
+/// Rollups and materialized views that were invalidated long ago and not refreshed since.
 pub fn stale(models: &[ModelRun]) -> Vec<Finding> {
     const CHECK: &str = "stale";
     let findings = models
         .iter()
         .filter_map(|run| {
             let seconds = run.stale_seconds.filter(|seconds| *seconds > STALE_SECONDS)?;
-            let found = format!("{}: not refreshed since it was touched {} ago", run.model, age(seconds));
+            let found = format!("{}: not refreshed since it was invalidated {} ago", run.model, age(seconds));
             let action = "aws lambda invoke --function-name millrace-refresh /dev/stdout";
             Some(Finding::problem(CHECK, found, action))
         })
         .collect();
-    or_ok(findings, CHECK, format!("no rollup or view was touched longer than {} ago", age(STALE_SECONDS)))
+    or_ok(
+        findings,
+        CHECK,
+        format!("no rollup or view was invalidated longer than {} ago", age(STALE_SECONDS)),
+    )
 }
 
 /// Backfills that were begun, and that nobody goes on with.

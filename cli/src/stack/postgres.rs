@@ -54,8 +54,8 @@ pub struct Server {
 }
 
 const OWNER: &str = "postgres";
-const START_PATIENCE: Duration = Duration::from_secs(60);
-const STOP_PATIENCE: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Server {
     /// Creates the data directory unless it is there, starts the server on a free loopback port and waits until it
@@ -115,7 +115,7 @@ impl Server {
     }
 
     fn wait_until_ready(&mut self, binaries: &Path, log: &Path, log_start: u64) -> Result<()> {
-        let deadline = Instant::now() + START_PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
             if let Ok(Some(status)) = self.process.try_wait() {
                 return Err(Error::new(
@@ -136,7 +136,7 @@ impl Server {
         }
         Err(Error::new(
             Kind::Config,
-            format!("PostgreSQL did not come up within {START_PATIENCE:?}; see {}", log.display()),
+            format!("PostgreSQL did not come up within {START_TIMEOUT:?}; see {}", log.display()),
         ))
     }
 
@@ -171,7 +171,7 @@ impl Server {
     /// Ends every session and stops; what was committed is on disk.
     pub fn stop(&mut self) {
         // SIGINT is PostgreSQL's fast shutdown.
-        child::stop(&mut self.process, libc::SIGINT, STOP_PATIENCE);
+        child::stop(&mut self.process, libc::SIGINT, STOP_TIMEOUT);
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Process {
 }
 
 /// How long a program may take to stop in an orderly way.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Process {
     /// Starts `command` with the environment that was set on it and nothing of ours: a variable that the template forgot
@@ -62,7 +62,7 @@ impl Process {
     }
 
     pub fn stop(&mut self) {
-        child::stop(&mut self.child, libc::SIGTERM, PATIENCE);
+        child::stop(&mut self.child, libc::SIGTERM, TIMEOUT);
     }
 }
 

@@ -61,7 +61,7 @@ struct Kept {
 }
 
 fn file_name(id: &str, key: Option<&str>) -> String {
-    let plain = |text: &str| text.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+    let plain = |text: &str| text.replace(|dead_letter: char| !dead_letter.is_ascii_alphanumeric(), "-");
     match key {
         None => plain(id),
         Some(key) => format!("{}.{}", plain(id), plain(key)),

@@ -29,7 +29,7 @@ pub struct Chunk {
 }
 
 /// How a load's chunks are cut.
-pub struct Cutting {
+pub struct Chunker {
     pub source: String,
     pub event_type: String,
     pub bounds: Bounds,
@@ -42,11 +42,11 @@ pub struct Cutting {
     pub stop_at: Instant,
 }
 
-impl Cutting {
+impl Chunker {
     /// As `plan` says, beside the chunks that are `committed`.
     pub fn of(plan: &LoadPlan, committed: &[CommittedChunk], stop_at: Instant) -> Self {
         let columns = plan.columns().to_vec();
-        Cutting {
+        Chunker {
             source: plan.source.clone(),
             event_type: plan.event_type.clone(),
             bounds: plan.bounds(),
@@ -94,30 +94,30 @@ pub enum End {
 }
 
 /// Reads `records` to the end, sending chunks.
-pub fn cut<R: Read>(
+pub fn send_chunks<R: Read>(
     mut records: Records<R>,
-    mut cutting: Cutting,
+    mut chunker: Chunker,
     sender: &mpsc::Sender<Chunk>,
 ) -> Result<End> {
-    let mut open = Open::new(&cutting, records.position());
+    let mut open = Open::new(&chunker, records.position());
     loop {
         let here = records.position();
         if open.read == 0 {
             if let Some(&(_, next)) =
-                cutting.committed.iter().find(|(first, next)| (*first..*next).contains(&here.record))
+                chunker.committed.iter().find(|(first, next)| (*first..*next).contains(&here.record))
             {
                 records.skip(next - here.record)?;
                 if records.position().record < next {
                     return Err(Error::new(Kind::Bug, "the ledger knows more records than the file has"));
                 }
-                open = Open::new(&cutting, records.position());
+                open = Open::new(&chunker, records.position());
                 continue;
             }
-            if Instant::now() >= cutting.stop_at {
+            if Instant::now() >= chunker.stop_at {
                 return Ok(End::Deadline);
             }
-        } else if open.is_full(&cutting) || here.record == open.until {
-            if let Some(end) = open.send(&mut cutting, here, sender) {
+        } else if open.is_full(&chunker) || here.record == open.until {
+            if let Some(end) = open.send(&mut chunker, here, sender) {
                 return Ok(end);
             }
             continue;
@@ -125,16 +125,16 @@ pub fn cut<R: Read>(
         match records.next()? {
             Some(Record::Reject(reject)) => open.reject(reject),
             Some(Record::Row(row)) => {
-                if open.row(&cutting, &row) == Push::Full {
-                    if let Some(end) = open.send(&mut cutting, row.position, sender) {
+                if open.row(&chunker, &row) == Push::Full {
+                    if let Some(end) = open.send(&mut chunker, row.position, sender) {
                         return Ok(end);
                     }
-                    open.row(&cutting, &row);
+                    open.row(&chunker, &row);
                 }
             }
             None => {
                 if open.read > 0
-                    && let Some(end) = open.send(&mut cutting, here, sender)
+                    && let Some(end) = open.send(&mut chunker, here, sender)
                 {
                     return Ok(end);
                 }
@@ -147,13 +147,13 @@ pub fn cut<R: Read>(
 }
 
 /// Reads the few `records` of a text that is no file of its own into one chunk, however it is bounded.
-pub fn cut_whole<R: Read>(mut records: Records<R>, cutting: &Cutting) -> Result<Chunk> {
-    let mut open = Open::new(cutting, records.position());
+pub fn read_single_chunk<R: Read>(mut records: Records<R>, chunker: &Chunker) -> Result<Chunk> {
+    let mut open = Open::new(chunker, records.position());
     while let Some(record) = records.next()? {
         match record {
             Record::Reject(reject) => open.reject(reject),
             Record::Row(row) => {
-                if open.row(cutting, &row) == Push::Full {
+                if open.row(chunker, &row) == Push::Full {
                     return Err(Error::new(Kind::Contract, "the text holds more than a chunk takes")
                         .with_code("record_too_long"));
                 }
@@ -178,17 +178,17 @@ struct Open {
 }
 
 impl Open {
-    fn new(cutting: &Cutting, start: Position) -> Self {
-        let committed = cutting.committed.iter().map(|(first, _)| *first);
+    fn new(chunker: &Chunker, start: Position) -> Self {
+        let committed = chunker.committed.iter().map(|(first, _)| *first);
         Open {
             start,
             until: committed.filter(|first| *first > start.record).min().unwrap_or(u64::MAX),
             read: 0,
             builder: BatchBuilder::new(
-                &cutting.source,
-                &cutting.event_type,
+                &chunker.source,
+                &chunker.event_type,
                 ReceivedAt::now(),
-                cutting.bounds,
+                chunker.bounds,
             ),
             rejects: Vec::new(),
             repairs: Vec::new(),
@@ -197,16 +197,16 @@ impl Open {
         }
     }
 
-    fn is_full(&self, cutting: &Cutting) -> bool {
-        self.read >= cutting.bounds.rows as u64
-            || self.builder.byte_count() + self.kept_bytes >= cutting.bounds.bytes
+    fn is_full(&self, chunker: &Chunker) -> bool {
+        self.read >= chunker.bounds.rows as u64
+            || self.builder.byte_count() + self.kept_bytes >= chunker.bounds.bytes
     }
 
-    fn row(&mut self, cutting: &Cutting, row: &Row<'_>) -> Push {
-        if let Err(mismatch) = cutting.encoder.check(|index| row.get(index)) {
+    fn row(&mut self, chunker: &Chunker, row: &Row<'_>) -> Push {
+        if let Err(mismatch) = chunker.encoder.check(|index| row.get(index)) {
             self.reject(Reject {
                 position: row.position,
-                column: cutting.columns.get(mismatch.index).cloned(),
+                column: chunker.columns.get(mismatch.index).cloned(),
                 code: "wrong_type",
                 reason: format!("not a {}", mismatch.expected).into(),
                 raw: row.raw.to_vec(),
@@ -215,7 +215,7 @@ impl Open {
             return Push::Added;
         }
         let push =
-            self.builder.push_with(|out| cutting.encoder.write(out, row.len(), |index| row.get(index)));
+            self.builder.push_with(|out| chunker.encoder.write(out, row.len(), |index| row.get(index)));
         if push == Push::Added {
             self.read += 1;
             self.positions.push(row.position);
@@ -239,14 +239,14 @@ impl Open {
     }
 
     /// Hands the chunk over and opens the one at `next`; an end when there is no point in going on.
-    fn send(&mut self, cutting: &mut Cutting, next: Position, sender: &mpsc::Sender<Chunk>) -> Option<End> {
-        cutting.rejects.read += self.read;
-        cutting.rejects.rejected += self.rejects.len() as u64;
-        if cutting.rejects.is_exceeded() {
-            let RejectShare { read, rejected, .. } = cutting.rejects;
+    fn send(&mut self, chunker: &mut Chunker, next: Position, sender: &mpsc::Sender<Chunk>) -> Option<End> {
+        chunker.rejects.read += self.read;
+        chunker.rejects.rejected += self.rejects.len() as u64;
+        if chunker.rejects.is_exceeded() {
+            let RejectShare { read, rejected, .. } = chunker.rejects;
             return Some(End::TooManyRejects { read, rejected, next: self.start });
         }
-        let finished = std::mem::replace(self, Open::new(cutting, next));
+        let finished = std::mem::replace(self, Open::new(chunker, next));
         let chunk = finished.finish(next);
         sender.blocking_send(chunk).err().map(|_| End::Abandoned)
     }

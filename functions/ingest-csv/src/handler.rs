@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 use millrace::aws::{load_config, s3_client, sqs_client};
 use millrace::config::Sources;
 use millrace::database::{self, Connection};
-use millrace::dead_letter::door::{self, Request};
-use millrace::dead_letter::{DeadLetterQueue, Letter, Origin, Reason};
+use millrace::dead_letter::redrive::{self, RedriveRequest};
+use millrace::dead_letter::{DeadLetter, DeadLetterQueue, Origin, Reason};
 use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Policy, Result};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use crate::letters::{after_attempts, message_letter};
+use crate::dead_letters::{after_attempts, message_dead_letter};
 use crate::load::{Attempt, Loader};
-use crate::notification::{Created, Invocation, Message, Notice, read_invocation};
+use crate::notification::{Invocation, Message, ObjectCreated, S3Event, read_invocation};
 use crate::settings::Settings;
 
 /// With less time than this left, a message goes back to its queue untouched.
@@ -41,7 +41,7 @@ impl IngestCsv {
             .stall_timeout(settings.stall_timeout);
         let config = load_config().await;
         let (s3, sqs) = (s3_client(&config), sqs_client(&config));
-        let dead_letters = DeadLetterQueue::new(
+        let dead_letter_queue = DeadLetterQueue::new(
             sqs.clone(),
             s3.clone(),
             settings.dead_letter_queue_url.clone(),
@@ -50,7 +50,7 @@ impl IngestCsv {
         );
         let connections =
             (0..settings.copy_connections).map(|_| Mutex::new(Connection::new(database.clone()))).collect();
-        Ok(IngestCsv { loader: Loader { settings, sources, s3, dead_letters, connections }, sqs })
+        Ok(IngestCsv { loader: Loader { settings, sources, s3, dead_letter_queue, connections }, sqs })
     }
 
     /// Handles one invocation.
@@ -60,13 +60,13 @@ impl IngestCsv {
     pub async fn handle(&self, event: Value, request_id: &str, deadline: Instant) -> Result<Value> {
         let span = info_span!("invocation", request_id);
         async {
-            if let Some(letters) = Request::read(&event) {
-                return self.take_back(letters?, deadline).await;
+            if let Some(dead_letters) = RedriveRequest::read(&event) {
+                return self.redrive(dead_letters?, deadline).await;
             }
             match read_invocation(&event) {
                 Invocation::Queue(messages) => Ok(self.handle_queue(messages, request_id, deadline).await),
-                Invocation::Direct(notice) => {
-                    in_time(deadline, self.handle_direct(notice, event, request_id, deadline)).await
+                Invocation::Direct(s3_event) => {
+                    in_time(deadline, self.handle_direct(s3_event, event, request_id, deadline)).await
                 }
             }
         }
@@ -74,13 +74,13 @@ impl IngestCsv {
         .await
     }
 
-    /// Records whose letters are put back.
-    async fn take_back(&self, letters: Vec<Letter>, deadline: Instant) -> Result<Value> {
+    /// Records whose dead letters are put back.
+    async fn redrive(&self, dead_letters: Vec<DeadLetter>, deadline: Instant) -> Result<Value> {
         let started = Instant::now();
         // What is under way then may still commit, and the answer go out.
         let until = deadline - (deadline.saturating_duration_since(started) / 10).min(Duration::from_secs(5));
-        let fates = self.loader.take_back(letters, until).await;
-        door::Answer::new(fates, started).to_value()
+        let outcomes = self.loader.redrive(dead_letters, until).await;
+        redrive::RedriveResponse::new(outcomes, started).to_value()
     }
 
     async fn handle_queue(&self, messages: Vec<Message>, request_id: &str, deadline: Instant) -> Value {
@@ -101,18 +101,19 @@ impl IngestCsv {
     }
 
     async fn handle_message(&self, message: &Message, deadline: Instant) -> Result<()> {
-        match message.notice() {
-            Notice::Nothing => info!("nothing to load in this message"),
-            Notice::Created(created) => {
+        match message.s3_event() {
+            S3Event::Nothing => info!("nothing to load in this message"),
+            S3Event::ObjectCreated(created) => {
                 for created in &created {
-                    self.handle_created(created, deadline).await?;
+                    self.handle_object_created(created, deadline).await?;
                 }
             }
-            Notice::Unreadable(why) => {
+            S3Event::Unreadable(why) => {
                 let origin = Origin { message_id: Some(message.id.clone()), ..Origin::default() };
                 let reason = Reason::new("not_a_notification", why);
                 let body = Value::String(message.body.clone());
-                self.send(message_letter(&format!("message:{}", message.id), reason, origin, body)).await?;
+                self.send(message_dead_letter(&format!("message:{}", message.id), reason, origin, body))
+                    .await?;
             }
         }
         Ok(())
@@ -120,17 +121,17 @@ impl IngestCsv {
 
     async fn handle_direct(
         &self,
-        notice: Notice,
+        s3_event: S3Event,
         event: Value,
         request_id: &str,
         deadline: Instant,
     ) -> Result<Value> {
-        let created = match notice {
-            Notice::Nothing => Vec::new(),
-            Notice::Created(created) => created,
-            Notice::Unreadable(why) => {
+        let created = match s3_event {
+            S3Event::Nothing => Vec::new(),
+            S3Event::ObjectCreated(created) => created,
+            S3Event::Unreadable(why) => {
                 let reason = Reason::new("not_a_notification", why);
-                self.send(message_letter(
+                self.send(message_dead_letter(
                     &format!("invocation:{request_id}"),
                     reason,
                     Origin::default(),
@@ -143,7 +144,7 @@ impl IngestCsv {
         let mut loaded = 0;
         let mut continued = 0;
         for created in &created {
-            match self.handle_created(created, deadline).await.inspect_err(report)? {
+            match self.handle_object_created(created, deadline).await.inspect_err(report)? {
                 Attempt::Ended { .. } => loaded += 1,
                 Attempt::ToBeContinued => continued += 1,
             }
@@ -151,7 +152,7 @@ impl IngestCsv {
         Ok(json!({ "loaded": loaded, "continued": continued }))
     }
 
-    async fn handle_created(&self, created: &Created, deadline: Instant) -> Result<Attempt> {
+    async fn handle_object_created(&self, created: &ObjectCreated, deadline: Instant) -> Result<Attempt> {
         if deadline.saturating_duration_since(Instant::now()) < WORTH_BEGINNING {
             return Err(Error::new(Kind::Transient, "too little time is left to begin").with_code("no_time"));
         }
@@ -177,7 +178,8 @@ impl IngestCsv {
                 );
                 let reason = Reason::new(error.code(), error.chain());
                 let payload = json!({ "notification": created.body });
-                self.send(after_attempts(message_letter(&name, reason, origin, payload), created)).await?;
+                self.send(after_attempts(message_dead_letter(&name, reason, origin, payload), created))
+                    .await?;
                 metrics::add(names::FILES_FAILED, 1);
                 Ok(Attempt::Ended { already: false })
             }
@@ -186,7 +188,7 @@ impl IngestCsv {
     }
 
     /// Puts the notification back on the upload queue: the next invocation goes on at the first missing chunk.
-    async fn continue_later(&self, created: &Created) -> Result<()> {
+    async fn continue_later(&self, created: &ObjectCreated) -> Result<()> {
         self.sqs
             .send_message()
             .queue_url(&self.loader.settings.upload_queue_url)
@@ -202,8 +204,8 @@ impl IngestCsv {
         Ok(())
     }
 
-    async fn send(&self, letter: Letter) -> Result<()> {
-        self.loader.dead_letters.send(&[letter]).await
+    async fn send(&self, dead_letter: DeadLetter) -> Result<()> {
+        self.loader.dead_letter_queue.send(&[dead_letter]).await
     }
 }
 

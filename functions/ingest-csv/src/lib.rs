@@ -10,15 +10,15 @@
 //! - [`chunks`]: records cut into batches, on a thread of their own.
 //! - [`load`]: one file from its notification to its end: resume, stage, finish.
 //! - [`loads`]: what the database remembers of loads.
-//! - [`letters`]: the dead letters of a file.
-//! - [`redrive`]: records whose letters are put back.
+//! - [`dead_letters`]: the dead letters of a file.
+//! - [`redrive`]: records whose dead letters are put back.
 //! - [`handler`]: what is answered to Lambda, and what is done about each kind of failure.
 //! - [`settings`]: the environment.
 
 pub mod chunks;
 pub mod csv;
+pub mod dead_letters;
 pub mod handler;
-pub mod letters;
 pub mod load;
 pub mod loads;
 pub mod notification;

@@ -19,24 +19,24 @@ use serde_json::json;
 use tokio::sync::{Mutex, mpsc};
 use tracing::{info, warn};
 
-use crate::chunks::{Chunk, Cutting, End, cut};
+use crate::chunks::{Chunk, Chunker, End, send_chunks};
 use crate::csv::{Decoded, Position, Records};
-use crate::letters::Sender;
+use crate::dead_letters::Sender;
 use crate::loads::{self, CommittedChunk, Ending};
-use crate::notification::Created;
+use crate::notification::ObjectCreated;
 use crate::object::{Object, ObjectReader};
 use crate::plan::LoadPlan;
 use crate::settings::Settings;
 
 /// However much time an invocation has, one chunk is not tried for longer: its message may well go to a healthier sandbox.
-const STAGE_PATIENCE: Duration = Duration::from_secs(60);
+const STAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What every load needs.
 pub struct Loader {
     pub settings: Settings,
     pub sources: Sources,
     pub s3: Client,
-    pub dead_letters: DeadLetterQueue,
+    pub dead_letter_queue: DeadLetterQueue,
     pub connections: Vec<Mutex<Connection>>,
 }
 
@@ -61,7 +61,7 @@ struct Progress {
 
 impl Loader {
     /// Loads one object, or goes on with it.
-    pub async fn load(&self, created: &Created, deadline: Instant) -> Result<Attempt> {
+    pub async fn load(&self, created: &ObjectCreated, deadline: Instant) -> Result<Attempt> {
         let started = Instant::now();
         let left = deadline.saturating_duration_since(started);
         let stop_at = deadline - self.settings.deadline_margin.min(left / 4);
@@ -105,7 +105,7 @@ impl Loader {
         };
         let (end, progress) = self.run(opened, &committed, &sender, stop_at, commit_by).await;
         let staged = committed.iter().map(|chunk| chunk.staged).sum::<u64>() + progress.staged;
-        let (ending, letter) = match end {
+        let (ending, dead_letter) = match end {
             Ok(End::File { record_count, notes }) => {
                 for note in &notes {
                     warn!(object = object.name(), note, "about this file");
@@ -142,10 +142,10 @@ impl Loader {
             }
             Err(error) => return Err(error),
         };
-        // The letter goes first: a crash in between repeats it, and never loses it.
-        if let Some((reason, extent)) = letter {
+        // The dead letter goes first: a crash in between repeats it, and never loses it.
+        if let Some((reason, extent)) = dead_letter {
             warn!(object = object.name(), code = reason.code, error = reason.message, "file dead-lettered");
-            self.dead_letters.send(&[sender.upload_letter(reason, extent, created)]).await?;
+            self.dead_letter_queue.send(&[sender.upload_dead_letter(reason, extent, created)]).await?;
         }
         let attempt = match ending {
             Some(ending) => {
@@ -215,10 +215,10 @@ impl Loader {
         commit_by: Instant,
     ) -> (Result<End>, Progress) {
         let Opened { records, plan, feed } = opened;
-        let cutting = Cutting::of(&plan, committed, stop_at);
+        let chunker = Chunker::of(&plan, committed, stop_at);
         // One chunk waits while the connections are busy: memory holds that one, one a connection, and the one being cut.
         let (chunk_sender, chunk_receiver) = mpsc::channel(1);
-        let cutter = tokio::task::spawn_blocking(move || cut(records, cutting, &chunk_sender));
+        let chunker_task = tokio::task::spawn_blocking(move || send_chunks(records, chunker, &chunk_sender));
         let receiver = Mutex::new(chunk_receiver);
         let failed = AtomicBool::new(false);
         let workers = self
@@ -226,9 +226,9 @@ impl Loader {
             .iter()
             .map(|connection| self.stage_chunks(connection, &receiver, &failed, sender, commit_by));
         let outcomes = join_all(workers).await;
-        // Nobody receives any more: a cutter that still wants to send learns it here.
+        // Nobody receives any more: a chunker_task that still wants to send learns it here.
         drop(receiver);
-        let end = cutter.await.unwrap_or_else(|panic| {
+        let end = chunker_task.await.unwrap_or_else(|panic| {
             Err(Error::new(Kind::Bug, "reading the file panicked").with_source(panic))
         });
         drop(feed);
@@ -307,10 +307,10 @@ impl Loader {
             load_id: Some(sender.load_id),
             span: Some(chunk.span),
         };
-        let patience = commit_by.min(Instant::now() + STAGE_PATIENCE);
+        let patience = commit_by.min(Instant::now() + STAGE_TIMEOUT);
         ledger::stage(connection, &chunk.batch, &entry, patience, async |refused| {
-            let letters = sender.record_letters(chunk, refused);
-            self.dead_letters.send(&letters).await
+            let dead_letters = sender.record_dead_letters(chunk, refused);
+            self.dead_letter_queue.send(&dead_letters).await
         })
         .await
     }

@@ -3,13 +3,13 @@
 //! Only what is needed is read, so that a field AWS adds or leaves out breaks nothing. In S3 notifications a key is
 //! form-urlencoded (`+` is a space); in EventBridge events it is plain.
 
-use millrace::dead_letter::read::decode_key;
+use millrace::dead_letter::parse::decode_key;
 use serde::Deserialize;
 use serde_json::Value;
 
 /// One object that was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Created {
+pub struct ObjectCreated {
     pub bucket: String,
     /// Decoded.
     pub key: String,
@@ -18,25 +18,25 @@ pub struct Created {
     /// Orders the events of one key: hexadecimal, compared after padding the shorter with zeros on the left.
     pub sequencer: Option<String>,
     /// Set for a file whose dead letter was put back.
-    pub again: Option<Again>,
+    pub again: Option<UploadRedrive>,
     /// The notification it came in, for a continuation or a dead letter.
     pub body: Value,
 }
 
-/// What redrive adds to a notification, under [`AGAIN`]: the file is to be read anew, though it was attempted before.
+/// What redrive adds to a notification, under [`REDRIVE_KEY`]: the file is to be read anew, though it was attempted before.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Again {
+pub struct UploadRedrive {
     /// Which attempt at the file this is: 2 or more.
     pub attempt: u32,
-    /// RFC 3339; the letter goes on to say it should the file fail again.
+    /// RFC 3339; the dead letter goes on to say it should the file fail again.
     pub first_failed_at: String,
 }
 
-/// The key of [`Again`] in a notification.
-const AGAIN: &str = "millrace";
+/// The key of [`UploadRedrive`] in a notification.
+const REDRIVE_KEY: &str = "millrace";
 
-impl Created {
-    /// 1, and one more each time that the file's letter was put back.
+impl ObjectCreated {
+    /// 1, and one more each time that the file's dead letter was put back.
     pub fn attempt(&self) -> u32 {
         self.again.as_ref().map_or(1, |again| again.attempt)
     }
@@ -44,8 +44,8 @@ impl Created {
 
 /// What one message says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
-    Created(Vec<Created>),
+pub enum S3Event {
+    ObjectCreated(Vec<ObjectCreated>),
     /// A test event, a deletion, a folder placeholder: nothing to load.
     Nothing,
     /// Not a notification at all; the reason.
@@ -58,7 +58,7 @@ pub enum Invocation {
     /// From a queue: each message succeeds or fails alone.
     Queue(Vec<Message>),
     /// S3 itself, EventBridge or a person: it succeeds or fails as a whole.
-    Direct(Notice),
+    Direct(S3Event),
 }
 
 #[derive(Debug)]
@@ -68,11 +68,11 @@ pub struct Message {
 }
 
 impl Message {
-    pub fn notice(&self) -> Notice {
+    pub fn s3_event(&self) -> S3Event {
         match serde_json::from_str(&self.body) {
-            Ok(body) => read_notice(&body),
+            Ok(body) => read_s3_event(&body),
             Err(error) => {
-                Notice::Unreadable(format!("not JSON: line {} column {}", error.line(), error.column()))
+                S3Event::Unreadable(format!("not JSON: line {} column {}", error.line(), error.column()))
             }
         }
     }
@@ -94,7 +94,7 @@ pub fn read_invocation(event: &Value) -> Invocation {
                 })
                 .collect(),
         ),
-        _ => Invocation::Direct(read_notice(event)),
+        _ => Invocation::Direct(read_s3_event(event)),
     }
 }
 
@@ -131,83 +131,83 @@ struct BridgeDetail {
     object: S3Object,
 }
 
-fn read_notice(body: &Value) -> Notice {
+fn read_s3_event(body: &Value) -> S3Event {
     if body.get("Event").and_then(Value::as_str) == Some("s3:TestEvent") {
-        return Notice::Nothing;
+        return S3Event::Nothing;
     }
     if body.get("source").and_then(Value::as_str) == Some("aws.s3") {
         return read_bridge_event(body);
     }
-    let again = match read_again(body) {
+    let again = match read_redrive(body) {
         Ok(again) => again,
-        Err(why) => return Notice::Unreadable(why),
+        Err(why) => return S3Event::Unreadable(why),
     };
     let Some(records) = body.get("Records").and_then(Value::as_array) else {
-        return Notice::Unreadable("neither an S3 notification nor an EventBridge event of S3".to_owned());
+        return S3Event::Unreadable("neither an S3 notification nor an EventBridge event of S3".to_owned());
     };
     let mut created = Vec::new();
     for record in records {
         let parsed = match S3Record::deserialize(record) {
             Ok(parsed) => parsed,
-            Err(error) => return Notice::Unreadable(format!("a record of the notification: {error}")),
+            Err(error) => return S3Event::Unreadable(format!("a record of the notification: {error}")),
         };
         // `s3:ObjectCreated:*` in a configuration, `ObjectCreated:Put` in a notification.
         if !parsed.event_name.trim_start_matches("s3:").starts_with("ObjectCreated:") {
             continue;
         }
         let Some(key) = decode_key(&parsed.s3.object.key) else {
-            return Notice::Unreadable("the key is not UTF-8 once decoded".to_owned());
+            return S3Event::Unreadable("the key is not UTF-8 once decoded".to_owned());
         };
         let mut of_record = serde_json::json!({ "Records": [record] });
-        if let Some(again) = body.get(AGAIN) {
-            of_record[AGAIN] = again.clone();
+        if let Some(again) = body.get(REDRIVE_KEY) {
+            of_record[REDRIVE_KEY] = again.clone();
         }
-        created.extend(to_created(parsed.s3.bucket, parsed.s3.object, key, again.clone(), of_record));
+        created.extend(to_object_created(parsed.s3.bucket, parsed.s3.object, key, again.clone(), of_record));
     }
-    if created.is_empty() { Notice::Nothing } else { Notice::Created(created) }
+    if created.is_empty() { S3Event::Nothing } else { S3Event::ObjectCreated(created) }
 }
 
-fn read_again(body: &Value) -> Result<Option<Again>, String> {
-    match body.get(AGAIN) {
+fn read_redrive(body: &Value) -> Result<Option<UploadRedrive>, String> {
+    match body.get(REDRIVE_KEY) {
         None => Ok(None),
-        Some(again) => {
-            Again::deserialize(again).map(Some).map_err(|error| format!("what redrive added: {error}"))
-        }
+        Some(again) => UploadRedrive::deserialize(again)
+            .map(Some)
+            .map_err(|error| format!("what redrive added: {error}")),
     }
 }
 
-fn read_bridge_event(body: &Value) -> Notice {
-    if body.get("detail-type").and_then(Value::as_str) != Some("Object Created") {
-        return Notice::Nothing;
+fn read_bridge_event(body: &Value) -> S3Event {
+    if body.get("detail-type").and_then(Value::as_str) != Some("Object ObjectCreated") {
+        return S3Event::Nothing;
     }
-    let again = match read_again(body) {
+    let again = match read_redrive(body) {
         Ok(again) => again,
-        Err(why) => return Notice::Unreadable(why),
+        Err(why) => return S3Event::Unreadable(why),
     };
     match BridgeDetail::deserialize(body.get("detail").unwrap_or(&Value::Null)) {
         Ok(detail) => {
             let key = detail.object.key.clone();
-            match to_created(detail.bucket, detail.object, key, again, body.clone()) {
-                Some(created) => Notice::Created(vec![created]),
-                None => Notice::Nothing,
+            match to_object_created(detail.bucket, detail.object, key, again, body.clone()) {
+                Some(created) => S3Event::ObjectCreated(vec![created]),
+                None => S3Event::Nothing,
             }
         }
-        Err(error) => Notice::Unreadable(format!("the event's detail: {error}")),
+        Err(error) => S3Event::Unreadable(format!("the event's detail: {error}")),
     }
 }
 
-fn to_created(
+fn to_object_created(
     bucket: S3Bucket,
     object: S3Object,
     key: String,
-    again: Option<Again>,
+    again: Option<UploadRedrive>,
     body: Value,
-) -> Option<Created> {
+) -> Option<ObjectCreated> {
     // Consoles make an empty object for a "folder".
     if key.ends_with('/') {
         return None;
     }
-    Some(Created {
+    Some(ObjectCreated {
         bucket: bucket.name,
         key,
         // "null" is the version of an object put while versions were off.
@@ -231,24 +231,25 @@ mod tests {
         })
     }
 
-    fn created(notice: Notice) -> Vec<Created> {
-        match notice {
-            Notice::Created(created) => created,
+    fn created(s3_event: S3Event) -> Vec<ObjectCreated> {
+        match s3_event {
+            S3Event::ObjectCreated(created) => created,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn keys_of_s3_are_form_decoded_and_keys_of_eventbridge_are_not() {
-        let from_s3 = created(read_notice(&json!({ "Records": [s3_record("incoming/a+b%2Bc/%C3%BC.csv")] })));
+        let from_s3 =
+            created(read_s3_event(&json!({ "Records": [s3_record("incoming/a+b%2Bc/%C3%BC.csv")] })));
         assert_eq!(from_s3[0].key, "incoming/a b+c/ü.csv");
         assert_eq!(from_s3[0].version_id.as_deref(), Some("v1"));
         let bridge = json!({
-            "source": "aws.s3", "detail-type": "Object Created",
+            "source": "aws.s3", "detail-type": "Object ObjectCreated",
             "detail": { "bucket": { "name": "b" },
                         "object": { "key": "incoming/a+b/%41.csv", "version-id": "v2", "sequencer": "01" } }
         });
-        let from_bridge = created(read_notice(&bridge));
+        let from_bridge = created(read_s3_event(&bridge));
         assert_eq!(from_bridge[0].key, "incoming/a+b/%41.csv");
         assert_eq!(from_bridge[0].version_id.as_deref(), Some("v2"));
     }
@@ -259,30 +260,30 @@ mod tests {
         let event = json!({ "Records": [{ "eventSource": "aws:sqs", "messageId": "m1", "body": body },
                                         { "eventSource": "aws:sqs", "messageId": "m2", "body": "rubbish" }] });
         let Invocation::Queue(messages) = read_invocation(&event) else { panic!("not a queue") };
-        assert_eq!(created(messages[0].notice())[0].key, "k.csv");
-        assert!(matches!(messages[1].notice(), Notice::Unreadable(_)));
+        assert_eq!(created(messages[0].s3_event())[0].key, "k.csv");
+        assert!(matches!(messages[1].s3_event(), S3Event::Unreadable(_)));
         let bare = json!({ "Records": [s3_record("k.csv"), s3_record("l.csv")] });
-        let Invocation::Direct(notice) = read_invocation(&bare) else { panic!("not direct") };
-        assert_eq!(created(notice).len(), 2);
+        let Invocation::Direct(s3_event) = read_invocation(&bare) else { panic!("not direct") };
+        assert_eq!(created(s3_event).len(), 2);
     }
 
     #[test]
     fn a_file_that_was_put_back_says_which_attempt_it_is() {
         let again = json!({ "attempt": 3, "first_failed_at": "2026-11-01T00:00:00Z" });
         let body = json!({ "Records": [s3_record("k.csv")], "millrace": again });
-        let from_s3 = created(read_notice(&body));
+        let from_s3 = created(read_s3_event(&body));
         assert_eq!(from_s3[0].attempt(), 3);
         // A continuation is sent with it.
-        assert_eq!(created(read_notice(&from_s3[0].body)), from_s3);
+        assert_eq!(created(read_s3_event(&from_s3[0].body)), from_s3);
         let bridge = json!({
-            "source": "aws.s3", "detail-type": "Object Created",
+            "source": "aws.s3", "detail-type": "Object ObjectCreated",
             "detail": { "bucket": { "name": "b" }, "object": { "key": "k" } },
             "millrace": again,
         });
-        assert_eq!(created(read_notice(&bridge))[0].attempt(), 3);
-        assert_eq!(created(read_notice(&json!({ "Records": [s3_record("k.csv")] })))[0].attempt(), 1);
+        assert_eq!(created(read_s3_event(&bridge))[0].attempt(), 3);
+        assert_eq!(created(read_s3_event(&json!({ "Records": [s3_record("k.csv")] })))[0].attempt(), 1);
         let wrong = json!({ "Records": [s3_record("k.csv")], "millrace": { "attempt": "two" } });
-        assert!(matches!(read_notice(&wrong), Notice::Unreadable(_)));
+        assert!(matches!(read_s3_event(&wrong), S3Event::Unreadable(_)));
     }
 
     #[test]
@@ -294,14 +295,14 @@ mod tests {
             json!({ "Records": [{ "eventName": "ObjectRemoved:Delete",
                                   "s3": { "bucket": { "name": "b" }, "object": { "key": "k" } } }] }),
         ] {
-            assert_eq!(read_notice(&body), Notice::Nothing, "{body}");
+            assert_eq!(read_s3_event(&body), S3Event::Nothing, "{body}");
         }
     }
 
     #[test]
     fn what_is_no_notification_says_so() {
         for body in [json!(null), json!([]), json!({ "hello": 1 }), json!({ "Records": [{ "s3": 1 }] })] {
-            assert!(matches!(read_notice(&body), Notice::Unreadable(_)), "{body}");
+            assert!(matches!(read_s3_event(&body), S3Event::Unreadable(_)), "{body}");
         }
     }
 }

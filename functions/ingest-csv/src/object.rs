@@ -13,7 +13,7 @@ use millrace::{Error, Kind, Result};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::notification::Created;
+use crate::notification::ObjectCreated;
 
 /// Pieces between the network and the parser.
 const PIECES: usize = 8;
@@ -44,7 +44,7 @@ pub enum Version {
 
 impl Object {
     /// Looks the object up and pins its version.
-    pub async fn pin(client: &Client, created: &Created) -> Result<Object> {
+    pub async fn pin(client: &Client, created: &ObjectCreated) -> Result<Object> {
         let head = client
             .head_object()
             .bucket(&created.bucket)
@@ -212,7 +212,7 @@ where
     let code = error.code().unwrap_or_default();
     let (kind, name) = match (status, code) {
         // The object this notification speaks of is no more: deleted, expired, or replaced where no versions are kept.
-        (404, _) | (405, _) => (Kind::Contract, "object_gone"),
+        (404, _) | (405, _) => (Kind::Contract, "object_missing"),
         (412, _) => (Kind::Contract, "object_replaced"),
         // Without s3:ListBucket a missing key is a 403 as well; a person must look.
         (403, _) => (Kind::Config, "s3_access_denied"),

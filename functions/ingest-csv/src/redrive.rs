@@ -1,6 +1,6 @@
-//! Records on their way back: the letters of single records, read again under today's `sources.toml`.
+//! Records on their way back: the dead letters of single records, read again under today's `sources.toml`.
 //!
-//! A record that is taken becomes a batch of its own, whose origin is its letter: put back twice, it is there once. The
+//! A record that is taken becomes a batch of its own, whose origin is its dead letter: put back twice, it is there once. The
 //! batch is of the record's load, and goes with it when a newer version of the file takes its place.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,87 +11,91 @@ use millrace::batch::{Batch, BatchBuilder};
 use millrace::clock::ReceivedAt;
 use millrace::config::sources::Route;
 use millrace::database::Connection;
-use millrace::dead_letter::door::{Fate, Outcome};
-use millrace::dead_letter::{Letter, LetterKind, Reason};
+use millrace::dead_letter::redrive::{RedriveOutcome, RedriveResult};
+use millrace::dead_letter::{DeadLetter, DeadLetterKind, Reason};
 use millrace::ledger::{self, Entry, Repair, Staged};
 use millrace::{Error, Kind, Result};
 use tokio::sync::Mutex;
 
-use crate::chunks::{Cutting, cut_whole};
+use crate::chunks::{Chunker, read_single_chunk};
 use crate::csv::{Position, Records};
-use crate::letters::{REFUSED_BY_DATABASE, reject_reason};
+use crate::dead_letters::{REFUSED_BY_DATABASE, reject_reason};
 use crate::load::Loader;
 use crate::loads;
 use crate::plan::LoadPlan;
 
 impl Loader {
-    /// Takes letters of kind `rows` back; the fate of each, in their order.
-    pub async fn take_back(&self, letters: Vec<Letter>, deadline: Instant) -> Vec<Outcome> {
-        // Once the database is away it is not asked for every letter anew.
+    /// Takes dead letters of kind `rows` back; the outcome of each, in their order.
+    pub async fn redrive(&self, dead_letters: Vec<DeadLetter>, deadline: Instant) -> Vec<RedriveResult> {
+        // Once the database is away it is not asked for every dead letter anew.
         let away = AtomicBool::new(false);
         let away = &away;
-        stream::iter(letters.into_iter().enumerate())
-            .map(async |(index, letter)| {
-                let id = letter.id;
+        stream::iter(dead_letters.into_iter().enumerate())
+            .map(async |(index, dead_letter)| {
+                let id = dead_letter.id;
                 let connection = &self.connections[index % self.connections.len()];
                 if away.load(Ordering::Relaxed) {
-                    return Outcome {
+                    return RedriveResult {
                         id,
-                        fate: Fate::Waits { why: "another letter could not be taken".into() },
+                        outcome: RedriveOutcome::Pending {
+                            message: "another dead letter could not be taken".into(),
+                        },
                     };
                 }
-                let fate = self.take_back_one(letter, connection, deadline).await.unwrap_or_else(|error| {
-                    away.fetch_or(error.kind() != Kind::Contract, Ordering::Relaxed);
-                    Fate::of_error(&error)
-                });
-                Outcome { id, fate }
+                let outcome =
+                    self.redrive_one(dead_letter, connection, deadline).await.unwrap_or_else(|error| {
+                        away.fetch_or(error.kind() != Kind::Contract, Ordering::Relaxed);
+                        RedriveOutcome::of_error(&error)
+                    });
+                RedriveResult { id, outcome }
             })
             .buffered(self.connections.len())
             .collect()
             .await
     }
 
-    async fn take_back_one(
+    async fn redrive_one(
         &self,
-        letter: Letter,
+        dead_letter: DeadLetter,
         connection: &Mutex<Connection>,
         deadline: Instant,
-    ) -> Result<Fate> {
-        let letter = self.dead_letters.mailbox().open(&letter).await?;
-        let (LetterKind::Rows, Some(load_id), Some(key)) =
-            (letter.kind, letter.origin.load_id, &letter.origin.key)
+    ) -> Result<RedriveOutcome> {
+        let dead_letter = self.dead_letter_queue.reader().open(&dead_letter).await?;
+        let (DeadLetterKind::Rows, Some(load_id), Some(key)) =
+            (dead_letter.kind, dead_letter.origin.load_id, &dead_letter.origin.key)
         else {
-            return Ok(waits("the letter names no record of a file that was read"));
+            return Ok(waits("the dead letter names no record of a file that was read"));
         };
         let Route::Csv(route) = self.sources.route(key) else {
             return Ok(waits("sources.toml has no source for the file any more"));
         };
         let mut connection = connection.lock().await;
-        let Some(load) = loads::find_put_back(&mut connection, load_id, deadline).await? else {
+        let Some(load) = loads::find_redriven(&mut connection, load_id, deadline).await? else {
             return Ok(waits("the load that read the file is not in staging.loads any more"));
         };
         if load.is_hidden {
-            return Ok(Fate::Void {
-                why: "a newer version of the file, or a later attempt at it, took its place".into(),
+            return Ok(RedriveOutcome::Void {
+                message: "a newer version of the file, or a later attempt at it, took its place".into(),
             });
         }
-        let Some(raw) = letter.payload.to_raw() else {
-            return Ok(waits("the letter holds no text of a record"));
+        let Some(raw) = dead_letter.payload.to_raw() else {
+            return Ok(waits("the dead letter holds no text of a record"));
         };
         if raw.len() >= self.settings.limits.max_reject_bytes {
-            let why =
-                "the letter holds only the beginning of the record: mend it in the file, and put that again";
+            let why = "the dead letter holds only the beginning of the record: mend it in the file, and put that again";
             return Ok(waits(why));
         }
-        let (batch, repairs) = match self.read_again(&letter, &raw, load.plan.under(route)) {
+        let (batch, repairs) = match self.read_redrive(&dead_letter, &raw, load.plan.under(route)) {
             Ok(read) => read,
-            Err(reason) => return Ok(Fate::Failed { reason }),
+            Err(reason) => return Ok(RedriveOutcome::Failed { reason }),
         };
         if batch.row_count() == 0 {
-            return Ok(Fate::Void { why: "it is no record under sources.toml as it is now".into() });
+            return Ok(RedriveOutcome::Void {
+                message: "it is no record under sources.toml as it is now".into(),
+            });
         }
         let entry = Entry {
-            origin: format!("redrive:{}", letter.id),
+            origin: format!("redrive:{}", dead_letter.id),
             rejected_count: 0,
             repairs,
             load_id: Some(load_id),
@@ -108,31 +112,32 @@ impl Loader {
         })
         .await;
         if let Some(reason) = refusal {
-            return Ok(Fate::Failed { reason });
+            return Ok(RedriveOutcome::Failed { reason });
         }
         let staged = staged?;
-        loads::settle_put_back(&mut connection, load_id, deadline).await?;
+        loads::finish_redriven(&mut connection, load_id, deadline).await?;
         Ok(match staged {
-            Staged::Committed { .. } => Fate::Redriven,
-            Staged::Duplicate => Fate::Duplicate,
+            Staged::Committed { .. } => RedriveOutcome::Redriven,
+            Staged::Duplicate => RedriveOutcome::Duplicate,
         })
     }
 
-    /// The letter's record as a batch, without rows when it holds none, as a comment does.
-    fn read_again(
+    /// The dead letter's record as a batch, without rows when it holds none, as a comment does.
+    fn read_redrive(
         &self,
-        letter: &Letter,
+        dead_letter: &DeadLetter,
         raw: &[u8],
         plan: LoadPlan,
     ) -> Result<(Batch, Vec<Repair>), Reason> {
-        if letter.reason.code == REFUSED_BY_DATABASE {
+        if dead_letter.reason.code == REFUSED_BY_DATABASE {
             // It was read, and is JSON already.
             let mut builder =
                 BatchBuilder::new(&plan.source, &plan.event_type, ReceivedAt::now(), plan.bounds());
             builder.push(raw);
             return Ok((builder.finish(), Vec::new()));
         }
-        let (record, line, offset) = (letter.origin.record, letter.origin.line, letter.origin.offset);
+        let (record, line, offset) =
+            (dead_letter.origin.record, dead_letter.origin.line, dead_letter.origin.offset);
         let records = Records::new(
             raw,
             plan.file.dialect.clone(),
@@ -145,7 +150,7 @@ impl Loader {
                 offset: offset.unwrap_or_default(),
             },
         );
-        let chunk = cut_whole(records, &Cutting::of(&plan, &[], Instant::now()))
+        let chunk = read_single_chunk(records, &Chunker::of(&plan, &[], Instant::now()))
             .map_err(|error| Reason::new(error.code(), error.chain()))?;
         match chunk.rejects.first() {
             Some(reject) => Err(reject_reason(reject)),
@@ -154,7 +159,7 @@ impl Loader {
     }
 }
 
-/// What is not even tried keeps its letter as it is: its reason says how the record is to be read.
-fn waits(why: &str) -> Fate {
-    Fate::Waits { why: why.to_owned() }
+/// What is not even tried keeps its dead letter as it is: its reason says how the record is to be read.
+fn waits(why: &str) -> RedriveOutcome {
+    RedriveOutcome::Pending { message: why.to_owned() }
 }

@@ -13,7 +13,7 @@ use crate::csv::Limits;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub database_url: Secret,
-    /// Holds letters that are over the queue's limit.
+    /// Holds dead letters that are over the queue's limit.
     pub bucket: String,
     /// Where a continuation goes.
     pub upload_queue_url: String,

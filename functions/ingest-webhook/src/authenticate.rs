@@ -1,4 +1,4 @@
-//! A verdict with the source's own secrets.
+//! A verification with the source's own secrets.
 
 use std::time::SystemTime;
 
@@ -7,7 +7,7 @@ use millrace::Result;
 use millrace::config::WebhookSource;
 
 use crate::secrets::{Fetch, SecretCache};
-use crate::verify::{Verdict, verify};
+use crate::verify::{Verification, verify};
 
 /// Verifies a delivery. When no secret matches, the source's secrets are fetched once more, if that is allowed just now:
 /// the sender may have been given a new one.
@@ -20,15 +20,15 @@ pub async fn authenticate<F: Fetch>(
     headers: &HeaderMap,
     body: &[u8],
     now: SystemTime,
-) -> Result<Verdict> {
+) -> Result<Verification> {
     let keys = secrets.get(source).await?;
-    let verdict = verify(&source.scheme, headers, body, &keys, now);
-    let Verdict::Refused(refusal) = &verdict else { return Ok(verdict) };
+    let verification = verify(&source.scheme, headers, body, &keys, now);
+    let Verification::Refused(refusal) = &verification else { return Ok(verification) };
     if !refusal.is_mismatch() {
-        return Ok(verdict);
+        return Ok(verification);
     }
     match secrets.refetch(source, &keys).await {
         Some(keys) => Ok(verify(&source.scheme, headers, body, &keys, now)),
-        None => Ok(verdict),
+        None => Ok(verification),
     }
 }

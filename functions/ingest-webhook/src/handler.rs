@@ -10,8 +10,8 @@ use millrace::config::webhook::Preset;
 use millrace::config::{Sources, WebhookSource};
 use millrace::database::failure::Refusal;
 use millrace::database::{self, Connection};
-use millrace::dead_letter::door;
-use millrace::dead_letter::{DeadLetterQueue, Letter, Reason};
+use millrace::dead_letter::redrive;
+use millrace::dead_letter::{DeadLetter, DeadLetterQueue, Reason};
 use millrace::ledger::Repair;
 use millrace::metrics;
 use millrace::{Error, Kind, Result};
@@ -22,14 +22,14 @@ use tracing::{Instrument, error, info, info_span, warn};
 use crate::answer::Answer;
 use crate::authenticate::authenticate;
 use crate::content::{self, Options, Parsed};
+use crate::dead_letters::Sender;
 use crate::identity::{event_type, identify};
-use crate::letters::Sender;
 use crate::problem::{Challenge, Problem, ProblemKind};
 use crate::request::{self, Event as HttpEvent, Request};
 use crate::secrets::{References, SecretCache, Timing};
 use crate::settings::Settings;
 use crate::store::{self, Delivery, Event, NotStored, Store, Stored, Writer};
-use crate::verify::Verdict;
+use crate::verify::Verification;
 
 /// Kept for the dead-letter queue before the invocation's deadline, or a third of the time when that is less.
 const QUEUE_MARGIN: Duration = Duration::from_secs(8);
@@ -41,8 +41,8 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 #[serde(untagged)]
 pub enum Reply {
     Http(Answer),
-    /// What became of letters that were put back.
-    Fates(door::Answer),
+    /// What became of dead letters that were put back.
+    Fates(redrive::RedriveResponse),
 }
 
 /// The function: clients and configuration, built once.
@@ -51,7 +51,7 @@ pub struct IngestWebhook {
     pub(crate) sources: Sources,
     secrets: SecretCache<References>,
     store: Store,
-    pub(crate) dead_letters: DeadLetterQueue,
+    pub(crate) dead_letter_queue: DeadLetterQueue,
 }
 
 impl IngestWebhook {
@@ -65,7 +65,7 @@ impl IngestWebhook {
             .application_name("ingest-webhook")
             .stall_timeout(settings.database_patience);
         let config = load_config().await;
-        let dead_letters = DeadLetterQueue::new(
+        let dead_letter_queue = DeadLetterQueue::new(
             sqs_client(&config),
             s3_client(&config),
             settings.dead_letter_queue_url.clone(),
@@ -78,22 +78,22 @@ impl IngestWebhook {
         );
         let (store, writer) =
             store::writer::open(Connection::new(database), settings.flush, settings.database_patience);
-        Ok((IngestWebhook { settings, sources, secrets, store, dead_letters }, writer))
+        Ok((IngestWebhook { settings, sources, secrets, store, dead_letter_queue }, writer))
     }
 
-    /// Handles one invocation: a request, or letters that are put back.
+    /// Handles one invocation: a request, or dead letters that are put back.
     ///
     /// # Errors
     /// When the event is neither. Whatever else happens, the sender gets an answer.
     pub async fn invoke(&self, mut event: HttpEvent, request_id: &str, deadline: Instant) -> Result<Reply> {
-        let Some(letters) = event.take_letters() else {
+        let Some(dead_letters) = event.take_dead_letters() else {
             return self.handle(event, request_id, deadline).await.map(Reply::Http);
         };
         let started = Instant::now();
         let span = info_span!("invocation", request_id);
         async {
-            let fates = self.take_back(letters, deadline).await;
-            Ok(Reply::Fates(door::Answer::new(fates, started)))
+            let outcomes = self.redrive(dead_letters, deadline).await;
+            Ok(Reply::Fates(redrive::RedriveResponse::new(outcomes, started)))
         }
         .instrument(span)
         .await
@@ -152,8 +152,8 @@ impl IngestWebhook {
     ) -> std::result::Result<Answer, Problem> {
         let (headers, body) = (&request.headers, &request.body[..]);
         match authenticate(&self.secrets, source, headers, body, SystemTime::now()).await {
-            Ok(Verdict::Accepted(_)) => {}
-            Ok(Verdict::Refused(refusal)) => {
+            Ok(Verification::Accepted(_)) => {}
+            Ok(Verification::Refused(refusal)) => {
                 warn!(code = refusal.code(), "delivery not verified");
                 let challenge = match source.scheme.preset() {
                     Preset::Bearer => Some(Challenge::Bearer),
@@ -183,7 +183,7 @@ impl IngestWebhook {
             headers,
         };
         let delivery_type = event_type(source, headers, &[&parsed.document]);
-        let rejects = reject_letters(&sender, &delivery_type, &parsed);
+        let rejects = reject_dead_letters(&sender, &delivery_type, &parsed);
         let delivery = Delivery {
             source: source.name.clone(),
             dedupe_keys: identity.dedupe_keys.clone(),
@@ -191,7 +191,7 @@ impl IngestWebhook {
             events: events(source, headers, &delivery_type, parsed),
         };
         let attempt = Attempt { sender, event_type: &delivery_type, body, deadline };
-        // A letter goes before the commit that leaves its record behind: a crash repeats it, and never loses it.
+        // A dead letter goes before the commit that leaves its record behind: a crash repeats it, and never loses it.
         self.send(&rejects, deadline).await?;
         self.store(delivery, &attempt).await
     }
@@ -212,12 +212,12 @@ impl IngestWebhook {
         error!(code = failure.code(), error = failure.chain(), "not stored; to the dead-letter queue");
         metrics::failed(&failure);
         let reason = Reason::new(failure.code(), failure.chain());
-        let letter = attempt.sender.delivery_letter(attempt.event_type, attempt.body, reason);
-        self.send(&[letter], attempt.deadline).await?;
+        let dead_letter = attempt.sender.delivery_dead_letter(attempt.event_type, attempt.body, reason);
+        self.send(&[dead_letter], attempt.deadline).await?;
         Ok(Answer::queued(delivery_id))
     }
 
-    /// Stores a delivery without those of its events that the database refuses: their letters are sent first.
+    /// Stores a delivery without those of its events that the database refuses: their dead letters are sent first.
     pub(crate) async fn store_what_is_taken(
         &self,
         mut delivery: Delivery,
@@ -231,19 +231,19 @@ impl IngestWebhook {
                 Err(NotStored::Refused(refused)) => refused,
             };
             delivery = Delivery::clone(&offered);
-            let mut letters = Vec::new();
+            let mut dead_letters = Vec::new();
             for (index, refusal) in refused {
                 let Some(event) = delivery.events.get_mut(index) else { continue };
                 let Some(payload) = event.payload.take() else { continue };
-                letters.push(attempt.sender.record_letter(
+                dead_letters.push(attempt.sender.record_dead_letter(
                     &event.event_type,
                     event.number,
                     payload.as_bytes(),
                     refusal_reason(refusal),
                 ));
             }
-            warn!(refused = letters.len(), "events refused by the database");
-            self.send(&letters, attempt.deadline).await.map_err(NotTaken::NoPlace)?;
+            warn!(refused = dead_letters.len(), "events refused by the database");
+            self.send(&dead_letters, attempt.deadline).await.map_err(NotTaken::NoPlace)?;
         }
     }
 
@@ -261,13 +261,13 @@ impl IngestWebhook {
         })
     }
 
-    async fn send(&self, letters: &[Letter], deadline: Instant) -> std::result::Result<(), Problem> {
-        if letters.is_empty() {
+    async fn send(&self, dead_letters: &[DeadLetter], deadline: Instant) -> std::result::Result<(), Problem> {
+        if dead_letters.is_empty() {
             return Ok(());
         }
         let left = deadline.saturating_duration_since(Instant::now());
         let until = deadline - ANSWER_MARGIN.min(left / 10);
-        let failure = match timeout_at(until.into(), self.dead_letters.send(letters)).await {
+        let failure = match timeout_at(until.into(), self.dead_letter_queue.send(dead_letters)).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error,
             Err(_) => Error::new(Kind::Transient, "send dead letters: no answer in time"),
@@ -281,7 +281,7 @@ impl IngestWebhook {
 /// Why a delivery is not in the database.
 pub(crate) enum NotTaken {
     Failed(Arc<Error>),
-    /// Nor could the letters of its refused events be sent.
+    /// Nor could the dead letters of its refused events be sent.
     NoPlace(Problem),
 }
 
@@ -301,12 +301,16 @@ fn unavailable(detail: &'static str) -> Problem {
     Problem::new(ProblemKind::Unavailable, detail)
 }
 
-pub(crate) fn reject_letters(sender: &Sender<'_>, event_type: &str, parsed: &Parsed<'_>) -> Vec<Letter> {
-    let letter = |reject: &content::Reject<'_>| {
+pub(crate) fn reject_dead_letters(
+    sender: &Sender<'_>,
+    event_type: &str,
+    parsed: &Parsed<'_>,
+) -> Vec<DeadLetter> {
+    let dead_letter = |reject: &content::Reject<'_>| {
         let reason = Reason::new(reject.code, reject.reason.clone());
-        sender.record_letter(event_type, reject.position.record, &reject.raw, reason)
+        sender.record_dead_letter(event_type, reject.position.record, &reject.raw, reason)
     };
-    parsed.rejects.iter().map(letter).collect()
+    parsed.rejects.iter().map(dead_letter).collect()
 }
 
 /// The events of a delivery; rejected records are counted with it, so that what was read can be told from what was staged.

@@ -5,21 +5,21 @@
 //! - [`handler`]: from a request to its answer; [`settings`]: what the environment says.
 //! - [`request`]: what API Gateway or a function URL hands over.
 //! - [`secrets`]: where a source's secrets are kept, and the cache of them.
-//! - [`verify`]: headers, raw body, keys and clock in, verdict out; and the signing half, for senders and tests.
-//! - [`authenticate`](mod@authenticate): a verdict with the source's own secrets, fetched again once when none matches.
+//! - [`verify`]: headers, raw body, keys and clock in, verification out; and the signing half, for senders and tests.
+//! - [`authenticate`](mod@authenticate): a verification with the source's own secrets, fetched again once when none matches.
 //! - [`content`]: a body cut into records.
 //! - [`identity`]: by what a delivery is known again, and what its events are.
 //! - [`store`]: deliveries into the database, many in one commit.
-//! - [`letters`]: what becomes of a delivery, or a record of it, that the database does not take.
-//! - [`redrive`]: letters on their way back.
+//! - [`dead_letters`]: what becomes of a delivery, or a record of it, that the database does not take.
+//! - [`redrive`]: dead letters on their way back.
 //! - [`answer`], [`problem`]: what the sender is told.
 
 pub mod answer;
 pub mod authenticate;
 pub mod content;
+mod dead_letters;
 pub mod handler;
 pub mod identity;
-mod letters;
 mod lookup;
 pub mod problem;
 pub mod redrive;

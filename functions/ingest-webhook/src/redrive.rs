@@ -1,4 +1,4 @@
-//! Deliveries on their way back: letters of whole deliveries and of single records, read again under today's
+//! Deliveries on their way back: dead letters of whole deliveries and of single records, read again under today's
 //! `sources.toml`. They were verified when they came; their signatures are not kept.
 
 use std::collections::BTreeMap;
@@ -11,62 +11,62 @@ use futures_util::future::join_all;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use millrace::config::webhook::{Content, UNNAMED_EVENT_TYPE};
 use millrace::config::{Sources, WebhookSource};
-use millrace::dead_letter::door::{Fate, Outcome};
-use millrace::dead_letter::{Letter, LetterKind, Payload, Reason};
+use millrace::dead_letter::redrive::{RedriveOutcome, RedriveResult};
+use millrace::dead_letter::{DeadLetter, DeadLetterKind, Payload, Reason};
 use serde::Deserialize;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use crate::content::{self, Options};
-use crate::handler::{Attempt, IngestWebhook, NotTaken, events, refusal_reason, reject_letters};
-use crate::letters::Sender;
+use crate::dead_letters::Sender;
+use crate::handler::{Attempt, IngestWebhook, NotTaken, events, refusal_reason, reject_dead_letters};
 use crate::problem::Problem;
 use crate::store::{Delivery, NotStored, Stored};
 
-/// How long a record is remembered that was put back, in days: longer than anybody keeps a letter.
+/// How long a record is remembered that was put back, in days: longer than anybody keeps a dead letter.
 const RECORD_DAYS: u16 = 365;
 
 impl IngestWebhook {
-    /// Takes letters of kind `delivery` back; the fate of each, in their order. They share flushes as requests do.
-    pub async fn take_back(&self, letters: Vec<Letter>, deadline: Instant) -> Vec<Outcome> {
-        join_all(letters.into_iter().map(async |letter| {
-            let id = letter.id;
-            let fate = match self.dead_letters.mailbox().open(&letter).await {
-                Ok(letter) => self.take_back_one(&letter, deadline).await,
-                Err(error) => Fate::of_error(&error),
+    /// Takes dead letters of kind `delivery` back; the outcome of each, in their order. They share flushes as requests do.
+    pub async fn redrive(&self, dead_letters: Vec<DeadLetter>, deadline: Instant) -> Vec<RedriveResult> {
+        join_all(dead_letters.into_iter().map(async |dead_letter| {
+            let id = dead_letter.id;
+            let outcome = match self.dead_letter_queue.reader().open(&dead_letter).await {
+                Ok(dead_letter) => self.redrive_one(&dead_letter, deadline).await,
+                Err(error) => RedriveOutcome::of_error(&error),
             };
-            Outcome { id, fate }
+            RedriveResult { id, outcome }
         }))
         .await
     }
 
-    async fn take_back_one(&self, letter: &Letter, deadline: Instant) -> Fate {
-        let again = match Again::of(letter, &self.sources) {
+    async fn redrive_one(&self, dead_letter: &DeadLetter, deadline: Instant) -> RedriveOutcome {
+        let again = match Again::of(dead_letter, &self.sources) {
             Ok(again) => again,
-            Err(why) => return Fate::Waits { why },
+            Err(message) => return RedriveOutcome::Pending { message },
         };
         let parsed = match content::parse(&again.headers, &again.body, again.options) {
             Ok(parsed) => parsed,
-            Err(problem) => return Fate::Failed { reason: problem_reason(&problem) },
+            Err(problem) => return RedriveOutcome::Failed { reason: problem_reason(&problem) },
         };
         if again.is_record {
             if let Some(reject) = parsed.rejects.first() {
-                return Fate::Failed { reason: Reason::new(reject.code, reject.reason.clone()) };
+                return RedriveOutcome::Failed { reason: Reason::new(reject.code, reject.reason.clone()) };
             }
             if parsed.records.len() != 1 {
-                return failed("malformed_body", "the letter holds something else than one JSON value");
+                return failed("malformed_body", "the dead letter holds something else than one JSON value");
             }
         }
         let sender = Sender {
             source: again.source,
-            delivery_id: letter.origin.delivery_id.as_deref().unwrap_or_default(),
+            delivery_id: dead_letter.origin.delivery_id.as_deref().unwrap_or_default(),
             dedupe_keys: &again.dedupe_keys,
             headers: &again.headers,
         };
-        let rejects = reject_letters(&sender, &again.event_type, &parsed);
+        let rejects = reject_dead_letters(&sender, &again.event_type, &parsed);
         let mut events = events(again.source, &again.headers, &again.event_type, parsed);
         for event in &mut events {
-            // What a rule found in a header that was not kept, the letter still says.
+            // What a rule found in a header that was not kept, the dead letter still says.
             if event.event_type == UNNAMED_EVENT_TYPE {
                 event.event_type.clone_from(&again.event_type);
             }
@@ -79,30 +79,32 @@ impl IngestWebhook {
         };
         if again.is_record {
             return match self.put(Arc::new(delivery), deadline).await {
-                Ok(Stored::New { .. }) => Fate::Redriven,
-                Ok(Stored::Duplicate) => Fate::Duplicate,
+                Ok(Stored::New { .. }) => RedriveOutcome::Redriven,
+                Ok(Stored::Duplicate) => RedriveOutcome::Duplicate,
                 Err(NotStored::Refused(refused)) => match refused.into_iter().next() {
-                    Some((_, refusal)) => Fate::Failed { reason: refusal_reason(refusal) },
+                    Some((_, refusal)) => RedriveOutcome::Failed { reason: refusal_reason(refusal) },
                     None => failed("refused_by_database", "the database refuses the record"),
                 },
-                Err(NotStored::Failed(error)) => Fate::Waits { why: error.chain() },
+                Err(NotStored::Failed(error)) => RedriveOutcome::Pending { message: error.chain() },
             };
         }
-        // As when it came: the letters of its records go before the commit that leaves them behind.
-        if let Err(error) = self.dead_letters.send(&rejects).await {
-            return Fate::of_error(&error);
+        // As when it came: the dead letters of its records go before the commit that leaves them behind.
+        if let Err(error) = self.dead_letter_queue.send(&rejects).await {
+            return RedriveOutcome::of_error(&error);
         }
         let attempt = Attempt { sender, event_type: &again.event_type, body: &again.body, deadline };
         match self.store_what_is_taken(delivery, &attempt).await {
-            Ok(Stored::New { .. }) => Fate::Redriven,
-            Ok(Stored::Duplicate) => Fate::Duplicate,
-            Err(NotTaken::Failed(error)) => Fate::Waits { why: error.chain() },
-            Err(NotTaken::NoPlace(problem)) => Fate::Waits { why: problem.detail.into_owned() },
+            Ok(Stored::New { .. }) => RedriveOutcome::Redriven,
+            Ok(Stored::Duplicate) => RedriveOutcome::Duplicate,
+            Err(NotTaken::Failed(error)) => RedriveOutcome::Pending { message: error.chain() },
+            Err(NotTaken::NoPlace(problem)) => {
+                RedriveOutcome::Pending { message: problem.detail.into_owned() }
+            }
         }
     }
 }
 
-/// A letter as the delivery that it was.
+/// A dead letter as the delivery that it was.
 struct Again<'s> {
     source: &'s WebhookSource,
     options: Options<'s>,
@@ -114,17 +116,17 @@ struct Again<'s> {
 }
 
 impl<'s> Again<'s> {
-    /// Why it cannot be tried at all: then its letter stays as it is.
-    fn of(letter: &Letter, sources: &'s Sources) -> Result<Self, String> {
-        let source = letter.source.as_deref().and_then(|name| sources.webhook(name));
-        let (LetterKind::Delivery, Some(source)) = (letter.kind, source) else {
+    /// Why it cannot be tried at all: then its dead letter stays as it is.
+    fn of(dead_letter: &DeadLetter, sources: &'s Sources) -> Result<Self, String> {
+        let source = dead_letter.source.as_deref().and_then(|name| sources.webhook(name));
+        let (DeadLetterKind::Delivery, Some(source)) = (dead_letter.kind, source) else {
             return Err("sources.toml has no webhook of this name any more".to_owned());
         };
         let options = Options::from(source);
-        let event_type = letter.event_type.clone().unwrap_or_else(|| UNNAMED_EVENT_TYPE.to_owned());
-        if letter.origin.record.is_some() {
-            let Some(raw) = letter.payload.to_raw() else {
-                return Err("the letter holds no text of a record".to_owned());
+        let event_type = dead_letter.event_type.clone().unwrap_or_else(|| UNNAMED_EVENT_TYPE.to_owned());
+        if dead_letter.origin.record.is_some() {
+            let Some(raw) = dead_letter.payload.to_raw() else {
+                return Err("the dead letter holds no text of a record".to_owned());
             };
             // In brackets, so that a record that is an array stays one record.
             let body = [b"[", raw.as_slice(), b"]"].concat();
@@ -134,17 +136,17 @@ impl<'s> Again<'s> {
                 headers: HeaderMap::new(),
                 body,
                 event_type,
-                dedupe_keys: vec![format!("letter:{}", letter.id)],
+                dedupe_keys: vec![format!("dead_letter:{}", dead_letter.id)],
                 is_record: true,
             });
         }
-        let kept: Kept = match &letter.payload {
+        let kept: Kept = match &dead_letter.payload {
             Payload::Json(value) => {
-                Kept::deserialize(value).map_err(|_| "the letter holds no delivery".to_owned())?
+                Kept::deserialize(value).map_err(|_| "the dead letter holds no delivery".to_owned())?
             }
-            _ => return Err("the letter holds no delivery".to_owned()),
+            _ => return Err("the dead letter holds no delivery".to_owned()),
         };
-        check_age(letter, source)?;
+        check_age(dead_letter, source)?;
         Ok(Again {
             source,
             options,
@@ -157,7 +159,7 @@ impl<'s> Again<'s> {
     }
 }
 
-/// The payload of a whole delivery's letter.
+/// The payload of a whole delivery's dead letter.
 #[derive(Deserialize)]
 struct Kept {
     dedupe_keys: Vec<String>,
@@ -181,21 +183,21 @@ impl Kept {
             (None, Some(text)) => STANDARD.decode(text).ok(),
             (None, None) => None,
         };
-        bytes.ok_or_else(|| "the letter holds no body".to_owned())
+        bytes.ok_or_else(|| "the dead letter holds no body".to_owned())
     }
 }
 
 /// It may have been stored after all: a commit can happen and its answer be lost. Only as long as its keys are remembered
 /// is that known.
-fn check_age(letter: &Letter, source: &WebhookSource) -> Result<(), String> {
-    let failed_at = OffsetDateTime::parse(&letter.first_failed_at, &Rfc3339)
-        .map_err(|_| "the letter does not say when it failed".to_owned())?;
+fn check_age(dead_letter: &DeadLetter, source: &WebhookSource) -> Result<(), String> {
+    let failed_at = OffsetDateTime::parse(&dead_letter.first_failed_at, &Rfc3339)
+        .map_err(|_| "the dead letter does not say when it failed".to_owned())?;
     if OffsetDateTime::now_utc() - failed_at <= Duration::days(i64::from(source.dedupe_days)) {
         return Ok(());
     }
     Err(format!(
         "deliveries of {} are remembered for {} days (dedupe_days), and this one is older: whether it was stored after all \
-         cannot be told any more; look for it in raw_events, then send it again with `millrace send`, or drop the letter",
+         cannot be told any more; look for it in raw_events, then send it again with `millrace send`, or drop the dead_letter",
         source.name, source.dedupe_days
     ))
 }
@@ -205,6 +207,6 @@ fn problem_reason(problem: &Problem) -> Reason {
     Reason::new(code, problem.detail.clone())
 }
 
-fn failed(code: &str, message: &str) -> Fate {
-    Fate::Failed { reason: Reason::new(code, message) }
+fn failed(code: &str, message: &str) -> RedriveOutcome {
+    RedriveOutcome::Failed { reason: Reason::new(code, message) }
 }

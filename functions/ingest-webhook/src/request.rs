@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use millrace::dead_letter::Letter;
+use millrace::dead_letter::DeadLetter;
 use millrace::{Error, Kind};
 use percent_encoding::percent_decode_str;
 use serde::de::Error as _;
@@ -44,7 +44,7 @@ pub struct Event {
     body: Option<String>,
     is_base64_encoded: Option<bool>,
     /// No gateway sends this: the event is from redrive, which may invoke the function.
-    redrive: Option<Vec<Letter>>,
+    redrive: Option<Vec<DeadLetter>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -124,8 +124,8 @@ impl<'de> Deserialize<'de> for Invocation {
 }
 
 impl Event {
-    /// The letters that the event asks to take back, when it is no request at all.
-    pub fn take_letters(&mut self) -> Option<Vec<Letter>> {
+    /// The dead letters that the event asks to take back, when it is no request at all.
+    pub fn take_dead_letters(&mut self) -> Option<Vec<DeadLetter>> {
         self.redrive.take()
     }
 

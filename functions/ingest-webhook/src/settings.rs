@@ -15,7 +15,7 @@ const BODY_BYTES: usize = (6 << 20) - 1;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub database_url: Secret,
-    /// Holds letters that are over the queue's limit.
+    /// Holds dead letters that are over the queue's limit.
     pub bucket: String,
     pub dead_letter_queue_url: String,
     /// The folder of `sources.toml`.
@@ -56,7 +56,7 @@ impl Settings {
                 bytes: env.size("MILLRACE_FLUSH_BYTES", bounds.bytes, 1_024..=64 << 20),
             },
             database_patience: env.duration(
-                "MILLRACE_DATABASE_PATIENCE",
+                "MILLRACE_DATABASE_TIMEOUT",
                 Duration::from_millis(2_500),
                 Duration::from_millis(100)..=Duration::from_secs(25),
             ),

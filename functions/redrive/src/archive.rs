@@ -1,11 +1,11 @@
-//! Old letters into the bucket: SQS forgets a message after fourteen days, whatever it holds.
+//! Old dead letters into the bucket: SQS forgets a message after fourteen days, whatever it holds.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_sdk_s3::primitives::ByteStream;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use millrace::dead_letter::scan::Scan;
-use millrace::dead_letter::{ARCHIVE_PREFIX, Mailbox, Message};
+use millrace::dead_letter::{ARCHIVE_PREFIX, DeadLetterReader, Message};
 use millrace::{Error, Kind, Result};
 use time::OffsetDateTime;
 
@@ -16,7 +16,7 @@ const WAIT: Duration = Duration::from_secs(1);
 const CONCURRENCY: usize = 8;
 
 pub struct Archive<'a> {
-    pub mailbox: Mailbox,
+    pub reader: DeadLetterReader,
     pub s3: &'a aws_sdk_s3::Client,
     pub bucket: &'a str,
     pub older_than: Duration,
@@ -26,11 +26,11 @@ pub struct Archive<'a> {
 impl Archive<'_> {
     /// Moves what is old enough, each message's body as it is. The others are visible again when this returns.
     pub async fn run(&self) -> Result<Archived> {
-        let mut scan = self.mailbox.scan(WAIT);
+        let mut scan = self.reader.scan(WAIT);
         let mut archived = Archived::default();
         let ended = self.take(&mut scan, &mut archived).await;
-        let put_back = scan.finish().await;
-        ended.and(put_back).map(|()| archived)
+        let redrive = scan.finish().await;
+        ended.and(redrive).map(|()| archived)
     }
 
     async fn take(&self, scan: &mut Scan, archived: &mut Archived) -> Result<()> {
@@ -67,7 +67,7 @@ impl Archive<'_> {
             .send()
             .await
             .map_err(|error| {
-                Error::new(Kind::Transient, "keep an old letter in the bucket").with_source(error)
+                Error::new(Kind::Transient, "keep an old dead letter in the bucket").with_source(error)
             })?;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! An invocation: which letters, and what became of them.
+//! An invocation: which dead letters, and what became of them.
 
 use std::time::{Duration, Instant};
 
@@ -11,16 +11,16 @@ use time::OffsetDateTime;
 use tracing::{Instrument, info, info_span};
 
 use crate::archive::Archive;
-use crate::doors::Doors;
 use crate::request::{self, Request};
 use crate::run::Run;
 use crate::settings::Settings;
+use crate::targets::RedriveTargets;
 
 pub struct Redrive {
     settings: Settings,
     s3: aws_sdk_s3::Client,
-    dead_letters: DeadLetterQueue,
-    doors: Doors,
+    dead_letter_queue: DeadLetterQueue,
+    targets: RedriveTargets,
 }
 
 impl Redrive {
@@ -28,14 +28,14 @@ impl Redrive {
     pub async fn new(settings: Settings) -> Self {
         let config = load_config().await;
         let (s3, sqs) = (s3_client(&config), sqs_client(&config));
-        let dead_letters = DeadLetterQueue::new(
+        let dead_letter_queue = DeadLetterQueue::new(
             sqs.clone(),
             s3.clone(),
             settings.dead_letter_queue_url.clone(),
             settings.bucket.clone(),
             settings.message_bytes,
         );
-        let doors = Doors {
+        let targets = RedriveTargets {
             lambda: lambda_client(&config),
             sqs,
             upload_queue_url: settings.upload_queue_url.clone(),
@@ -43,7 +43,7 @@ impl Redrive {
             ingest_webhook: settings.ingest_webhook.clone(),
             transform: settings.transform.clone(),
         };
-        Redrive { settings, s3, dead_letters, doors }
+        Redrive { settings, s3, dead_letter_queue, targets }
     }
 
     /// Does what `event` asks for; the answer is a [`Summary`](request::Summary) or what was [`Archived`](request::Archived).
@@ -62,11 +62,11 @@ impl Redrive {
 
     async fn redrive(&self, asked: &request::Redrive, until: Instant) -> Result<Value> {
         let started = Instant::now();
-        let mailbox = self.dead_letters.mailbox();
+        let reader = self.dead_letter_queue.reader();
         let run = Run {
-            mailbox: mailbox.clone(),
-            dead_letters: &self.dead_letters,
-            doors: &self.doors,
+            reader: reader.clone(),
+            dead_letter_queue: &self.dead_letter_queue,
+            targets: &self.targets,
             filter: &asked.filter,
             at_most: asked.at_most.unwrap_or(u64::MAX),
             rate: asked.rate.unwrap_or(self.settings.rate),
@@ -75,20 +75,20 @@ impl Redrive {
         };
         let ended = run.run().await;
         // Nothing may run on after the answer.
-        mailbox.settle().await;
+        reader.settle().await;
         let mut summary = ended?;
-        metrics::add(names::LETTERS_REDRIVEN, summary.redriven);
-        metrics::add(names::LETTERS_DUPLICATE, summary.duplicate);
-        metrics::add(names::LETTERS_VOID, summary.void);
-        metrics::add(names::LETTERS_FAILED, summary.failed);
-        metrics::add(names::LETTERS_WAITING, summary.waiting);
+        metrics::add(names::DEAD_LETTERS_REDRIVEN, summary.redriven);
+        metrics::add(names::DEAD_LETTERS_DUPLICATE, summary.duplicate);
+        metrics::add(names::DEAD_LETTERS_VOID, summary.void);
+        metrics::add(names::DEAD_LETTERS_FAILED, summary.failed);
+        metrics::add(names::DEAD_LETTERS_PENDING, summary.pending);
         summary.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
         info!(
             redriven_count = summary.redriven,
             duplicate_count = summary.duplicate,
             void_count = summary.void,
             failed_count = summary.failed,
-            waiting_count = summary.waiting,
+            pending_count = summary.pending,
             left_count = summary.left,
             more = summary.more,
             duration_ms = started.elapsed().as_millis() as u64,
@@ -99,18 +99,18 @@ impl Redrive {
 
     async fn archive(&self, asked: &request::Archive, until: Instant) -> Result<Value> {
         let started = Instant::now();
-        let mailbox = self.dead_letters.mailbox();
+        let reader = self.dead_letter_queue.reader();
         let archive = Archive {
-            mailbox: mailbox.clone(),
+            reader: reader.clone(),
             s3: &self.s3,
             bucket: &self.settings.bucket,
             older_than: Duration::from_secs(u64::from(asked.older_than_days) * 86_400),
             until,
         };
         let ended = archive.run().await;
-        mailbox.settle().await;
+        reader.settle().await;
         let archived = ended?;
-        metrics::add(names::LETTERS_ARCHIVED, archived.archived);
+        metrics::add(names::DEAD_LETTERS_ARCHIVED, archived.archived);
         info!(
             archived_count = archived.archived,
             left_count = archived.left,

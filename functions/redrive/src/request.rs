@@ -14,23 +14,23 @@ pub enum Request {
     Archive(Archive),
 }
 
-/// Takes letters back.
+/// Takes dead letters back.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Redrive {
-    /// Which letters; an empty one is all of them, and has to be written all the same.
+    /// Which dead letters; an empty one is all of them, and has to be written all the same.
     pub filter: Filter,
-    /// At most so many letters.
+    /// At most so many dead letters.
     #[serde(default)]
     pub at_most: Option<u64>,
-    /// At most so many letters a second.
+    /// At most so many dead letters a second.
     #[serde(default)]
     pub rate: Option<u32>,
-    /// Only letters that were sent before: one that fails again is not taken again by those who ask for more.
+    /// Only dead letters that were sent before: one that fails again is not taken again by those who ask for more.
     #[serde(default, with = "millrace::dead_letter::filter::moment")]
     pub sent_before: Option<OffsetDateTime>,
 }
 
-/// Moves letters into the bucket.
+/// Moves dead letters into the bucket.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Archive {
     pub older_than_days: u32,
@@ -51,7 +51,7 @@ impl Request {
     }
 }
 
-/// What became of the letters, as counts of messages.
+/// What became of the dead letters, as counts of messages.
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
 pub struct Summary {
     /// What they hold is committed now, or is on its way as an upload.
@@ -63,12 +63,12 @@ pub struct Summary {
     /// Sent again with one more attempt and the newest reason.
     pub failed: u64,
     /// Left as they were: nothing is known of them, or their time has not come.
-    pub waiting: u64,
-    /// Other letters that were seen.
+    pub pending: u64,
+    /// Other dead letters that were seen.
     pub left: u64,
     /// Time, or `at_most`, ended the run; there may be more.
     pub more: bool,
-    /// Why letters failed or wait, the most frequent first.
+    /// Why dead letters failed or wait, the most frequent first.
     pub reasons: Vec<ReasonCount>,
 }
 
@@ -94,9 +94,9 @@ impl Summary {
         }
     }
 
-    /// The letters that were tried.
+    /// The dead letters that were tried.
     pub fn tried(&self) -> u64 {
-        self.redriven + self.duplicate + self.void + self.failed + self.waiting
+        self.redriven + self.duplicate + self.void + self.failed + self.pending
     }
 }
 
@@ -104,7 +104,7 @@ impl Summary {
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
 pub struct Archived {
     pub archived: u64,
-    /// Letters that are not old enough.
+    /// Dead letters that are not old enough.
     pub left: u64,
     pub more: bool,
 }

@@ -8,7 +8,7 @@ use millrace::telemetry;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Holds letters that are over the queue's limit, and the archive.
+    /// Holds dead letters that are over the queue's limit, and the archive.
     pub bucket: String,
     pub dead_letter_queue_url: String,
     /// Where files go back to.
@@ -18,11 +18,11 @@ pub struct Settings {
     pub ingest_webhook: String,
     pub transform: String,
     pub telemetry: telemetry::Settings,
-    /// Letters a second, unless a request says otherwise.
+    /// Dead letters a second, unless a request says otherwise.
     pub rate: u32,
     /// What one SQS message may weigh, in bytes.
     pub message_bytes: usize,
-    /// How long before the invocation's deadline the last letters are taken.
+    /// How long before the invocation's deadline the last dead letters are taken.
     pub deadline_margin: Duration,
 }
 

@@ -26,7 +26,7 @@ impl Refresh {
         Ok(Refresh { settings, connection: Connection::new(database) })
     }
 
-    /// Refreshes what was touched. The answer is the [summary](refresh::Summary); what the event holds does not matter.
+    /// Refreshes what was invalidated. The answer is the [summary](refresh::Summary); what the event holds does not matter.
     ///
     /// # Errors
     /// When something could not be refreshed, after everything else was: then Lambda counts an error, and an alarm can

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use millrace::aws::{load_config, s3_client, sqs_client};
 use millrace::database::{self, Connection};
-use millrace::dead_letter::door::{Answer, Request};
-use millrace::dead_letter::{DeadLetterQueue, Letter};
+use millrace::dead_letter::redrive::{RedriveRequest, RedriveResponse};
+use millrace::dead_letter::{DeadLetter, DeadLetterQueue};
 use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Result};
 use millrace_models::project::Project;
@@ -20,7 +20,7 @@ use crate::Settings;
 pub struct Transform {
     settings: Settings,
     connection: Connection,
-    dead_letters: DeadLetterQueue,
+    dead_letter_queue: DeadLetterQueue,
 }
 
 impl Transform {
@@ -29,28 +29,28 @@ impl Transform {
         let database =
             database::Settings::parse(settings.database_url.expose())?.application_name("millrace transform");
         let config = load_config().await;
-        let dead_letters = DeadLetterQueue::new(
+        let dead_letter_queue = DeadLetterQueue::new(
             sqs_client(&config),
             s3_client(&config),
             settings.dead_letter_queue_url.clone(),
             settings.bucket.clone(),
             settings.message_bytes,
         );
-        Ok(Transform { settings, connection: Connection::new(database), dead_letters })
+        Ok(Transform { settings, connection: Connection::new(database), dead_letter_queue })
     }
 
-    /// Handles one invocation: letters that are put back, or everything that waits.
+    /// Handles one invocation: dead letters that are put back, or everything that waits.
     pub async fn invoke(&mut self, event: &Value, request_id: &str, deadline: Instant) -> Result<Value> {
-        match Request::read(event) {
-            Some(letters) => self.take_back(letters?, request_id, deadline).await,
+        match RedriveRequest::read(event) {
+            Some(dead_letters) => self.redrive(dead_letters?, request_id, deadline).await,
             None => self.handle(request_id, deadline).await,
         }
     }
 
-    /// Events whose letters are put back, each through its model as it is now.
-    async fn take_back(
+    /// Events whose dead letters are put back, each through its model as it is now.
+    async fn redrive(
         &mut self,
-        letters: Vec<Letter>,
+        dead_letters: Vec<DeadLetter>,
         request_id: &str,
         deadline: Instant,
     ) -> Result<Value> {
@@ -59,9 +59,9 @@ impl Transform {
         let project = Project::load(&self.settings.pipeline)?;
         let span = info_span!("invocation", request_id);
         async {
-            let work = quarantine::take_back(&mut self.connection, &project, run_id, &letters, deadline);
-            let fates = Box::pin(work).await?;
-            Answer::new(fates, started).to_value()
+            let work = quarantine::redrive(&mut self.connection, &project, run_id, &dead_letters, deadline);
+            let outcomes = Box::pin(work).await?;
+            RedriveResponse::new(outcomes, started).to_value()
         }
         .instrument(span)
         .await
@@ -82,9 +82,9 @@ impl Transform {
         let project = Project::load(&self.settings.pipeline)?;
         let last_claim = deadline.checked_sub(self.settings.deadline_margin).unwrap_or_else(Instant::now);
         let limits =
-            Limits { bounds: self.settings.bounds, linger: self.settings.linger, last_claim, deadline };
+            Limits { bounds: self.settings.bounds, idle_poll: self.settings.idle_poll, last_claim, deadline };
         let summary =
-            transform::run(&mut self.connection, &project, &self.dead_letters, run_id, limits).await?;
+            transform::run(&mut self.connection, &project, &self.dead_letter_queue, run_id, limits).await?;
         metrics::add(names::ROUTES_WAITING, summary.waiting.len() as u64);
         info!(
             claim_count = summary.claims,

@@ -11,7 +11,7 @@ use millrace_models::transform::Bounds;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub database_url: Secret,
-    /// Holds letters that are over the queue's limit.
+    /// Holds dead letters that are over the queue's limit.
     pub bucket: String,
     pub dead_letter_queue_url: String,
     /// The folder of `models/`.
@@ -19,7 +19,7 @@ pub struct Settings {
     pub telemetry: telemetry::Settings,
     pub bounds: Bounds,
     /// Once nothing waits, an invocation goes on looking for so long.
-    pub linger: Duration,
+    pub idle_poll: Duration,
     /// What one SQS message may weigh, in bytes.
     pub message_bytes: usize,
     /// How long before the invocation's deadline the last claim begins.
@@ -48,8 +48,8 @@ impl Settings {
                 events: env.number("MILLRACE_CLAIM_ROWS", bounds.events, 1..=1_000_000),
                 bytes: env.size("MILLRACE_CLAIM_BYTES", bounds.bytes as usize, 1_024..=1 << 30) as i64,
             },
-            linger: env.duration(
-                "MILLRACE_LINGER",
+            idle_poll: env.duration(
+                "MILLRACE_IDLE_POLL",
                 Duration::ZERO,
                 Duration::ZERO..=Duration::from_secs(900),
             ),

@@ -1,4 +1,4 @@
--- The processed batches of the model's routes that neither a release with this very model nor a backfill of it took. A
+-- The processed batches of the model's routes that neither a model version with this very model nor a backfill of it took. A
 -- rebuild begins with nothing, so it takes them all.
 insert into pipeline.backfill_batches (backfill_id, batch_id, received_at, staged_count)
 select $5, batches.batch_id, batches.received_at, batches.staged_count
@@ -12,8 +12,8 @@ where batches.processed_at is not null
     and (
         $6
         or not exists (
-            select from pipeline.releases
-            where releases.release_id = batches.processed_by and releases.models ->> $3 = $4
+            select from pipeline.model_versions
+            where model_versions.version_id = batches.processed_by and model_versions.models ->> $3 = $4
         )
     )
     and not exists (

@@ -19,13 +19,13 @@ use uuid::Uuid;
 
 use crate::deploy::{self, shape, table};
 use crate::facts::apply::apply;
+use crate::facts::ranges::EventRange;
 use crate::facts::statement;
-use crate::facts::units::Unit;
 use crate::model::Model;
 use crate::project::Project;
 use crate::runs::{self, Activity, Done};
 use crate::sql::relation;
-use crate::transform::{Bounds, claim, letters};
+use crate::transform::{Bounds, claim, dead_letters};
 use crate::{quarantine, work};
 
 const BEGIN: &str = include_str!("begin.sql");
@@ -123,7 +123,7 @@ pub async fn backfill(
     connection: &mut Connection,
     project: &Project,
     model: &Model,
-    dead_letters: &DeadLetterQueue,
+    dead_letter_queue: &DeadLetterQueue,
     run_id: Uuid,
     mut options: Options,
     mut progressed: impl FnMut(&Progress),
@@ -139,17 +139,17 @@ pub async fn backfill(
         if began >= options.deadline {
             return Ok(false);
         }
-        let silence = connection.silence();
+        let stall_detector = connection.stall_detector();
         let taken = Box::pin(connection.run_tx("backfill", options.deadline, async |transaction| {
             work::begin(transaction).await?;
             claim::lock_models(transaction, &[model]).await?;
             let taken = take(transaction, model, backfill_id, run_id, options).await?;
-            silence.elsewhere(dead_letters.send(&taken.letters)).await?;
+            stall_detector.pause(dead_letter_queue.send(&taken.dead_letters)).await?;
             Ok(taken)
         }))
         .await?;
         progress.rows += taken.rows;
-        progress.quarantined += taken.letters.len() as u64;
+        progress.quarantined += taken.dead_letters.len() as u64;
         (progress.events_done, progress.events) =
             Box::pin(count(connection, backfill_id, options.deadline)).await?;
         progressed(&progress);
@@ -179,7 +179,7 @@ struct Taken {
     batches: usize,
     events: u64,
     rows: u64,
-    letters: Vec<millrace::dead_letter::Letter>,
+    dead_letters: Vec<millrace::dead_letter::DeadLetter>,
 }
 
 /// The routes of a model, as parameters.
@@ -224,7 +224,7 @@ async fn begin(connection: &mut Connection, model: &Model, options: Options) -> 
             }
             if options.target == Target::Rebuild {
                 let beside = rebuilt(&model.name);
-                quarantine::forget_model(transaction, &beside).await?;
+                quarantine::delete_model(transaction, &beside).await?;
                 let drop = format!("drop table if exists {}", relation(&beside));
                 transaction.batch_execute(&drop).await.map_err(failed)?;
                 table::create(transaction, model, &beside).await?;
@@ -307,15 +307,15 @@ async fn take(
     let ids: Vec<Uuid> = rows.iter().map(|row| row.get("batch_id")).collect();
     // What a newer version of its file replaced meanwhile has no facts.
     let current = || rows.iter().filter(|row| !row.get::<_, bool>("superseded"));
-    let units: Vec<Unit> =
-        current().map(|row| Unit::whole(row.get("batch_id"), row.get("received_at"))).collect();
+    let ranges: Vec<EventRange> =
+        current().map(|row| EventRange::whole(row.get("batch_id"), row.get("received_at"))).collect();
     let events: u64 = current().map(|row| row.get::<_, i64>("staged_count") as u64).sum();
     let name = options.target.table(model);
     let columns = shape::query_columns(transaction, &name).await?;
     let statement = statement::insert(model, &relation(&name), &columns, None);
-    let applied = match units.is_empty() {
+    let applied = match ranges.is_empty() {
         true => Default::default(),
-        false => apply(transaction, model, &statement, &units, events).await?,
+        false => apply(transaction, model, &statement, &ranges, events).await?,
     };
     let quarantined_count = applied.refused.len() as u64;
     let mut by_batch: std::collections::HashMap<Uuid, i64> = Default::default();
@@ -331,9 +331,9 @@ async fn take(
         .await
         .map_err(failed)?;
     let refused = [(model.name.as_str(), applied.refused)].into();
-    let letters = letters::write(transaction, &[model], &refused).await?;
-    quarantine::forget(transaction, &name, &ids).await?;
-    quarantine::record(transaction, &name, &letters.iter().collect::<Vec<_>>()).await?;
+    let dead_letters = dead_letters::write(transaction, &[model], &refused).await?;
+    quarantine::delete(transaction, &name, &ids).await?;
+    quarantine::record(transaction, &name, &dead_letters.iter().collect::<Vec<_>>()).await?;
     if options.target == Target::InPlace {
         quarantine::recount(transaction, &ids).await?;
     }
@@ -344,7 +344,7 @@ async fn take(
         duration: started.elapsed(),
     };
     runs::count(transaction, run_id, &model.name, Activity::Backfill, &done).await?;
-    Ok(Taken { batches: ids.len(), events, rows: applied.row_count, letters })
+    Ok(Taken { batches: ids.len(), events, rows: applied.row_count, dead_letters })
 }
 
 async fn count(connection: &mut Connection, backfill_id: Uuid, deadline: Instant) -> Result<(i64, i64)> {
@@ -383,7 +383,7 @@ async fn finish(
                 return Ok(false);
             }
             if options.target == Target::Rebuild {
-                swap::take_back_replaced(transaction, model, backfill_id, &rebuilt(&model.name)).await?;
+                swap::retract_replaced(transaction, model, backfill_id, &rebuilt(&model.name)).await?;
                 swap::swap(transaction, project, model, &rebuilt(&model.name)).await?;
                 deploy::record(transaction, model).await?;
             }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::stands_on;
 use crate::deploy::shape;
-use crate::facts::units::Unit;
+use crate::facts::ranges::EventRange;
 use crate::model::Model;
 use crate::project::Project;
 use crate::quarantine;
@@ -18,7 +18,7 @@ use crate::transform::retract;
 const LOCK: &str = include_str!("lock_model.sql");
 const REPLACED: &str = include_str!("replaced.sql");
 const DEPENDANTS: &str = include_str!("dependants.sql");
-const FORGET: &str = include_str!("forget.sql");
+const DELETE: &str = include_str!("delete_model.sql");
 const KEY_NAME: &str = include_str!("key_name.sql");
 
 /// Waits for the claims that write the model's table, and keeps new ones waiting.
@@ -31,7 +31,7 @@ pub async fn lock(transaction: &Transaction<'_>, model: &Model) -> Result<()> {
 }
 
 /// Takes back what the rebuilt table has of batches that were replaced since.
-pub async fn take_back_replaced(
+pub async fn retract_replaced(
     transaction: &Transaction<'_>,
     model: &Model,
     backfill_id: Uuid,
@@ -41,17 +41,17 @@ pub async fn take_back_replaced(
         .query_typed(REPLACED, &[(&backfill_id, Type::UUID)])
         .await
         .map_err(|error| from_postgres("look for replaced batches of a backfill", error))?;
-    let units: Vec<Unit> = rows.iter().map(|row| Unit::whole(row.get(0), row.get(1))).collect();
-    if units.is_empty() {
+    let ranges: Vec<EventRange> = rows.iter().map(|row| EventRange::whole(row.get(0), row.get(1))).collect();
+    if ranges.is_empty() {
         return Ok(());
     }
     let columns = shape::query_columns(transaction, beside).await?;
-    retract::take_back(transaction, model, &relation(beside), &columns, &units).await?;
+    retract::delete_facts(transaction, model, &relation(beside), &columns, &ranges).await?;
     Ok(())
 }
 
 /// Puts the table `beside` in the place of the model's. Views of ours that stand on that are dropped, and made again by
-/// the next deployment; somebody else's are not touched.
+/// the next deployment; somebody else's are not invalidated.
 pub async fn swap(
     transaction: &Transaction<'_>,
     project: &Project,
@@ -77,7 +77,7 @@ pub async fn swap(
         let what = if kind == "m" { "materialized view" } else { "view" };
         let statement = format!("drop {what} if exists {} cascade", relation(name));
         transaction.batch_execute(&statement).await.map_err(failed)?;
-        transaction.execute_typed(FORGET, &[(&name, Type::TEXT)]).await.map_err(failed)?;
+        transaction.execute_typed(DELETE, &[(&name, Type::TEXT)]).await.map_err(failed)?;
     }
     let table = relation(&model.name);
     let statement = format!(
@@ -87,7 +87,7 @@ pub async fn swap(
     );
     transaction.batch_execute(&statement).await.map_err(failed)?;
     // What the table before had refused the rebuilt one may have taken.
-    let mut batches = quarantine::forget_model(transaction, &model.name).await?;
+    let mut batches = quarantine::delete_model(transaction, &model.name).await?;
     batches.extend(quarantine::rename(transaction, beside, &model.name).await?);
     quarantine::recount(transaction, &batches).await?;
     let key = transaction.query_typed(KEY_NAME, &[(&model.name, Type::TEXT)]).await.map_err(failed)?;

@@ -7,8 +7,8 @@ where processed_at is not null
         where route.source = batches.source and (route.event_type is null or route.event_type = batches.event_type)
     )
     and not exists (
-        select from pipeline.releases
-        where releases.release_id = batches.processed_by and releases.models ->> $3 = $4
+        select from pipeline.model_versions
+        where model_versions.version_id = batches.processed_by and model_versions.models ->> $3 = $4
     )
     and not exists (
         select from pipeline.backfill_batches as taken

@@ -51,7 +51,7 @@ pub enum BaseKind {
     Other,
 }
 
-/// A trigger that says what was touched.
+/// A trigger that says what was invalidated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
     pub relation: u32,
@@ -64,7 +64,7 @@ pub struct Trigger {
     pub is_enabled: bool,
 }
 
-/// A function of touch triggers.
+/// A function of invalidate triggers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Function {
     pub name: String,
@@ -83,7 +83,7 @@ pub(super) fn bounded(name: &str) -> String {
     format!("{}_{hash}", &name[..name.floor_char_boundary(LONGEST_NAME - 1 - hash.len())])
 }
 
-/// The function by which changes touch the derived relation `name`.
+/// The function by which changes invalidate the derived relation `name`.
 pub fn function_name(name: &str) -> String {
     bounded(&format!("touch_{name}"))
 }

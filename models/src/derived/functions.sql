@@ -1,4 +1,4 @@
--- The touch functions there are.
+-- The invalidate functions there are.
 select p.proname::text as name, p.prosrc as source
 from pg_proc p
 where p.pronamespace = 'pipeline'::regnamespace

@@ -1,13 +1,13 @@
 //! What is derived from facts: rollups, materialized views and views.
 //!
 //! - [`catalog`]: what the database holds of derived relations, and what each is computed from.
-//! - [`touch`]: triggers by which a change below a derived relation says what has to be computed again.
-//! - [`rollup`]: touched buckets computed again.
+//! - [`invalidate`]: triggers by which a change below a derived relation says what has to be computed again.
+//! - [`rollup`]: invalidated buckets computed again.
 //! - [`view`]: views and materialized views made, and brought up to their models.
 
 pub mod catalog;
+pub mod invalidate;
 pub mod rollup;
-pub mod touch;
 pub mod view;
 
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ pub async fn watch(
     let due = connection
         .run_tx("look at what is derived", deadline, async |transaction| {
             work::begin(transaction).await?;
-            touch::due(transaction, project).await
+            invalidate::due(transaction, project).await
         })
         .await?;
     // The triggers of a model that does not run stay those of its table.
@@ -45,7 +45,7 @@ pub async fn watch(
         let outcome =
             work::try_once(connection, "watch what is below", LOCK_TIMEOUT, deadline, async |transaction| {
                 deploy::lock(transaction).await?;
-                touch::watch(transaction, project, &name).await
+                invalidate::watch(transaction, project, &name).await
             })
             .await?;
         match outcome {
@@ -59,7 +59,7 @@ pub async fn watch(
         let outcome =
             work::try_once(connection, "stop watching", LOCK_TIMEOUT, deadline, async |transaction| {
                 deploy::lock(transaction).await?;
-                touch::drop_unwanted(transaction, project).await
+                invalidate::drop_unwanted(transaction, project).await
             })
             .await?;
         if let Err(error) = outcome {

@@ -1,4 +1,4 @@
-//! Touched buckets of a rollup computed again.
+//! Invalidated buckets of a rollup computed again.
 
 use millrace::Result;
 use millrace::database::failure::from_postgres;
@@ -12,49 +12,51 @@ use crate::model::{Bucket, BucketRange, Model};
 use crate::sql::{identifier, identifiers, literal, relation};
 
 const BUCKET_COLUMN: &str = include_str!("bucket_column.sql");
-const TAKE: &str = include_str!("take_touched.sql");
+const TAKE: &str = include_str!("take_invalidations.sql");
 /// Past so many buckets, all of them are computed.
 const MOST_BUCKETS: usize = 50_000;
 /// In queries around a model's own; no model can be called so.
-const TOUCHED: &str = "_millrace_touched";
+const INVALIDATIONS: &str = "_millrace_invalidated";
 
 /// What has to be computed again.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Touched {
+pub enum Invalidated {
     Nothing,
     Everything,
     Buckets(Vec<Value>),
 }
 
-/// Takes what touched a derived relation; whatever comes in the same transaction sees the changes.
-pub async fn take_touched(transaction: &Transaction<'_>, name: &str) -> Result<Touched> {
-    let failed = |error| from_postgres("take from pipeline.touched", error);
+/// Takes what invalidated a derived relation; whatever comes in the same transaction sees the changes.
+pub async fn take_invalidations(transaction: &Transaction<'_>, name: &str) -> Result<Invalidated> {
+    let failed = |error| from_postgres("take from pipeline.invalidations", error);
     let rows = transaction.query_typed(TAKE, &[(&name, Type::TEXT)]).await.map_err(failed)?;
-    let Some(row) = rows.first().filter(|row| row.get("is_touched")) else { return Ok(Touched::Nothing) };
+    let Some(row) = rows.first().filter(|row| row.get("is_invalidated")) else {
+        return Ok(Invalidated::Nothing);
+    };
     if row.get("everything") {
-        return Ok(Touched::Everything);
+        return Ok(Invalidated::Everything);
     }
     match row.get("buckets") {
-        Value::Array(buckets) if buckets.len() <= MOST_BUCKETS => Ok(Touched::Buckets(buckets)),
-        _ => Ok(Touched::Everything),
+        Value::Array(buckets) if buckets.len() <= MOST_BUCKETS => Ok(Invalidated::Buckets(buckets)),
+        _ => Ok(Invalidated::Everything),
     }
 }
 
-/// Computes what was touched again; the rows written.
+/// Computes what was invalidated again; the rows written.
 pub async fn recompute(
     transaction: &Transaction<'_>,
     node: &Node<'_>,
     model: &Model,
-    touched: &Touched,
+    invalidated: &Invalidated,
 ) -> Result<u64> {
     let columns: Vec<String> =
         shape::columns(transaction, &model.name).await?.into_iter().map(|column| column.name).collect();
     let columns = identifiers(columns.iter().map(String::as_str));
     let table = relation(&model.name);
     let query = &model.query;
-    let (buckets, bucket) = match (touched, &model.bucket) {
-        (Touched::Nothing, _) => return Ok(0),
-        (Touched::Buckets(buckets), Some(bucket)) => (buckets, bucket),
+    let (buckets, bucket) = match (invalidated, &model.bucket) {
+        (Invalidated::Nothing, _) => return Ok(0),
+        (Invalidated::Buckets(buckets), Some(bucket)) => (buckets, bucket),
         _ => {
             run(transaction, model, &format!("delete from {table}"), None).await?;
             let insert =
@@ -65,7 +67,7 @@ pub async fn recompute(
     let column = identifier(&bucket.column);
     // Through the table's row type, so that a value of any type comes back as it was.
     let values = format!(
-        "{TOUCHED} as materialized (
+        "{INVALIDATIONS} as materialized (
             select (jsonb_populate_record(null::{table}, jsonb_build_object({name}, bucket))).{column} as bucket
             from jsonb_array_elements($1) as bucket
             where bucket <> 'null'
@@ -111,7 +113,7 @@ pub(super) async fn missing_index(transaction: &Transaction<'_>, node: &Node<'_>
     })
 }
 
-/// A touch function that fails would fail whoever writes to the table, so its expression is tried beforehand.
+/// A invalidate function that fails would fail whoever writes to the table, so its expression is tried beforehand.
 pub(super) async fn check_bucket(transaction: &Transaction<'_>, node: &Node<'_>) -> Result<()> {
     let Some((bucket, base)) = watched_bucket(node) else { return Ok(()) };
     let sql = format!("select to_jsonb({}) from {} limit 0", bucket.expression, base.qualified());
@@ -164,13 +166,13 @@ impl Buckets {
         self.values.as_array().is_some_and(|values| values.iter().any(is_it))
     }
 
-    /// A condition: the value of `what` is a touched bucket.
+    /// A condition: the value of `what` is a invalidated bucket.
     fn among(&self, what: &str) -> String {
         let or_null = if self.has(Value::is_null) { format!(" or {what} is null") } else { String::new() };
-        format!("({what} in (select bucket from {TOUCHED}){or_null})")
+        format!("({what} in (select bucket from {INVALIDATIONS}){or_null})")
     }
 
-    /// The rows of `base` in touched buckets.
+    /// The rows of `base` in invalidated buckets.
     fn rows(&self, base: &Base, bucket: &Bucket, range: &BucketRange) -> String {
         let table = base.qualified();
         let (column, conditions) = match range {
@@ -180,14 +182,17 @@ impl Buckets {
                     self.among(&format!("({})", bucket.expression))
                 );
             }
-            BucketRange::Value { column } => (identifier(column), vec!["source.{column} = touched.bucket"]),
+            BucketRange::Value { column } => {
+                (identifier(column), vec!["source.{column} = invalidated.bucket"])
+            }
             BucketRange::Span { column, .. } => {
                 let mut conditions = vec![
-                    "source.{column} >= touched.bucket and source.{column} < touched.bucket + {step}::interval",
+                    "source.{column} >= invalidated.bucket and source.{column} < invalidated.bucket + {step}::interval",
                 ];
                 // Infinity is a bucket that no span holds.
                 if self.has(|value| value.as_str().is_some_and(|text| text.ends_with("infinity"))) {
-                    conditions.push("source.{column} = touched.bucket and not isfinite(touched.bucket)");
+                    conditions
+                        .push("source.{column} = invalidated.bucket and not isfinite(invalidated.bucket)");
                 }
                 (identifier(column), conditions)
             }
@@ -200,7 +205,7 @@ impl Buckets {
             .into_iter()
             .map(|condition| {
                 let condition = condition.replace("{step}", &step).replace("{column}", &column);
-                format!("select source.* from {TOUCHED} as touched join {table} as source on {condition}")
+                format!("select source.* from {INVALIDATIONS} as invalidated join {table} as source on {condition}")
             })
             .collect();
         if self.has(Value::is_null) {

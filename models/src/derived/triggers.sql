@@ -1,4 +1,4 @@
--- The touch triggers there are, without the copies that partitions have.
+-- The invalidate triggers there are, without the copies that partitions have.
 select
     t.tgrelid as relation,
     format('%I.%I', n.nspname, c.relname) as "on",

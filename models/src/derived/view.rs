@@ -6,7 +6,7 @@ use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
 use super::catalog::nodes;
-use super::touch::touch_everything;
+use super::invalidate::invalidate_relation;
 use crate::deploy::record;
 use crate::model::{Kind as ModelKind, Model};
 use crate::project::Project;
@@ -26,7 +26,7 @@ pub async fn bring_up(transaction: &Transaction<'_>, project: &Project, model: &
     match rows.first() {
         None => {
             create(transaction, model, &model.name, false).await?;
-            touch_above(transaction, project, model).await?;
+            invalidate_above(transaction, project, model).await?;
         }
         Some(row) => {
             let fingerprint: Option<&str> = row.get("fingerprint");
@@ -35,11 +35,11 @@ pub async fn bring_up(transaction: &Transaction<'_>, project: &Project, model: &
                 "m" | "v" if fingerprint.is_none() => return Err(taken(model)),
                 there if there == wanted && fingerprint == Some(model.fingerprint.as_str()) => {}
                 "v" if wanted == "v" && replace(transaction, model).await? => {
-                    touch_above(transaction, project, model).await?;
+                    invalidate_above(transaction, project, model).await?;
                 }
                 there @ ("m" | "v") => {
                     remake(transaction, project, model, there == "m").await?;
-                    touch_above(transaction, project, model).await?;
+                    invalidate_above(transaction, project, model).await?;
                 }
                 _ => return Err(taken(model)),
             }
@@ -50,10 +50,10 @@ pub async fn bring_up(transaction: &Transaction<'_>, project: &Project, model: &
 }
 
 /// No trigger tells that the query below is another one.
-async fn touch_above(transaction: &Transaction<'_>, project: &Project, model: &Model) -> Result<()> {
+async fn invalidate_above(transaction: &Transaction<'_>, project: &Project, model: &Model) -> Result<()> {
     for node in nodes(transaction, project).await? {
         if node.bases.iter().any(|base| base.schema == "facts" && base.name == model.name) {
-            touch_everything(transaction, &node.name).await?;
+            invalidate_relation(transaction, &node.name).await?;
         }
     }
     Ok(())
@@ -84,7 +84,7 @@ async fn create(transaction: &Transaction<'_>, model: &Model, name: &str, with_d
     run(transaction, model, &format!("create unique index on {view} ({key})")).await?;
     if !with_data {
         // The first refresh fills it.
-        touch_everything(transaction, &model.name).await?;
+        invalidate_relation(transaction, &model.name).await?;
     }
     Ok(())
 }

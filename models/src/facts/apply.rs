@@ -9,7 +9,7 @@ use tokio_postgres::Transaction;
 use tokio_postgres::error::DbError;
 use uuid::Uuid;
 
-use super::units::{Halves, Parameters, Splitter, Unit};
+use super::ranges::{EventRange, Parameters, Split, Splitter};
 use crate::model::Model;
 
 /// Below so many refused events the share of them says nothing about the model.
@@ -24,7 +24,7 @@ pub struct Refused {
     pub refusal: Refusal,
 }
 
-/// What PostgreSQL said about an event. The message may quote its values: it belongs into a letter and nowhere else.
+/// What PostgreSQL said about an event. The message may quote its values: it belongs into a dead letter and nowhere else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub sqlstate: String,
@@ -40,7 +40,7 @@ pub struct Applied {
     pub refused: Vec<Refused>,
 }
 
-/// Runs `statement`, made by [`insert`](super::statement::insert) for `model`, over `units`, which hold `event_count` events.
+/// Runs `statement`, made by [`insert`](super::statement::insert) for `model`, over `ranges`, which hold `event_count` events.
 ///
 /// # Errors
 /// Whatever is not the data's fault; and [`Kind::Config`] when so many events are refused that the model must be wrong.
@@ -48,29 +48,29 @@ pub async fn apply(
     transaction: &Transaction<'_>,
     model: &Model,
     statement: &str,
-    units: &[Unit],
+    ranges: &[EventRange],
     event_count: u64,
 ) -> Result<Applied> {
     let mut applied = Applied::default();
     let mut splitter = Splitter::default();
-    let mut waiting = vec![units.to_vec()];
-    while let Some(units) = waiting.pop() {
-        let refusal = match attempt(transaction, model, statement, &units).await? {
+    let mut waiting = vec![ranges.to_vec()];
+    while let Some(ranges) = waiting.pop() {
+        let refusal = match attempt(transaction, model, statement, &ranges).await? {
             Ok(row_count) => {
                 applied.row_count += row_count;
                 continue;
             }
             Err(refusal) => refusal,
         };
-        match splitter.halve(transaction, &units).await? {
-            Halves::Two(first, second) => waiting.extend([second, first]),
-            Halves::Event(Some(event_id)) => {
-                let Unit { batch_id, received_at, .. } = units[0];
+        match splitter.split(transaction, &ranges).await? {
+            Split::Two(first, second) => waiting.extend([second, first]),
+            Split::Event(Some(event_id)) => {
+                let EventRange { batch_id, received_at, .. } = ranges[0];
                 applied.refused.push(Refused { batch_id, received_at, event_id, refusal });
                 check_share(model, &applied, event_count)?;
             }
             // The statement is refused without any event to blame.
-            Halves::Event(None) => {
+            Split::Event(None) => {
                 return Err(Error::new(Kind::Config, format!("{}: {}", model.name, refusal.sqlstate))
                     .with_code("model_refused"));
             }
@@ -83,11 +83,11 @@ async fn attempt(
     transaction: &Transaction<'_>,
     model: &Model,
     statement: &str,
-    units: &[Unit],
+    ranges: &[EventRange],
 ) -> Result<Result<u64, Refusal>> {
     let failed = |error| from_postgres(&format!("run the model {}", model.name), error);
     transaction.batch_execute("savepoint attempt").await.map_err(failed)?;
-    let parameters = Parameters::new(units);
+    let parameters = Parameters::new(ranges);
     let error = match transaction.execute_typed(statement, &parameters.typed()).await {
         Ok(row_count) => {
             transaction.batch_execute("release savepoint attempt").await.map_err(failed)?;
@@ -118,7 +118,7 @@ fn read(error: &DbError) -> Refusal {
     }
 }
 
-/// A model that refuses most of what comes is wrong itself, and its events must not all become letters.
+/// A model that refuses most of what comes is wrong itself, and its events must not all become dead letters.
 fn check_share(model: &Model, applied: &Applied, event_count: u64) -> Result<()> {
     let refused = applied.refused.len() as u64;
     if refused < FEW || refused as f64 <= model.max_quarantined_share * event_count as f64 {

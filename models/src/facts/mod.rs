@@ -2,8 +2,8 @@
 //!
 //! - [`statement`]: a model's query as the statement that writes its facts.
 //! - [`apply`](mod@apply): a model over the events of a claim, without those it cannot take.
-//! - [`units`]: the events of a claim, and halves of them.
+//! - [`ranges`]: the events of a claim, and halves of them.
 
 pub mod apply;
+pub mod ranges;
 pub mod statement;
-pub mod units;

@@ -13,7 +13,7 @@ pub const RECEIVED_AT: &str = "_received_at";
 pub const EVENT_ID: &str = "_event_id";
 
 /// The claimed events, as the alias `e`. Parameters: `$1` received_at, `$2` batch_id, `$3` and `$4` the first and last id of
-/// each unit. `offset 0` keeps the lateral scan: one look into the primary key a unit, in one partition.
+/// each range. `offset 0` keeps the lateral scan: one look into the primary key a range, in one partition.
 pub const CLAIMED: &str = "unnest($1::timestamptz[], $2::uuid[], $3::int8[], $4::int8[])
     as u (received_at, batch_id, first_id, last_id)
 cross join lateral (

@@ -1,37 +1,39 @@
 //! Events that a model could not take: `pipeline.quarantine`, and their way back.
 //!
-//! A row is written in the transaction that refuses its event, before the letter is sent, and goes in the transaction in
-//! which the model takes it: from a letter, in a rebuild, or because its file was replaced. So of every letter it is known
+//! A row is written in the transaction that refuses its event, before the dead letter is sent, and goes in the transaction in
+//! which the model takes it: from a dead letter, in a rebuild, or because its file was replaced. So of every dead letter it is known
 //! whether its event still waits, however often it is put back.
 
-mod take_back;
+mod redrive;
 
 use millrace::Result;
 use millrace::database::failure::from_postgres;
-use millrace::dead_letter::Letter;
+use millrace::dead_letter::DeadLetter;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-pub use take_back::take_back;
+pub use redrive::redrive;
 
 const RECORD: &str = include_str!("record.sql");
 const RECOUNT: &str = include_str!("recount.sql");
-const FORGET: &str = include_str!("forget.sql");
-const FORGET_BATCHES: &str = include_str!("forget_batches.sql");
-const FORGET_MODEL: &str = include_str!("forget_model.sql");
+const DELETE: &str = include_str!("delete.sql");
+const DELETE_BATCHES: &str = include_str!("delete_batches.sql");
+const DELETE_MODEL: &str = include_str!("delete_model.sql");
 const RENAME: &str = include_str!("rename.sql");
 
-/// Writes down that `model`, or its table under another name, refused the events of `letters`.
-pub async fn record(transaction: &Transaction<'_>, model: &str, letters: &[&Letter]) -> Result<()> {
-    if letters.is_empty() {
+/// Writes down that `model`, or its table under another name, refused the events of `dead_letters`.
+pub async fn record(transaction: &Transaction<'_>, model: &str, dead_letters: &[&DeadLetter]) -> Result<()> {
+    if dead_letters.is_empty() {
         return Ok(());
     }
-    let ids: Vec<Uuid> = letters.iter().map(|letter| letter.id).collect();
-    let batches: Vec<Option<Uuid>> = letters.iter().map(|letter| letter.origin.batch_id).collect();
-    let events: Vec<Option<i64>> = letters.iter().map(|letter| letter.origin.event_id).collect();
+    let ids: Vec<Uuid> = dead_letters.iter().map(|dead_letter| dead_letter.id).collect();
+    let batches: Vec<Option<Uuid>> =
+        dead_letters.iter().map(|dead_letter| dead_letter.origin.batch_id).collect();
+    let events: Vec<Option<i64>> =
+        dead_letters.iter().map(|dead_letter| dead_letter.origin.event_id).collect();
     let sqlstates: Vec<Option<&str>> =
-        letters.iter().map(|letter| letter.reason.sqlstate.as_deref()).collect();
+        dead_letters.iter().map(|dead_letter| dead_letter.reason.sqlstate.as_deref()).collect();
     transaction
         .execute_typed(
             RECORD,
@@ -49,26 +51,26 @@ pub async fn record(transaction: &Transaction<'_>, model: &str, letters: &[&Lett
 }
 
 /// Forgets what `model` refused of `batches`: it is about to run over them again.
-pub async fn forget(transaction: &Transaction<'_>, model: &str, batches: &[Uuid]) -> Result<()> {
+pub async fn delete(transaction: &Transaction<'_>, model: &str, batches: &[Uuid]) -> Result<()> {
     transaction
-        .execute_typed(FORGET, &[(&model, Type::TEXT), (&batches, Type::UUID_ARRAY)])
+        .execute_typed(DELETE, &[(&model, Type::TEXT), (&batches, Type::UUID_ARRAY)])
         .await
         .map_err(|error| from_postgres("forget what a model refused", error))?;
     Ok(())
 }
 
 /// Forgets whatever was refused of `batches`: their file was replaced.
-pub async fn forget_batches(transaction: &Transaction<'_>, batches: &[Uuid]) -> Result<()> {
+pub async fn delete_batches(transaction: &Transaction<'_>, batches: &[Uuid]) -> Result<()> {
     transaction
-        .execute_typed(FORGET_BATCHES, &[(&batches, Type::UUID_ARRAY)])
+        .execute_typed(DELETE_BATCHES, &[(&batches, Type::UUID_ARRAY)])
         .await
         .map_err(|error| from_postgres("forget what was refused of replaced batches", error))?;
     Ok(())
 }
 
 /// Forgets everything that `model` refused; the batches.
-pub async fn forget_model(transaction: &Transaction<'_>, model: &str) -> Result<Vec<Uuid>> {
-    batches(transaction, FORGET_MODEL, &[model]).await
+pub async fn delete_model(transaction: &Transaction<'_>, model: &str) -> Result<Vec<Uuid>> {
+    batches(transaction, DELETE_MODEL, &[model]).await
 }
 
 /// What `from` refused, `to` did; the batches.

@@ -17,8 +17,8 @@ use tracing::{error, info};
 use uuid::Uuid;
 
 use crate::derived::catalog::{self, Node, Trigger};
-use crate::derived::rollup::{Touched, recompute, take_touched};
-use crate::derived::touch::{is_watched, touch_everything};
+use crate::derived::invalidate::{invalidate_relation, is_watched};
+use crate::derived::rollup::{Invalidated, recompute, take_invalidations};
 use crate::project::Project;
 use crate::runs::{Activity, Done, Outcome};
 use crate::sql::relation;
@@ -143,7 +143,7 @@ pub async fn run(
 
 fn why_not(node: &Node<'_>, limits: Limits) -> Option<String> {
     if Instant::now() >= limits.last_start {
-        return Some("time is up; what touched it is kept for the next run".to_owned());
+        return Some("time is up; what invalidated it is kept for the next run".to_owned());
     }
     if !node.is_owned {
         return Some(format!(
@@ -172,16 +172,18 @@ async fn refresh(
             if !lock(transaction, &node.name).await? {
                 return Ok(Came::Busy);
             }
-            let touched = match take_touched(transaction, &node.name).await? {
-                Touched::Nothing if is_watched && (node.is_populated || !node.is_materialized) => {
+            let invalidated = match take_invalidations(transaction, &node.name).await? {
+                Invalidated::Nothing if is_watched && (node.is_populated || !node.is_materialized) => {
                     return Ok(Came::Unchanged);
                 }
-                touched if is_watched => touched,
+                invalidated if is_watched => invalidated,
                 // Changed or not: nobody saw it.
-                _ => Touched::Everything,
+                _ => Invalidated::Everything,
             };
             let row_count = match node.model {
-                Some(model) if !node.is_materialized => recompute(transaction, node, model, &touched).await?,
+                Some(model) if !node.is_materialized => {
+                    recompute(transaction, node, model, &invalidated).await?
+                }
                 _ => refresh_view(transaction, node, nodes).await?,
             };
             let done = Done { row_count, duration: started.elapsed(), ..Done::default() };
@@ -209,7 +211,7 @@ async fn refresh_view(transaction: &Transaction<'_>, node: &Node<'_>, nodes: &[N
     transaction.batch_execute(&statement).await.map_err(failed)?;
     // It has no triggers of its own.
     for above in nodes.iter().filter(|above| above.reads(node.relation)) {
-        touch_everything(transaction, &above.name).await?;
+        invalidate_relation(transaction, &above.name).await?;
     }
     let rows = transaction.query_typed(&format!("select count(*) from {view}"), &[]).await.map_err(failed)?;
     Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0)) as u64)

@@ -11,11 +11,11 @@ use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::{Bounds, letters};
+use super::{Bounds, dead_letters};
 use crate::deploy::Deployment;
 use crate::facts::apply::{Applied, Refused, apply};
+use crate::facts::ranges::EventRange;
 use crate::facts::statement;
-use crate::facts::units::Unit;
 use crate::model::{Model, Route};
 use crate::project::Project;
 use crate::runs::{self, Activity, Done};
@@ -30,8 +30,8 @@ const MARK: &str = include_str!("mark.sql");
 pub struct Claim<'r> {
     pub project: &'r Project,
     pub deployment: &'r Deployment,
-    pub release: i64,
-    pub dead_letters: &'r DeadLetterQueue,
+    pub version: i64,
+    pub dead_letter_queue: &'r DeadLetterQueue,
     pub run_id: Uuid,
     pub bounds: Bounds,
 }
@@ -72,7 +72,7 @@ impl Claim<'_> {
         since: SystemTime,
         deadline: Instant,
     ) -> Result<Option<Claimed>> {
-        let silence = connection.silence();
+        let stall_detector = connection.stall_detector();
         connection
             .run_tx("transform", deadline, async |transaction| {
                 work::begin(transaction).await?;
@@ -81,12 +81,12 @@ impl Claim<'_> {
                 lock_models(transaction, &models).await?;
                 let batches = self.claim_batches(transaction, source, event_type, since).await?;
                 let (Some(first), Some(last)) = (batches.first(), batches.last()) else { return Ok(None) };
-                let (units, event_count) = units(&batches);
+                let (ranges, event_count) = ranges(&batches);
                 let mut rows = BTreeMap::new();
                 let mut refused: BTreeMap<&str, Vec<Refused>> = BTreeMap::new();
                 for model in &models {
                     let started = Instant::now();
-                    let applied = self.apply(transaction, model, &units, event_count).await?;
+                    let applied = self.apply(transaction, model, &ranges, event_count).await?;
                     let done = Done {
                         event_count,
                         row_count: applied.row_count,
@@ -100,15 +100,16 @@ impl Claim<'_> {
                     }
                 }
                 let quarantined = count_events(&refused);
-                let letters = letters::write(transaction, &models, &refused).await?;
+                let dead_letters = dead_letters::write(transaction, &models, &refused).await?;
                 for model in refused.keys() {
-                    let of_model =
-                        letters.iter().filter(|letter| letter.reason.model.as_deref() == Some(model));
+                    let of_model = dead_letters
+                        .iter()
+                        .filter(|dead_letter| dead_letter.reason.model.as_deref() == Some(model));
                     quarantine::record(transaction, model, &of_model.collect::<Vec<_>>()).await?;
                 }
-                // Before the commit that leaves the events behind: a crash can repeat a letter but never lose one.
-                silence.elsewhere(self.dead_letters.send(&letters)).await?;
-                mark(transaction, &batches, &quarantined, models.is_empty(), self.release).await?;
+                // Before the commit that leaves the events behind: a crash can repeat a dead letter but never lose one.
+                stall_detector.pause(self.dead_letter_queue.send(&dead_letters)).await?;
+                mark(transaction, &batches, &quarantined, models.is_empty(), self.version).await?;
                 let quarantined = quarantined.values().sum::<i64>() as u64;
                 notify::transformed(transaction, route, batches.len(), event_count, quarantined, &rows)
                     .await?;
@@ -133,15 +134,15 @@ impl Claim<'_> {
         &self,
         transaction: &Transaction<'_>,
         model: &Model,
-        units: &[Unit],
+        ranges: &[EventRange],
         event_count: u64,
     ) -> Result<Applied> {
-        if units.is_empty() {
+        if ranges.is_empty() {
             return Ok(Applied::default());
         }
         let columns = self.deployment.catalog.query_columns(&model.name);
         let statement = statement::insert(model, &relation(&model.name), &columns, None);
-        apply(transaction, model, &statement, units, event_count).await
+        apply(transaction, model, &statement, ranges, event_count).await
     }
 
     async fn claim_batches(
@@ -187,10 +188,10 @@ pub async fn lock_models(transaction: &Transaction<'_>, models: &[&Model]) -> Re
 }
 
 /// The events of those batches that no newer version of their file replaced, and how many they are.
-fn units(batches: &[Batch]) -> (Vec<Unit>, u64) {
+fn ranges(batches: &[Batch]) -> (Vec<EventRange>, u64) {
     let current = || batches.iter().filter(|batch| !batch.superseded);
-    let units = current().map(|batch| Unit::whole(batch.batch_id, batch.received_at)).collect();
-    (units, current().map(|batch| batch.staged_count as u64).sum())
+    let ranges = current().map(|batch| EventRange::whole(batch.batch_id, batch.received_at)).collect();
+    (ranges, current().map(|batch| batch.staged_count as u64).sum())
 }
 
 /// How many events of each batch at least one model refused.
@@ -209,7 +210,7 @@ async fn mark(
     batches: &[Batch],
     quarantined: &HashMap<Uuid, i64>,
     no_model: bool,
-    release: i64,
+    version: i64,
 ) -> Result<()> {
     let ids: Vec<Uuid> = batches.iter().map(|batch| batch.batch_id).collect();
     let quarantined: Vec<i64> =
@@ -225,7 +226,7 @@ async fn mark(
                 (&ids, Type::UUID_ARRAY),
                 (&quarantined, Type::INT8_ARRAY),
                 (&unmodelled, Type::INT8_ARRAY),
-                (&release, Type::INT8),
+                (&version, Type::INT8),
             ],
         )
         .await

@@ -1,9 +1,9 @@
 //! From raw events to facts: claim, every model in order, counts and the mark that says so, one commit.
 //!
 //! - [`routes`]: which events wait.
-//! - [`release`]: which set of models this is.
+//! - [`version`]: which set of models this is.
 //! - [`claim`]: the batches of one transaction.
-//! - [`letters`]: the events that a model cannot take.
+//! - [`dead_letters`]: the events that a model cannot take.
 //! - `report`: what is told of a claim.
 //! - [`retract`]: taking back the facts of files that were replaced.
 //!
@@ -11,11 +11,11 @@
 //! order of their keys; whatever the order of claims, of two events with one key the same one wins.
 
 pub mod claim;
-pub mod letters;
-pub mod release;
+pub mod dead_letters;
 mod report;
 pub mod retract;
 pub mod routes;
+pub mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
@@ -51,7 +51,7 @@ impl Default for Bounds {
 pub struct Limits {
     pub bounds: Bounds,
     /// Once nothing waits, it goes on looking for so long.
-    pub linger: Duration,
+    pub idle_poll: Duration,
     /// No claim begins after this.
     pub last_claim: Instant,
     /// What is under way is given up then.
@@ -117,14 +117,14 @@ impl Summary {
 pub async fn run(
     connection: &mut Connection,
     project: &Project,
-    dead_letters: &DeadLetterQueue,
+    dead_letter_queue: &DeadLetterQueue,
     run_id: Uuid,
     limits: Limits,
 ) -> Result<Summary> {
     let deployment = Box::pin(deploy::deploy(connection, project, limits.deadline)).await?;
-    let release = release::ensure(connection, project, limits.deadline).await?;
+    let version = version::ensure(connection, project, limits.deadline).await?;
     let claim =
-        Claim { project, deployment: &deployment, release, dead_letters, run_id, bounds: limits.bounds };
+        Claim { project, deployment: &deployment, version, dead_letter_queue, run_id, bounds: limits.bounds };
     for (model, error) in &deployment.stopped {
         record_failed(connection, run_id, model, &error.chain(), limits.deadline).await?;
     }
@@ -151,7 +151,7 @@ impl Run<'_> {
             if found {
                 last_found = now;
             }
-            if now >= self.limits.last_claim || (!found && now >= last_found + self.limits.linger) {
+            if now >= self.limits.last_claim || (!found && now >= last_found + self.limits.idle_poll) {
                 return Ok(self.summary);
             }
             if !found {

@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use super::claim::Claim;
 use crate::facts::apply::apply;
+use crate::facts::ranges::{EventRange, Parameters};
 use crate::facts::statement;
-use crate::facts::units::{Parameters, Unit};
 use crate::model::Model;
 use crate::runs::{self, Activity, Done};
 use crate::sql::{identifiers, relation};
@@ -57,7 +57,7 @@ pub async fn retract(
             work::begin(transaction).await?;
             let models: Vec<&Model> = claim.project.facts_for(source, event_type).collect();
             super::claim::lock_models(transaction, &models).await?;
-            let batches = units(transaction, LOCK, source, Some(event_type)).await?;
+            let batches = ranges(transaction, LOCK, source, Some(event_type)).await?;
             if batches.is_empty() {
                 return Ok(0);
             }
@@ -65,28 +65,28 @@ pub async fn retract(
                 let started = Instant::now();
                 let columns = claim.deployment.catalog.query_columns(&model.name);
                 let table = relation(&model.name);
-                let row_count = take_back(transaction, model, &table, &columns, &batches).await?;
+                let row_count = delete_facts(transaction, model, &table, &columns, &batches).await?;
                 let done = Done { row_count, duration: started.elapsed(), ..Done::default() };
                 runs::count(transaction, claim.run_id, &model.name, Activity::Retract, &done).await?;
             }
-            let ids: Vec<Uuid> = batches.iter().map(|unit| unit.batch_id).collect();
+            let ids: Vec<Uuid> = batches.iter().map(|range| range.batch_id).collect();
             transaction
                 .execute_typed(MARK, &[(&ids, Type::UUID_ARRAY)])
                 .await
                 .map_err(|error| from_postgres("mark batches as retracted", error))?;
-            quarantine::forget_batches(transaction, &ids).await?;
+            quarantine::delete_batches(transaction, &ids).await?;
             Ok(batches.len() as u64)
         })
         .await
 }
 
 /// Deletes the facts that `table` has of the events of `batches`, and derives again what those had covered. Rows deleted.
-pub async fn take_back(
+pub async fn delete_facts(
     transaction: &Transaction<'_>,
     model: &Model,
     table: &str,
     columns: &[String],
-    batches: &[Unit],
+    batches: &[EventRange],
 ) -> Result<u64> {
     let failed = |error| from_postgres(&format!("take back facts of {}", model.name), error);
     // Qualified: a model may be called so too.
@@ -146,9 +146,9 @@ async fn derive_again(
     let only = format!("({}) in (select {key} from {deleted})", of_query.join(", "));
     let statement = statement::insert(model, table, columns, Some(&only));
     for route in &model.routes {
-        let units = units(transaction, CURRENT, &route.source, route.event_type.as_deref()).await?;
-        for chunk in units.chunks(CHUNK) {
-            // What is refused here was refused when it was transformed, and has its letter.
+        let ranges = ranges(transaction, CURRENT, &route.source, route.event_type.as_deref()).await?;
+        for chunk in ranges.chunks(CHUNK) {
+            // What is refused here was refused when it was transformed, and has its dead letter.
             apply(transaction, model, &statement, chunk, u64::MAX).await?;
         }
     }
@@ -156,15 +156,15 @@ async fn derive_again(
 }
 
 /// The whole batches that `sql` finds for a source and, where it is given, an event type.
-async fn units(
+async fn ranges(
     transaction: &Transaction<'_>,
     sql: &str,
     source: &str,
     event_type: Option<&str>,
-) -> Result<Vec<Unit>> {
+) -> Result<Vec<EventRange>> {
     let rows = transaction
         .query_typed(sql, &[(&source, Type::TEXT), (&event_type, Type::TEXT)])
         .await
         .map_err(|error| from_postgres("list the batches of a source", error))?;
-    Ok(rows.iter().map(|row| Unit::whole(row.get(0), row.get(1))).collect())
+    Ok(rows.iter().map(|row| EventRange::whole(row.get(0), row.get(1))).collect())
 }

@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 use tracing::{debug, warn};
 
 use super::failure::from_postgres;
-use super::{Session, Settings, Silence};
+use super::{Session, Settings, StallDetector};
 use crate::metrics::{self, names};
 use crate::{Error, Kind, Result};
 
@@ -27,7 +27,7 @@ pub struct Connection {
     settings: Settings,
     session: Option<Session>,
     driver: Option<JoinHandle<()>>,
-    silence: Silence,
+    stall_detector: StallDetector,
     last_used: Instant,
     was_open: bool,
     /// A transaction is under way; still so before the next one, its caller gave it up half way.
@@ -37,13 +37,13 @@ pub struct Connection {
 impl Connection {
     /// Connects on first use.
     pub fn new(settings: Settings) -> Self {
-        let silence = Silence::new();
+        let stall_detector = StallDetector::new();
         let last_used = Instant::now();
         Connection {
             settings,
             session: None,
             driver: None,
-            silence,
+            stall_detector,
             last_used,
             was_open: false,
             in_transaction: false,
@@ -63,7 +63,7 @@ impl Connection {
                 debug!("the database connection did not outlive the pause; reconnecting");
                 self.discard();
             }
-            let (client, driver) = open(&self.settings, self.silence.clone()).await?;
+            let (client, driver) = open(&self.settings, self.stall_detector.clone()).await?;
             (self.session, self.driver) = (Some(Session::new(client)), Some(driver));
             if std::mem::replace(&mut self.was_open, true) {
                 metrics::add(names::DATABASE_RECONNECTS, 1);
@@ -83,8 +83,8 @@ impl Connection {
     }
 
     /// The clock of this connection, for work inside a transaction that waits for something other than the database.
-    pub fn silence(&self) -> Silence {
-        self.silence.clone()
+    pub fn stall_detector(&self) -> StallDetector {
+        self.stall_detector.clone()
     }
 
     pub(super) fn stall_timeout(&self) -> Option<Duration> {
@@ -94,24 +94,28 @@ impl Connection {
 
 /// Connects once, within the connect timeout of `settings`; the driver's side runs as a task that ends with the client.
 pub async fn connect(settings: &Settings) -> Result<Client> {
-    Ok(open(settings, Silence::new()).await?.0)
+    Ok(open(settings, StallDetector::new()).await?.0)
 }
 
-async fn open(settings: &Settings, silence: Silence) -> Result<(Client, JoinHandle<()>)> {
+async fn open(settings: &Settings, stall_detector: StallDetector) -> Result<(Client, JoinHandle<()>)> {
     // The driver's own timeout covers each address's TCP connect alone; a server that accepts and says nothing needs this one.
-    let patience = settings.config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(5)) * 2;
-    let (client, mut connection) = timeout(patience, settings.config.connect(settings.tls.clone()))
+    let connect_timeout =
+        settings.config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(5)) * 2;
+    let (client, mut connection) = timeout(connect_timeout, settings.config.connect(settings.tls.clone()))
         .await
         .map_err(|_| {
-            Error::new(Kind::Transient, format!("connect to the database: no answer within {patience:?}"))
-                .with_code("database_unreachable")
+            Error::new(
+                Kind::Transient,
+                format!("connect to the database: no answer within {connect_timeout:?}"),
+            )
+            .with_code("database_unreachable")
         })?
         .map_err(|error| from_postgres("connect to the database", error))?;
-    silence.broken();
+    stall_detector.activity();
     let driver = tokio::spawn(async move {
         let watched = poll_fn(|context| {
             // Woken: something moved.
-            silence.broken();
+            stall_detector.activity();
             Pin::new(&mut connection).poll(context)
         });
         if let Err(error) = watched.await {

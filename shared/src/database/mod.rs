@@ -4,7 +4,7 @@
 //! - [`connection`]: one connection that knows when to reconnect.
 //! - [`transaction`]: [`Connection::run_tx`], which retries what is worth retrying.
 //! - [`session`]: a client with its prepared statements.
-//! - [`silence`]: noticing that the server has fallen silent.
+//! - [`stall`]: noticing that the server has fallen silent.
 //! - [`listener`]: hearing what is notified.
 //! - [`failure`]: what a Postgres error means to us.
 
@@ -13,10 +13,10 @@ pub mod failure;
 pub mod listener;
 pub mod session;
 pub mod settings;
-pub mod silence;
+pub mod stall;
 pub mod transaction;
 
 pub use connection::Connection;
 pub use session::Session;
 pub use settings::Settings;
-pub use silence::Silence;
+pub use stall::StallDetector;

@@ -102,14 +102,14 @@ impl Connection {
         deadline: Instant,
         work: &mut impl AsyncFnMut(&mut Session) -> Result<T>,
     ) -> Result<T> {
-        let (silence, limit) = (self.silence(), self.stall_timeout());
-        silence.broken();
+        let (stall_detector, limit) = (self.stall_detector(), self.stall_timeout());
+        stall_detector.activity();
         if std::mem::replace(&mut self.in_transaction, true) {
             self.discard();
         }
         let stalled = async {
             match limit {
-                Some(limit) => silence.lasts(limit).await,
+                Some(limit) => stall_detector.stalled(limit).await,
                 None => std::future::pending().await,
             }
         };

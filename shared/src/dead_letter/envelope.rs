@@ -8,13 +8,13 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-/// Names of letters are UUIDv5 within this namespace, so the same failure always has the same id.
+/// Names of dead letters are UUIDv5 within this namespace, so the same failure always has the same id.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_93c4_2a57_4e0b_9c1e_5b7a_0d43_18e2);
 
-/// What a letter holds, and so which door it goes back through.
+/// What a dead letter holds, and so which door it goes back through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum LetterKind {
+pub enum DeadLetterKind {
     /// A whole file, or a message that names none.
     Upload,
     /// A record of a file.
@@ -25,14 +25,14 @@ pub enum LetterKind {
     Event,
 }
 
-impl LetterKind {
+impl DeadLetterKind {
     /// As in JSON.
     pub fn name(self) -> &'static str {
         match self {
-            LetterKind::Upload => "upload",
-            LetterKind::Rows => "rows",
-            LetterKind::Delivery => "delivery",
-            LetterKind::Event => "event",
+            DeadLetterKind::Upload => "upload",
+            DeadLetterKind::Rows => "rows",
+            DeadLetterKind::Delivery => "delivery",
+            DeadLetterKind::Event => "event",
         }
     }
 }
@@ -94,7 +94,7 @@ pub struct Origin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Payload {
-    /// In an S3 object, since it is over the queue's limit: the object holds the whole letter.
+    /// In an S3 object, since it is over the queue's limit: the object holds the whole dead letter.
     Pointer {
         pointer: Pointer,
     },
@@ -113,7 +113,7 @@ pub struct Pointer {
 }
 
 impl Pointer {
-    /// The key of the object that holds a letter whole.
+    /// The key of the object that holds a dead letter whole.
     pub fn key(id: Uuid) -> String {
         format!("dead-letters/{id}.json")
     }
@@ -155,9 +155,9 @@ impl Payload {
 
 /// One dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Letter {
+pub struct DeadLetter {
     pub id: Uuid,
-    pub kind: LetterKind,
+    pub kind: DeadLetterKind,
     pub source: Option<String>,
     pub event_type: Option<String>,
     pub reason: Reason,
@@ -168,10 +168,10 @@ pub struct Letter {
     pub first_failed_at: String,
 }
 
-impl Letter {
+impl DeadLetter {
     /// `origin_name` identifies what failed, for the deterministic id: `s3://bucket/key?version=…@offset`.
     pub fn new(
-        kind: LetterKind,
+        kind: DeadLetterKind,
         origin_name: &str,
         source: Option<&str>,
         event_type: Option<&str>,
@@ -179,7 +179,7 @@ impl Letter {
         origin: Origin,
         payload: Payload,
     ) -> Self {
-        Letter {
+        DeadLetter {
             id: Uuid::new_v5(&NAMESPACE, format!("{}|{origin_name}", kind.name()).as_bytes()),
             kind,
             source: source.map(str::to_owned),
@@ -192,12 +192,12 @@ impl Letter {
         }
     }
 
-    /// The same letter after another failure: known by the same id, with one more attempt and the newest reason.
+    /// The same dead letter after another failure: known by the same id, with one more attempt and the newest reason.
     #[must_use]
-    pub fn failed_again(&self, mut reason: Reason) -> Letter {
+    pub fn failed_again(&self, mut reason: Reason) -> DeadLetter {
         // The model is where an event goes back to.
         reason.model = reason.model.or_else(|| self.reason.model.clone());
-        Letter { reason, attempts: self.attempts.saturating_add(1), ..self.clone() }
+        DeadLetter { reason, attempts: self.attempts.saturating_add(1), ..self.clone() }
     }
 
     /// Whether it is kept in the bucket. A payload that merely looks like a pointer is none: it could name any object.
@@ -222,9 +222,9 @@ mod tests {
 
     use super::*;
 
-    fn letter(payload: Payload) -> Letter {
-        Letter::new(
-            LetterKind::Rows,
+    fn dead_letter(payload: Payload) -> DeadLetter {
+        DeadLetter::new(
+            DeadLetterKind::Rows,
             "s3://b/k?version=1@412",
             Some("shop"),
             Some("orders"),
@@ -236,17 +236,17 @@ mod tests {
 
     #[test]
     fn the_same_failure_has_the_same_id() {
-        assert_eq!(letter(Payload::raw(b"a,b")).id, letter(Payload::raw(b"x")).id);
+        assert_eq!(dead_letter(Payload::raw(b"a,b")).id, dead_letter(Payload::raw(b"x")).id);
     }
 
     #[test]
-    fn a_body_reads_back_as_the_letter() {
+    fn a_body_reads_back_as_the_dead_letter() {
         for raw in [&b"a,b\n"[..], b"\xff\x00", "\u{ffff}\u{fffe}".as_bytes()] {
-            let letter = letter(Payload::raw(raw));
-            let body = letter.to_body();
+            let dead_letter = dead_letter(Payload::raw(raw));
+            let body = dead_letter.to_body();
             assert!(!body.contains(['\u{fffe}', '\u{ffff}', '\0']));
-            let read = serde_json::from_str::<Letter>(&body).unwrap();
-            assert_eq!(read, letter);
+            let read = serde_json::from_str::<DeadLetter>(&body).unwrap();
+            assert_eq!(read, dead_letter);
             assert_eq!(read.payload.to_raw().as_deref(), Some(raw));
         }
     }
@@ -254,8 +254,11 @@ mod tests {
     #[test]
     fn a_pointer_reads_back_as_a_pointer() {
         let pointer = Pointer { bucket: "b".into(), key: "dead-letters/1.json".into(), bytes: 9 };
-        let letter = letter(Payload::Pointer { pointer });
-        assert_eq!(serde_json::from_str::<Letter>(&letter.to_body()).unwrap().payload, letter.payload);
+        let dead_letter = dead_letter(Payload::Pointer { pointer });
+        assert_eq!(
+            serde_json::from_str::<DeadLetter>(&dead_letter.to_body()).unwrap().payload,
+            dead_letter.payload
+        );
     }
 
     #[test]
@@ -268,9 +271,9 @@ mod tests {
             json!({ "pointer": "k" }),
             json!(null),
         ] {
-            let letter = letter(Payload::Json(value));
-            let read: Letter = serde_json::from_str(&letter.to_body()).unwrap();
-            assert_eq!(read, letter);
+            let dead_letter = dead_letter(Payload::Json(value));
+            let read: DeadLetter = serde_json::from_str(&dead_letter.to_body()).unwrap();
+            assert_eq!(read, dead_letter);
         }
     }
 }

@@ -1,21 +1,21 @@
-//! Which letters are meant. No I/O.
+//! Which dead letters are meant. No I/O.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::envelope::{Letter, LetterKind};
+use super::envelope::{DeadLetter, DeadLetterKind};
 
-/// Every field that is given must match; an empty filter matches every letter.
+/// Every field that is given must match; an empty filter matches every dead letter.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
-    /// One of these; an empty list is given too, and matches no letter.
+    /// One of these; an empty list is given too, and matches no dead letter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ids: Option<Vec<Uuid>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<LetterKind>,
+    pub kind: Option<DeadLetterKind>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,22 +35,22 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether it matches every letter.
+    /// Whether it matches every dead letter.
     pub fn is_empty(&self) -> bool {
         *self == Filter::default()
     }
 
-    pub fn matches(&self, letter: &Letter) -> bool {
+    pub fn matches(&self, dead_letter: &DeadLetter) -> bool {
         let is = |wanted: &Option<String>, found: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
         };
-        self.ids.as_ref().is_none_or(|ids| ids.contains(&letter.id))
-            && self.kind.is_none_or(|kind| kind == letter.kind)
-            && is(&self.source, letter.source.as_deref())
-            && is(&self.event_type, letter.event_type.as_deref())
-            && is(&self.code, Some(&letter.reason.code))
-            && is(&self.model, letter.reason.model.as_deref())
-            && self.matches_time(&letter.first_failed_at)
+        self.ids.as_ref().is_none_or(|ids| ids.contains(&dead_letter.id))
+            && self.kind.is_none_or(|kind| kind == dead_letter.kind)
+            && is(&self.source, dead_letter.source.as_deref())
+            && is(&self.event_type, dead_letter.event_type.as_deref())
+            && is(&self.code, Some(&dead_letter.reason.code))
+            && is(&self.model, dead_letter.reason.model.as_deref())
+            && self.matches_time(&dead_letter.first_failed_at)
     }
 
     /// A time that cannot be read is neither before nor after another.
@@ -65,7 +65,7 @@ impl Filter {
     }
 }
 
-/// RFC 3339, as everywhere in a letter.
+/// RFC 3339, as everywhere in a dead letter.
 pub mod moment {
     use serde::{Deserialize, Deserializer, Serializer, de, ser};
     use time::OffsetDateTime;
@@ -93,11 +93,11 @@ mod tests {
     use super::super::envelope::{Origin, Payload, Reason};
     use super::*;
 
-    fn letter() -> Letter {
+    fn dead_letter() -> DeadLetter {
         let mut reason = Reason::new("refused_by_model", "no");
         reason.model = Some("orders".to_owned());
-        let mut letter = Letter::new(
-            LetterKind::Event,
+        let mut dead_letter = DeadLetter::new(
+            DeadLetterKind::Event,
             "event:1",
             Some("shop"),
             Some("orders"),
@@ -105,8 +105,8 @@ mod tests {
             Origin::default(),
             Payload::raw(b"{}"),
         );
-        letter.first_failed_at = "2026-01-02T03:04:05.5Z".to_owned();
-        letter
+        dead_letter.first_failed_at = "2026-01-02T03:04:05.5Z".to_owned();
+        dead_letter
     }
 
     fn filter(json: serde_json::Value) -> Filter {
@@ -115,11 +115,11 @@ mod tests {
 
     #[test]
     fn every_field_that_is_given_must_match() {
-        let letter = letter();
+        let dead_letter = dead_letter();
         for (json, matches) in [
             (json!({}), true),
-            (json!({ "ids": [letter.id] }), true),
-            (json!({ "ids": [Uuid::nil(), letter.id] }), true),
+            (json!({ "ids": [dead_letter.id] }), true),
+            (json!({ "ids": [Uuid::nil(), dead_letter.id] }), true),
             (json!({ "ids": [Uuid::nil()] }), false),
             (json!({ "ids": [] }), false),
             (json!({ "kind": "event" }), true),
@@ -140,14 +140,19 @@ mod tests {
             (json!({ "failed_since": "2026-01-02T03:04:06Z" }), false),
             (json!({ "kind": "event", "source": "shop", "code": "test_failed" }), false),
         ] {
-            assert_eq!(filter(json.clone()).matches(&letter), matches, "{json}");
+            assert_eq!(filter(json.clone()).matches(&dead_letter), matches, "{json}");
             assert_eq!(filter(json.clone()).is_empty(), json == json!({}), "{json}");
         }
     }
 
     #[test]
-    fn what_a_letter_does_not_say_is_not_what_is_asked_for() {
-        let bare = Letter { source: None, event_type: None, first_failed_at: "soon".to_owned(), ..letter() };
+    fn what_a_dead_letter_does_not_say_is_not_what_is_asked_for() {
+        let bare = DeadLetter {
+            source: None,
+            event_type: None,
+            first_failed_at: "soon".to_owned(),
+            ..dead_letter()
+        };
         assert!(filter(json!({})).matches(&bare));
         for json in [
             json!({ "source": "shop" }),

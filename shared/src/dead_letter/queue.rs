@@ -1,4 +1,4 @@
-//! Sending letters to SQS: ten at a time, every entry checked, what is too large through S3.
+//! Sending dead letters to SQS: ten at a time, every entry checked, what is too large through S3.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tracing::warn;
 
-use super::Mailbox;
-use super::envelope::{Letter, Payload, Pointer};
+use super::DeadLetterReader;
+use super::envelope::{DeadLetter, Payload, Pointer};
 use crate::{Error, Kind, Result};
 
 /// SQS takes ten messages a request.
@@ -23,7 +23,7 @@ pub struct DeadLetterQueue {
     sqs: aws_sdk_sqs::Client,
     s3: aws_sdk_s3::Client,
     queue_url: String,
-    /// Holds the letters that are over `message_bytes`, under `dead-letters/`.
+    /// Holds the dead letters that are over `message_bytes`, under `dead-letters/`.
     bucket: String,
     /// What one message, and one request of ten, may weigh: SQS allows 1 MiB.
     message_bytes: usize,
@@ -45,13 +45,13 @@ impl DeadLetterQueue {
         DeadLetterQueue { sqs, s3, queue_url, bucket, message_bytes }
     }
 
-    /// Sends every letter, or fails: on `Ok` all of them are in the queue. On an error some may be there; sending them
+    /// Sends every dead letter, or fails: on `Ok` all of them are in the queue. On an error some may be there; sending them
     /// again is harmless.
-    pub async fn send(&self, letters: &[Letter]) -> Result<()> {
+    pub async fn send(&self, dead_letters: &[DeadLetter]) -> Result<()> {
         let mut groups: Vec<Vec<Message>> = Vec::new();
         let mut weight = 0;
-        for letter in letters {
-            let message = self.message(letter).await?;
+        for dead_letter in dead_letters {
+            let message = self.message(dead_letter).await?;
             let fits = groups.last().is_some_and(|group| {
                 group.len() < ENTRIES && weight + message.body.len() <= self.message_bytes
             });
@@ -73,17 +73,17 @@ impl DeadLetterQueue {
     }
 
     /// The same queue, to receive from.
-    pub fn mailbox(&self) -> Mailbox {
-        Mailbox::new(self.sqs.clone(), self.s3.clone(), self.queue_url.clone())
+    pub fn reader(&self) -> DeadLetterReader {
+        DeadLetterReader::new(self.sqs.clone(), self.s3.clone(), self.queue_url.clone())
     }
 
-    async fn message(&self, letter: &Letter) -> Result<Message> {
-        let id = letter.id.simple().to_string();
-        let body = letter.to_body();
+    async fn message(&self, dead_letter: &DeadLetter) -> Result<Message> {
+        let id = dead_letter.id.simple().to_string();
+        let body = dead_letter.to_body();
         if body.len() <= self.message_bytes {
             return Ok(Message { id, body });
         }
-        let key = Pointer::key(letter.id);
+        let key = Pointer::key(dead_letter.id);
         let bytes = body.len() as u64;
         self.s3
             .put_object()
@@ -99,7 +99,7 @@ impl DeadLetterQueue {
                     .with_source(error)
             })?;
         let pointer = Payload::Pointer { pointer: Pointer { bucket: self.bucket.clone(), key, bytes } };
-        Ok(Message { id, body: Letter { payload: pointer, ..letter.clone() }.to_body() })
+        Ok(Message { id, body: DeadLetter { payload: pointer, ..dead_letter.clone() }.to_body() })
     }
 
     async fn send_group(&self, mut group: Vec<Message>) -> Result<()> {
@@ -109,7 +109,7 @@ impl DeadLetterQueue {
             let mut request = self.sqs.send_message_batch().queue_url(&self.queue_url);
             for (index, message) in group.iter().enumerate() {
                 let entry = SendMessageBatchRequestEntry::builder()
-                    // Two letters of one request may be the same; ids of a request may not.
+                    // Two dead letters of one request may be the same; ids of a request may not.
                     .id(format!("{}-{index}", message.id))
                     .message_body(&message.body)
                     .build()

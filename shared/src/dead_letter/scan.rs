@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::warn;
 
-use super::mailbox::{Mailbox, Message};
+use super::reader::{DeadLetterReader, Message};
 use crate::{Error, Kind, Result};
 
 /// Requests under way at once.
@@ -27,11 +27,11 @@ const MOST_HELD: usize = 100_000;
 
 /// A look at everything in the queue. [`Scan::next`] gives each message once, whatever SQS delivers twice.
 ///
-/// End it with [`Scan::finish`]. One that is dropped puts back what it saw behind the caller's back; [`Mailbox::settle`] waits
+/// End it with [`Scan::finish`]. One that is dropped puts back what it saw behind the caller's back; [`DeadLetterReader::settle`] waits
 /// for that.
 #[derive(Debug)]
 pub struct Scan {
-    mailbox: Mailbox,
+    reader: DeadLetterReader,
     held: Arc<Held>,
     received: mpsc::Receiver<Result<Vec<Message>>>,
     stop: watch::Sender<bool>,
@@ -131,15 +131,15 @@ impl Held {
 }
 
 impl Scan {
-    pub(super) fn begin(mailbox: Mailbox, wait: Duration) -> Scan {
+    pub(super) fn begin(reader: DeadLetterReader, wait: Duration) -> Scan {
         let held = Arc::new(Held::new());
         let (stop, stopped) = watch::channel(false);
         let (send, received) = mpsc::channel(READERS);
         // It has no sender: the end of the readers is the end of what is received.
-        let renewal = Some(tokio::spawn(renew(mailbox.clone(), Arc::clone(&held), stopped.clone())));
-        let reader = Reader { mailbox: mailbox.clone(), held: Arc::clone(&held), wait, stopped, send };
-        let tasks = Tasks { renewal, reading: Some(tokio::spawn(read_all(reader))) };
-        Scan { mailbox, held, received, stop, tasks }
+        let renewal = Some(tokio::spawn(renew(reader.clone(), Arc::clone(&held), stopped.clone())));
+        let poller = Poller { reader: reader.clone(), held: Arc::clone(&held), wait, stopped, send };
+        let tasks = Tasks { renewal, reading: Some(tokio::spawn(read_all(poller))) };
+        Scan { reader, held, received, stop, tasks }
     }
 
     /// More messages, none of them given before; `None` when there are no more.
@@ -154,7 +154,7 @@ impl Scan {
             let receipt = |message: &&Message| seen.receipts.get(&message.id)?.as_ref();
             messages.iter().filter_map(|message| Some(receipt(message)?.handle.clone())).collect()
         };
-        self.mailbox.delete_receipts(handles.clone()).await?;
+        self.reader.delete_receipts(handles.clone()).await?;
         self.held.let_go(&handles);
         Ok(())
     }
@@ -169,7 +169,7 @@ impl Scan {
     pub async fn finish(mut self) -> Result<()> {
         self.stop.send_replace(true);
         self.received.close();
-        put_back(&self.mailbox, &self.held, &mut self.tasks).await
+        put_back(&self.reader, &self.held, &mut self.tasks).await
     }
 }
 
@@ -182,9 +182,9 @@ impl Drop for Scan {
         }
         // Outside a runtime nothing can be sent; the messages come back when their time is over.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let (mailbox, held) = (self.mailbox.clone(), Arc::clone(&self.held));
-        self.mailbox.returns(runtime.spawn(async move {
-            if let Err(error) = put_back(&mailbox, &held, &mut tasks).await {
+        let (reader, held) = (self.reader.clone(), Arc::clone(&self.held));
+        self.reader.returns(runtime.spawn(async move {
+            if let Err(error) = put_back(&reader, &held, &mut tasks).await {
                 warn!(error = error.chain(), "dead letters come back when their time is over");
             }
         }));
@@ -193,11 +193,11 @@ impl Drop for Scan {
 
 /// What is held goes back at once; then what the polls still under way bring. These are not cut off: what they were about
 /// to bring would stay hidden. The renewal ends first, or it could hide again what has just been put back.
-async fn put_back(mailbox: &Mailbox, held: &Held, tasks: &mut Tasks) -> Result<()> {
+async fn put_back(reader: &DeadLetterReader, held: &Held, tasks: &mut Tasks) -> Result<()> {
     ended(&mut tasks.renewal).await?;
-    let first = put_back_held(mailbox, held).await;
+    let first = put_back_held(reader, held).await;
     ended(&mut tasks.reading).await?;
-    put_back_held(mailbox, held).await.and(first)
+    put_back_held(reader, held).await.and(first)
 }
 
 async fn ended(task: &mut Option<JoinHandle<()>>) -> Result<()> {
@@ -207,9 +207,9 @@ async fn ended(task: &mut Option<JoinHandle<()>>) -> Result<()> {
     ended.map_err(|error| Error::new(Kind::Bug, "read the dead-letter queue").with_source(error))
 }
 
-async fn put_back_held(mailbox: &Mailbox, held: &Held) -> Result<()> {
+async fn put_back_held(reader: &DeadLetterReader, held: &Held) -> Result<()> {
     let handles = held.receipts(|_| true);
-    mailbox.hide_receipts(handles.clone(), Duration::ZERO).await?;
+    reader.hide_receipts(handles.clone(), Duration::ZERO).await?;
     held.let_go(&handles);
     Ok(())
 }
@@ -225,15 +225,15 @@ enum Poll {
 
 /// What the tasks of a scan share.
 #[derive(Debug, Clone)]
-struct Reader {
-    mailbox: Mailbox,
+struct Poller {
+    reader: DeadLetterReader,
     held: Arc<Held>,
     wait: Duration,
     stopped: watch::Receiver<bool>,
     send: mpsc::Sender<Result<Vec<Message>>>,
 }
 
-impl Reader {
+impl Poller {
     async fn poll(&self) -> Poll {
         if *self.stopped.borrow() || self.held.has_given_up() {
             return Poll::End;
@@ -241,7 +241,7 @@ impl Reader {
         let hide = self.held.hide_for();
         // As the server counts, at the earliest: it hides them when the request comes.
         let hidden_until = Instant::now() + hide;
-        let messages = match self.mailbox.receive(hide, self.wait).await {
+        let messages = match self.reader.receive(hide, self.wait).await {
             Ok(messages) if messages.is_empty() => return Poll::Nothing,
             Ok(messages) => Ok(self.held.note(messages, hidden_until)),
             Err(error) => Err(error),
@@ -264,21 +264,21 @@ impl Reader {
 }
 
 /// Over when two polls in a row bring nothing: one of several at once, and one alone after them.
-async fn read_all(reader: Reader) {
+async fn read_all(poller: Poller) {
     loop {
         let mut readers = JoinSet::new();
         for _ in 0..READERS {
-            readers.spawn(reader.clone().poll_until_nothing_comes());
+            readers.spawn(poller.clone().poll_until_nothing_comes());
         }
         let polls = readers.join_all().await;
-        if polls.contains(&Poll::End) || reader.poll().await != Poll::Messages {
+        if polls.contains(&Poll::End) || poller.poll().await != Poll::Messages {
             return;
         }
     }
 }
 
 /// Keeps what is held hidden for as long as the scan runs.
-async fn renew(mailbox: Mailbox, held: Arc<Held>, mut stopped: watch::Receiver<bool>) {
+async fn renew(reader: DeadLetterReader, held: Arc<Held>, mut stopped: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             _ = stopped.changed() => return,
@@ -288,7 +288,7 @@ async fn renew(mailbox: Mailbox, held: Arc<Held>, mut stopped: watch::Receiver<b
         let handles = held.receipts(|receipt| receipt.hidden_until < soon);
         let hide = held.hide_for();
         let hidden_until = Instant::now() + hide;
-        match mailbox.hide_receipts(handles.clone(), hide).await {
+        match reader.hide_receipts(handles.clone(), hide).await {
             Ok(()) => held.renewed(&handles, hidden_until),
             // Those that come back too early are received again, and known.
             Err(error) => {

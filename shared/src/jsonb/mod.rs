@@ -15,7 +15,7 @@ mod write;
 
 pub use find::find;
 pub use replace::replace_characters;
-pub use scan::{Flaw, FlawKind, Scanner, SyntaxError, Value};
+pub use scan::{Defect, DefectKind, Scanner, SyntaxError, Value};
 pub use write::write_string;
 
 /// How deep arrays and objects may nest. jsonb itself stops where the server's stack ends, some thousands deep; most
@@ -31,7 +31,7 @@ pub const MAX_FRACTION_DIGITS: i64 = 16_383;
 /// Whether `text` is one JSON value that jsonb takes, blanks around it allowed. `text` is UTF-8.
 pub fn is_json(text: &[u8]) -> bool {
     let mut scanner = Scanner::new(text);
-    matches!(scanner.value(), Ok(value) if value.flaw.is_none()) && scanner.end().is_ok()
+    matches!(scanner.value(), Ok(value) if value.defect.is_none()) && scanner.end().is_ok()
 }
 
 /// Whether `text` is a JSON number that jsonb takes, and nothing else.

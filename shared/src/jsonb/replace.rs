@@ -65,7 +65,7 @@ mod tests {
             let after = replaced(&text);
             prop_assert!(is_json(after.as_bytes()), "{} became {}", text, after);
             prop_assert_eq!(text.len(), after.len());
-            let flawless = Scanner::new(text.as_bytes()).value().unwrap().flaw.is_none();
+            let flawless = Scanner::new(text.as_bytes()).value().unwrap().defect.is_none();
             prop_assert_eq!(flawless, text == after);
         }
     }

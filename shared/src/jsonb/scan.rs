@@ -7,7 +7,7 @@ use super::{MAX_DEPTH, MAX_EXPONENT, MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS};
 
 /// What jsonb refuses although it is JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlawKind {
+pub enum DefectKind {
     /// `\u0000`
     Nul,
     /// Half of a surrogate pair: `\ud800` alone.
@@ -18,17 +18,17 @@ pub enum FlawKind {
     Depth,
 }
 
-impl FlawKind {
+impl DefectKind {
     /// Whether U+FFFD can take its place.
     pub fn is_character(self) -> bool {
-        matches!(self, FlawKind::Nul | FlawKind::LoneSurrogate)
+        matches!(self, DefectKind::Nul | DefectKind::LoneSurrogate)
     }
 }
 
 /// Something that jsonb refuses, and where it stands in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Flaw {
-    pub kind: FlawKind,
+pub struct Defect {
+    pub kind: DefectKind,
     pub offset: usize,
 }
 
@@ -36,10 +36,10 @@ pub struct Flaw {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value {
     pub range: Range<usize>,
-    /// The first flaw in it.
-    pub flaw: Option<Flaw>,
-    /// The first flaw that is not a character.
-    pub fatal: Option<Flaw>,
+    /// The first defect in it.
+    pub defect: Option<Defect>,
+    /// The first defect that is not a character.
+    pub fatal: Option<Defect>,
 }
 
 /// The text is not JSON. Says nothing of what stands there: it may be a secret.
@@ -73,13 +73,13 @@ pub struct Scanner<'t> {
     text: &'t [u8],
     at: usize,
     nesting: Vec<Container>,
-    flaw: Option<Flaw>,
-    fatal: Option<Flaw>,
+    defect: Option<Defect>,
+    fatal: Option<Defect>,
 }
 
 impl<'t> Scanner<'t> {
     pub fn new(text: &'t [u8]) -> Self {
-        Scanner { text, at: 0, nesting: Vec::new(), flaw: None, fatal: None }
+        Scanner { text, at: 0, nesting: Vec::new(), defect: None, fatal: None }
     }
 
     /// Begins at byte `at` of `text`, up to which nothing is looked at.
@@ -133,10 +133,10 @@ impl<'t> Scanner<'t> {
         self.skip_blanks();
         let start = self.at;
         self.nesting.clear();
-        (self.flaw, self.fatal) = (None, None);
+        (self.defect, self.fatal) = (None, None);
         loop {
             if self.begin_value()? && !self.leave_values()? {
-                return Ok(Value { range: start..self.at, flaw: self.flaw, fatal: self.fatal });
+                return Ok(Value { range: start..self.at, defect: self.defect, fatal: self.fatal });
             }
         }
     }
@@ -209,15 +209,15 @@ impl<'t> Scanner<'t> {
     /// A container opens at `offset`, inside those that are open already.
     fn check_depth(&mut self, offset: usize) {
         if self.nesting.len() >= MAX_DEPTH {
-            self.note(FlawKind::Depth, offset);
+            self.note(DefectKind::Depth, offset);
         }
     }
 
-    fn note(&mut self, kind: FlawKind, offset: usize) {
-        let flaw = Flaw { kind, offset };
-        self.flaw.get_or_insert(flaw);
+    fn note(&mut self, kind: DefectKind, offset: usize) {
+        let defect = Defect { kind, offset };
+        self.defect.get_or_insert(defect);
         if !kind.is_character() {
-            self.fatal.get_or_insert(flaw);
+            self.fatal.get_or_insert(defect);
         }
     }
 
@@ -260,11 +260,11 @@ impl<'t> Scanner<'t> {
                     code_unit(self.text, start).ok_or_else(|| self.error("`\\u` without four hex digits"))?;
                 self.at += 6;
                 match unit {
-                    0 => self.note(FlawKind::Nul, start),
+                    0 => self.note(DefectKind::Nul, start),
                     0xd800..0xdc00 if matches!(code_unit(self.text, self.at), Some(0xdc00..0xe000)) => {
                         self.at += 6;
                     }
-                    0xd800..0xe000 => self.note(FlawKind::LoneSurrogate, start),
+                    0xd800..0xe000 => self.note(DefectKind::LoneSurrogate, start),
                     _ => {}
                 }
             }
@@ -308,7 +308,7 @@ impl<'t> Scanner<'t> {
             || integer + exponent > MAX_INTEGER_DIGITS
             || fraction - exponent > MAX_FRACTION_DIGITS
         {
-            self.note(FlawKind::Number, start);
+            self.note(DefectKind::Number, start);
         }
         Ok(())
     }
@@ -403,8 +403,8 @@ mod tests {
         Ok(value)
     }
 
-    fn flaw(text: &str) -> Option<(FlawKind, usize)> {
-        scan(text).expect(text).flaw.map(|flaw| (flaw.kind, flaw.offset))
+    fn defect(text: &str) -> Option<(DefectKind, usize)> {
+        scan(text).expect(text).defect.map(|defect| (defect.kind, defect.offset))
     }
 
     #[test]
@@ -456,55 +456,55 @@ mod tests {
     #[test]
     fn what_jsonb_refuses_is_found_at_its_place() {
         for (text, expected) in [
-            (r#""\u0000""#, Some((FlawKind::Nul, 1))),
-            (r#"{"a\u0000":1}"#, Some((FlawKind::Nul, 3))),
+            (r#""\u0000""#, Some((DefectKind::Nul, 1))),
+            (r#"{"a\u0000":1}"#, Some((DefectKind::Nul, 3))),
             (r#""\\u0000""#, None),
-            (r#""\u00000""#, Some((FlawKind::Nul, 1))),
-            (r#""\ud800""#, Some((FlawKind::LoneSurrogate, 1))),
-            (r#""\uDFFF""#, Some((FlawKind::LoneSurrogate, 1))),
+            (r#""\u00000""#, Some((DefectKind::Nul, 1))),
+            (r#""\ud800""#, Some((DefectKind::LoneSurrogate, 1))),
+            (r#""\uDFFF""#, Some((DefectKind::LoneSurrogate, 1))),
             (r#""a\ud83d\ude00""#, None),
-            (r#""a\ud83dx\ude00""#, Some((FlawKind::LoneSurrogate, 2))),
-            (r#""\ud83d\ud83d\ude00""#, Some((FlawKind::LoneSurrogate, 1))),
-            (r#""\ude00\ud83d""#, Some((FlawKind::LoneSurrogate, 1))),
-            (r#""\ud83d\u0000""#, Some((FlawKind::LoneSurrogate, 1))),
+            (r#""a\ud83dx\ude00""#, Some((DefectKind::LoneSurrogate, 2))),
+            (r#""\ud83d\ud83d\ude00""#, Some((DefectKind::LoneSurrogate, 1))),
+            (r#""\ude00\ud83d""#, Some((DefectKind::LoneSurrogate, 1))),
+            (r#""\ud83d\u0000""#, Some((DefectKind::LoneSurrogate, 1))),
             ("[1e400,1E-400,1e+400]", None),
-            ("[0,1e401]", Some((FlawKind::Number, 3))),
-            ("-1e-401", Some((FlawKind::Number, 0))),
-            ("1e131072", Some((FlawKind::Number, 0))),
-            ("1e99999999999999999999999", Some((FlawKind::Number, 0))),
+            ("[0,1e401]", Some((DefectKind::Number, 3))),
+            ("-1e-401", Some((DefectKind::Number, 0))),
+            ("1e131072", Some((DefectKind::Number, 0))),
+            ("1e99999999999999999999999", Some((DefectKind::Number, 0))),
         ] {
-            assert_eq!(flaw(text), expected, "{text}");
+            assert_eq!(defect(text), expected, "{text}");
         }
     }
 
     #[test]
     fn numbers_have_as_many_digits_as_numeric() {
         let digits = |count: i64| "1".repeat(usize::try_from(count).unwrap());
-        assert_eq!(flaw(&digits(MAX_INTEGER_DIGITS)), None);
-        assert_eq!(flaw(&digits(MAX_INTEGER_DIGITS + 1)), Some((FlawKind::Number, 0)));
-        assert_eq!(flaw(&format!("{}e1", digits(MAX_INTEGER_DIGITS))), Some((FlawKind::Number, 0)));
-        assert_eq!(flaw(&format!("0.{}", digits(MAX_FRACTION_DIGITS))), None);
-        assert_eq!(flaw(&format!("0.{}", digits(MAX_FRACTION_DIGITS + 1))), Some((FlawKind::Number, 0)));
-        assert_eq!(flaw(&format!("0.{}e-1", digits(MAX_FRACTION_DIGITS))), Some((FlawKind::Number, 0)));
+        assert_eq!(defect(&digits(MAX_INTEGER_DIGITS)), None);
+        assert_eq!(defect(&digits(MAX_INTEGER_DIGITS + 1)), Some((DefectKind::Number, 0)));
+        assert_eq!(defect(&format!("{}e1", digits(MAX_INTEGER_DIGITS))), Some((DefectKind::Number, 0)));
+        assert_eq!(defect(&format!("0.{}", digits(MAX_FRACTION_DIGITS))), None);
+        assert_eq!(defect(&format!("0.{}", digits(MAX_FRACTION_DIGITS + 1))), Some((DefectKind::Number, 0)));
+        assert_eq!(defect(&format!("0.{}e-1", digits(MAX_FRACTION_DIGITS))), Some((DefectKind::Number, 0)));
     }
 
     #[test]
     fn depth_is_bounded_and_costs_no_stack() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert_eq!(flaw(&nested(MAX_DEPTH)), None);
-        assert_eq!(flaw(&nested(MAX_DEPTH + 1)), Some((FlawKind::Depth, MAX_DEPTH)));
-        assert_eq!(flaw(&nested(3_000_000)), Some((FlawKind::Depth, MAX_DEPTH)));
+        assert_eq!(defect(&nested(MAX_DEPTH)), None);
+        assert_eq!(defect(&nested(MAX_DEPTH + 1)), Some((DefectKind::Depth, MAX_DEPTH)));
+        assert_eq!(defect(&nested(3_000_000)), Some((DefectKind::Depth, MAX_DEPTH)));
         let objects = |depth: usize| format!("{}1{}", r#"{"":"#.repeat(depth), "}".repeat(depth));
-        assert_eq!(flaw(&objects(MAX_DEPTH)), None);
-        assert_eq!(flaw(&objects(MAX_DEPTH + 1)), Some((FlawKind::Depth, 4 * MAX_DEPTH)));
+        assert_eq!(defect(&objects(MAX_DEPTH)), None);
+        assert_eq!(defect(&objects(MAX_DEPTH + 1)), Some((DefectKind::Depth, 4 * MAX_DEPTH)));
         assert!(scan(&"[".repeat(1_000_000)).is_err());
     }
 
     #[test]
-    fn a_flaw_that_is_no_character_is_kept_apart() {
+    fn a_defect_that_is_no_character_is_kept_apart() {
         let value = scan(r#"["\u0000",1e999]"#).unwrap();
-        assert_eq!(value.flaw, Some(Flaw { kind: FlawKind::Nul, offset: 2 }));
-        assert_eq!(value.fatal, Some(Flaw { kind: FlawKind::Number, offset: 10 }));
+        assert_eq!(value.defect, Some(Defect { kind: DefectKind::Nul, offset: 2 }));
+        assert_eq!(value.fatal, Some(Defect { kind: DefectKind::Number, offset: 10 }));
     }
 
     #[test]

@@ -26,7 +26,7 @@ const ENSURE_PARTITION: &str = include_str!("ensure_partition.sql");
 pub struct Entry {
     /// What the batch was made of; unique, and the same on every try: `s3://bucket/key?version=…#chunk`.
     pub origin: String,
-    /// Records refused before PostgreSQL saw them; their letters are on `before_commit`.
+    /// Records refused before PostgreSQL saw them; their dead letters are on `before_commit`.
     pub rejected_count: u64,
     /// Records read after a repair, each with its raw text.
     pub repairs: Vec<Repair>,
@@ -70,7 +70,7 @@ pub enum Staged {
 /// Stages a batch: claim, rows, repairs, dead letters, one commit.
 ///
 /// `before_commit` runs after the rows are copied and before they are committed, with the rows that PostgreSQL refused:
-/// it sends the dead letters, so that a crash can repeat a letter but never lose one. It may run again on a retry.
+/// it sends the dead letters, so that a crash can repeat a dead letter but never lose one. It may run again on a retry.
 /// Nothing is staged when it fails.
 pub async fn stage(
     connection: &mut Connection,
@@ -120,7 +120,7 @@ async fn stage_once(
     };
     let staged_count = rows.row_count() as u64;
     let rejected_count = entry.rejected_count + refused.len() as u64;
-    let silence = connection.silence();
+    let stall_detector = connection.stall_detector();
     connection
         .run_tx("stage batch", deadline, async |transaction| {
             // Claim before COPY: a second worker waits here, then skips.
@@ -137,7 +137,7 @@ async fn stage_once(
             for repair in &entry.repairs {
                 add_repair(transaction, batch.id, repair).await?;
             }
-            silence.elsewhere(before_commit(refused)).await?;
+            stall_detector.pause(before_commit(refused)).await?;
             Ok(Staged::Committed { staged_count, rejected_count })
         })
         .await

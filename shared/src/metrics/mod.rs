@@ -6,7 +6,7 @@
 //! them, or for a second. Off, all of this does nothing.
 //!
 //! - [`names`]: every metric, its unit and what it is broken down by.
-//! - [`tally`]: what was measured since the last line; no I/O.
+//! - [`counters`]: what was measured since the last line; no I/O.
 //! - [`line`]: the format.
 //!
 //! A function wraps its invocations and says inside what it did:
@@ -25,9 +25,9 @@
 //! }
 //! ```
 
+pub mod counters;
 pub mod line;
 pub mod names;
-pub mod tally;
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,8 +35,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::{Error, Kind, Result};
+use counters::Counters;
 use names::Metric;
-use tally::Tally;
 
 /// While others are under way, a line is written after so long.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ static STATE: Mutex<Option<State>> = Mutex::new(None);
 
 struct State {
     function: String,
-    tally: Tally,
+    counters: Counters,
     /// Invocations under way.
     running: usize,
     last_written: Instant,
@@ -55,31 +55,31 @@ struct State {
 
 /// From now on what is measured is written, for the function of this name.
 pub fn init(function: &str) {
-    let mut tally = Tally::default();
-    tally.add(names::COLD_START, None, 1);
+    let mut counters = Counters::default();
+    counters.add(names::COLD_START, None, 1);
     let function = function.to_owned();
-    *state() = Some(State { function, tally, running: 0, last_written: Instant::now() });
+    *state() = Some(State { function, counters, running: 0, last_written: Instant::now() });
     IS_ON.store(true, Ordering::Relaxed);
 }
 
 /// Counts up a metric of the function.
 pub fn add(metric: Metric, count: u64) {
-    with(|state| state.tally.add(metric, None, count));
+    with(|state| state.counters.add(metric, None, count));
 }
 
 /// Counts up a metric of a source. `None`: one that nobody declared, whose name a stranger may have made up.
 pub fn add_of(source: Option<&str>, metric: Metric, count: u64) {
-    with(|state| state.tally.add(metric, source, count));
+    with(|state| state.counters.add(metric, source, count));
 }
 
 /// Keeps a value of a metric by itself, so that percentiles can be told.
 pub fn record(metric: Metric, value: f64) {
-    with(|state| state.tally.record(metric, None, value));
+    with(|state| state.counters.record(metric, None, value));
 }
 
 /// [`record`] of a source, as in [`add_of`].
 pub fn record_of(source: Option<&str>, metric: Metric, value: f64) {
-    with(|state| state.tally.record(metric, source, value));
+    with(|state| state.counters.record(metric, source, value));
 }
 
 /// A length of time as a metric in milliseconds has it.
@@ -98,8 +98,8 @@ pub fn failed(error: &Error) {
         Kind::Bug => names::ERRORS_BUG,
     };
     with(|state| {
-        state.tally.add(names::ERRORS, None, 1);
-        state.tally.add(by_kind, None, 1);
+        state.counters.add(names::ERRORS, None, 1);
+        state.counters.add(by_kind, None, 1);
     });
 }
 
@@ -127,7 +127,7 @@ impl<'r> Running<'r> {
         with(|state| {
             state.running += 1;
             // So that there is a rate to alarm on while all is well.
-            state.tally.add(names::ERRORS, None, 0);
+            state.counters.add(names::ERRORS, None, 0);
         });
         Running { request_id, started: Instant::now(), has_ended: false }
     }
@@ -139,15 +139,15 @@ impl Drop for Running<'_> {
             failed(&Error::new(Kind::Bug, "an invocation ended half way"));
         }
         let lines = with(|state| {
-            state.tally.record(names::DURATION, None, millis(self.started.elapsed()));
+            state.counters.record(names::DURATION, None, millis(self.started.elapsed()));
             state.running = state.running.saturating_sub(1);
             let is_last = state.running == 0;
-            if !is_last && !state.tally.is_full() && state.last_written.elapsed() < LONGEST {
+            if !is_last && !state.counters.is_full() && state.last_written.elapsed() < LONGEST {
                 return Vec::new();
             }
             state.last_written = Instant::now();
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-            state.tally.lines(&state.function, Some(self.request_id), now)
+            state.counters.lines(&state.function, Some(self.request_id), now)
         });
         for line in lines.unwrap_or_default() {
             // With standard output gone there is nobody to tell; the work itself is done.

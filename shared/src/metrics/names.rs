@@ -102,12 +102,12 @@ metrics! {
     VIEW_DURATION = "ViewDuration" in Milliseconds by Function;
 
     // redrive.
-    LETTERS_REDRIVEN = "LettersRedriven" in Count by Function;
-    LETTERS_DUPLICATE = "LettersDuplicate" in Count by Function;
-    LETTERS_VOID = "LettersVoid" in Count by Function;
-    LETTERS_FAILED = "LettersFailed" in Count by Function;
-    LETTERS_WAITING = "LettersWaiting" in Count by Function;
-    LETTERS_ARCHIVED = "LettersArchived" in Count by Function;
+    DEAD_LETTERS_REDRIVEN = "DeadLettersRedriven" in Count by Function;
+    DEAD_LETTERS_DUPLICATE = "DeadLettersDuplicate" in Count by Function;
+    DEAD_LETTERS_VOID = "DeadLettersVoid" in Count by Function;
+    DEAD_LETTERS_FAILED = "DeadLettersFailed" in Count by Function;
+    DEAD_LETTERS_PENDING = "DeadLettersPending" in Count by Function;
+    DEAD_LETTERS_ARCHIVED = "DeadLettersArchived" in Count by Function;
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use clap::Parser;
 use millrace::dead_letter::Payload;
 use millrace_cli::arguments::Arguments;
 use millrace_cli::checkout::Checkout;
-use millrace_cli::letters::advice;
+use millrace_cli::dead_letters::advice;
 use serde_json::{Value, json};
 
-use super::site::rows_letter;
+use super::fixture::rows_dead_letter;
 
 fn root() -> PathBuf {
     Checkout::find().unwrap().root().to_owned()
@@ -52,31 +52,31 @@ fn words_after(text: &str, before: &str) -> Vec<String> {
     text.split(before).skip(1).filter_map(quoted_word).collect()
 }
 
-/// Codes that the code gives to letters, as far as they stand where a letter, a reject or the breach of a contract is made.
+/// Codes that the code gives to dead letters, as far as they stand where a dead letter, a reject or the breach of a contract is made.
 fn codes_in_code() -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
     for (path, text) in product() {
         let path = path.to_str().unwrap();
-        // functions/redrive makes no letters: it hands on what the doors say, and counts under words of its own.
+        // functions/redrive makes no dead letters: it hands on what the doors say, and counts under words of its own.
         if !path.contains("functions/redrive/") {
             codes.extend(words_after(&text, "Reason::new("));
         }
-        // What a door makes of a letter that fails again.
-        if text.contains("Fate::Failed") {
+        // What a door makes of a dead letter that fails again.
+        if text.contains("RedriveOutcome::Failed") {
             codes.extend(words_after(&text, "failed("));
         }
-        // What a body cannot be read for, when its letter is redriven.
+        // What a body cannot be read for, when its dead letter is redriven.
         if path.contains("functions/ingest-webhook/src/content/") {
             codes.extend(text.split("ProblemKind::").skip(1).filter_map(problem_code));
         }
-        // A sentence with its code: `FlawKind::Nul => ("nul_character", "…")`.
+        // A sentence with its code: `DefectKind::Nul => ("nul_character", "…")`.
         if text.contains("Reject") || text.contains("Reason::new(") {
             codes.extend(words_after(&text, "=> ("));
         }
         if path.contains("functions/ingest-") {
             codes.extend(words_after(&text, "code: "));
         }
-        // A file that breaks its contract becomes a letter with the error's code.
+        // A file that breaks its contract becomes a dead letter with the error's code.
         if path.contains("functions/ingest-csv/") {
             codes.extend(words_after(&text, "(Kind::Contract,"));
             codes.extend(words_after(&text, "contract("));
@@ -130,7 +130,7 @@ fn every_documented_reason_is_in_the_code() {
 fn every_reason_in_the_code_is_documented() {
     let documented: BTreeSet<String> = advice::all().map(|it| it.code.to_owned()).collect();
     let codes = codes_in_code();
-    // One of each way that a letter gets its code: were a way not found any more, this test would be worth nothing.
+    // One of each way that a dead letter gets its code: were a way not found any more, this test would be worth nothing.
     for known in [
         "not_a_notification",
         "nul_character",
@@ -138,7 +138,7 @@ fn every_reason_in_the_code_is_documented() {
         "no_source_for_key",
         "decompression_bomb",
         "truncated_zstd",
-        "object_gone",
+        "object_missing",
         "database_unreachable",
         "schema_missing",
         "refused_by_model",
@@ -166,7 +166,7 @@ fn the_schema_is_one_and_describes_every_field() {
             check(field, &place);
         }
     }
-    check(&schema, "letter");
+    check(&schema, "dead letter");
     for (name, definition) in schema["$defs"].as_object().unwrap() {
         assert!(definition["description"].is_string(), "{name}");
         check(definition, name);
@@ -174,9 +174,9 @@ fn the_schema_is_one_and_describes_every_field() {
 }
 
 #[test]
-fn the_schema_refuses_what_is_no_letter() {
-    let letter = serde_json::to_value(rows_letter(7, "wrong_type", Payload::raw(b"a,b"))).unwrap();
-    assert_eq!(millrace_tests::dead_letters::problems(&letter), Vec::<String>::new());
+fn the_schema_refuses_what_is_no_dead_letter() {
+    let dead_letter = serde_json::to_value(rows_dead_letter(7, "wrong_type", Payload::raw(b"a,b"))).unwrap();
+    assert_eq!(millrace_tests::dead_letters::problems(&dead_letter), Vec::<String>::new());
     for (pointer, wrong) in [
         ("/id", json!("7")),
         ("/kind", json!("row")),
@@ -198,16 +198,16 @@ fn the_schema_refuses_what_is_no_letter() {
         ("/first_failed_at", json!("yesterday")),
         ("/first_failed_at", json!("2026-01-02T03:04:05+01:00")),
     ] {
-        let mut letter = letter.clone();
-        *letter.pointer_mut(pointer).unwrap() = wrong.clone();
-        assert!(!millrace_tests::dead_letters::problems(&letter).is_empty(), "{pointer}: {wrong}");
+        let mut dead_letter = dead_letter.clone();
+        *dead_letter.pointer_mut(pointer).unwrap() = wrong.clone();
+        assert!(!millrace_tests::dead_letters::problems(&dead_letter).is_empty(), "{pointer}: {wrong}");
     }
     for field in
         ["id", "kind", "source", "event_type", "reason", "origin", "payload", "attempts", "first_failed_at"]
     {
-        let mut letter = letter.clone();
-        letter.as_object_mut().unwrap().remove(field);
-        assert!(!millrace_tests::dead_letters::problems(&letter).is_empty(), "without {field}");
+        let mut dead_letter = dead_letter.clone();
+        dead_letter.as_object_mut().unwrap().remove(field);
+        assert!(!millrace_tests::dead_letters::problems(&dead_letter).is_empty(), "without {field}");
     }
 }
 

@@ -2,57 +2,62 @@
 
 use std::process::{Output, Stdio};
 
-use millrace::dead_letter::{Letter, Payload};
+use millrace::dead_letter::{DeadLetter, Payload};
 use millrace_tests::runtime_api::binary;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::site::{Site, many, rows_letter, said};
+use super::fixture::{DeadLetterFixture, many, rows_dead_letter, said};
 
-async fn objects(site: &Site) -> usize {
-    let list = site.aws.clients.s3.list_objects_v2().bucket(&site.aws.bucket).prefix("dead-letters/");
+async fn objects(fixture: &DeadLetterFixture) -> usize {
+    let list = fixture.aws.clients.s3.list_objects_v2().bucket(&fixture.aws.bucket).prefix("dead-letters/");
     list.send().await.unwrap().contents.unwrap_or_default().len()
 }
 
 #[tokio::test]
 async fn only_what_is_meant_is_dropped_and_its_object_with_it() {
-    let site = Site::new().await;
-    let mut letters = many(20);
-    let large = |number| rows_letter(number, "field_too_long", Payload::raw(&[b'a'; 5_000]));
-    letters.extend([large(20), large(21)]);
-    site.send_within(&letters, 4_096).await;
-    // A copy goes with its letter.
-    site.send_within(&letters[20..21], 4_096).await;
-    assert_eq!(objects(&site).await, 2);
+    let fixture = DeadLetterFixture::new().await;
+    let mut dead_letters = many(20);
+    let large = |number| rows_dead_letter(number, "field_too_long", Payload::raw(&[b'a'; 5_000]));
+    dead_letters.extend([large(20), large(21)]);
+    fixture.send_within(&dead_letters, 4_096).await;
+    // A copy goes with its dead letter.
+    fixture.send_within(&dead_letters[20..21], 4_096).await;
+    assert_eq!(objects(&fixture).await, 2);
 
-    let id = letters[20].id.to_string();
-    let text = site.said(&["drop", "--id", &id, "--yes"]).await;
-    assert!(text.contains("1 letter in 2 messages dropped"), "{text}");
+    let id = dead_letters[20].id.to_string();
+    let text = fixture.said(&["drop", "--id", &id, "--yes"]).await;
+    assert!(text.contains("1 dead letter in 2 messages dropped"), "{text}");
     assert!(text.contains(&id) && text.contains("field_too_long"), "it shows what it drops: {text}");
-    assert_eq!(objects(&site).await, 1, "the other letter keeps its object");
+    assert_eq!(objects(&fixture).await, 1, "the other dead letter keeps its object");
 
-    let text = site.said(&["drop", "--code", "wrong_column_count", "--yes"]).await;
-    assert!(text.contains("20 letters dropped"), "{text}");
-    assert!(site.said(&["drop", "--code", "wrong_column_count", "--yes"]).await.contains("no such letter"));
-    site.holds(&letters[21..]).await;
+    let text = fixture.said(&["drop", "--code", "wrong_column_count", "--yes"]).await;
+    assert!(text.contains("20 dead letters dropped"), "{text}");
+    assert!(
+        fixture
+            .said(&["drop", "--code", "wrong_column_count", "--yes"])
+            .await
+            .contains("no such dead letter")
+    );
+    fixture.holds(&dead_letters[21..]).await;
 }
 
 #[tokio::test]
-async fn more_letters_than_are_shown_are_dropped_all_the_same() {
-    let site = Site::new().await;
-    site.send(&many(120)).await;
-    let rubbish = site.send_body("rubbish").await;
-    let text = site.said(&["drop", "--all", "--yes"]).await;
-    assert!(text.contains("and 71 more") && text.contains("121 letters dropped"), "{text}");
+async fn more_dead_letters_than_are_shown_are_dropped_all_the_same() {
+    let fixture = DeadLetterFixture::new().await;
+    fixture.send(&many(120)).await;
+    let rubbish = fixture.send_body("rubbish").await;
+    let text = fixture.said(&["drop", "--all", "--yes"]).await;
+    assert!(text.contains("and 71 more") && text.contains("121 dead letters dropped"), "{text}");
     assert!(text.contains("unreadable") && !text.contains("rubbish"), "{rubbish}: {text}");
-    assert_eq!(site.counts().await, (0, 0));
+    assert_eq!(fixture.counts().await, (0, 0));
 }
 
 #[tokio::test]
 async fn without_a_filter_or_somebody_to_ask_nothing_is_dropped() {
-    let site = Site::new().await;
-    let letters = many(3);
-    site.send(&letters).await;
+    let fixture = DeadLetterFixture::new().await;
+    let dead_letters = many(3);
+    fixture.send(&dead_letters).await;
     for (arguments, words) in [
         (&["drop"][..], "--all"),
         (&["drop", "--yes"], "--all"),
@@ -61,19 +66,19 @@ async fn without_a_filter_or_somebody_to_ask_nothing_is_dropped() {
         (&["drop", "--kind", "rows", "--all", "--yes"], "which of the two"),
         (&["redrive"], "--all"),
     ] {
-        let output = site.run(arguments).await;
+        let output = fixture.run(arguments).await;
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));
         assert!(said(&output).contains(words), "{arguments:?}: {}", said(&output));
     }
-    site.holds(&letters).await;
+    fixture.holds(&dead_letters).await;
 }
 
 /// Runs `drop --kind rows` on a terminal of its own, and types `answer`.
-async fn drop_on_a_terminal(site: &Site, answer: &str) -> Output {
+async fn drop_on_a_terminal(fixture: &DeadLetterFixture, answer: &str) -> Output {
     let spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
     let mut child = Command::new("python3")
         .args(["-c", spawn, binary("millrace").to_str().unwrap(), "dead-letters", "drop", "--kind", "rows"])
-        .envs(site.aws.variables("postgresql://nobody@127.0.0.1:1/none"))
+        .envs(fixture.aws.variables("postgresql://nobody@127.0.0.1:1/none"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -90,17 +95,17 @@ async fn drop_on_a_terminal(site: &Site, answer: &str) -> Output {
 
 #[tokio::test]
 async fn on_a_terminal_it_asks_and_only_yes_is_yes() {
-    let site = Site::new().await;
-    let letters: Vec<Letter> = many(3);
-    site.send(&letters).await;
+    let fixture = DeadLetterFixture::new().await;
+    let dead_letters: Vec<DeadLetter> = many(3);
+    fixture.send(&dead_letters).await;
     for answer in ["n\n", "\n", "yesterday\n"] {
-        let output = drop_on_a_terminal(&site, answer).await;
+        let output = drop_on_a_terminal(&fixture, answer).await;
         let text = said(&output);
-        assert!(text.contains("Drop 3 letters? [y/N]") && text.contains("nothing is dropped"), "{text}");
+        assert!(text.contains("Drop 3 dead letters? [y/N]") && text.contains("nothing is dropped"), "{text}");
         assert_eq!(output.status.code(), Some(0), "{text}");
-        assert_eq!(site.counts().await, (3, 0), "{answer:?}");
+        assert_eq!(fixture.counts().await, (3, 0), "{answer:?}");
     }
-    let text = said(&drop_on_a_terminal(&site, "y\n").await);
-    assert!(text.contains("3 letters dropped"), "{text}");
-    assert_eq!(site.counts().await, (0, 0));
+    let text = said(&drop_on_a_terminal(&fixture, "y\n").await);
+    assert!(text.contains("3 dead letters dropped"), "{text}");
+    assert_eq!(fixture.counts().await, (0, 0));
 }

@@ -3,33 +3,33 @@
 use millrace_tests::runtime_api::binary;
 use tempfile::TempDir;
 
-use super::site::{Site, many, said, signal};
+use super::fixture::{DeadLetterFixture, many, said, signal};
 
 /// Enough for a look to take a while.
-const LETTERS: u64 = 3_000;
+const DEAD_LETTERS: u64 = 3_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_is_killed_loses_nothing() {
-    let site = Site::new().await;
-    let letters = many(LETTERS);
-    site.send(&letters).await;
-    let mut child = site.command(&["list"]).spawn().unwrap();
-    site.until("a list under way", |_, hidden| hidden > 100).await;
+    let fixture = DeadLetterFixture::new().await;
+    let dead_letters = many(DEAD_LETTERS);
+    fixture.send(&dead_letters).await;
+    let mut child = fixture.command(&["list"]).spawn().unwrap();
+    fixture.until("a list under way", |_, hidden| hidden > 100).await;
     signal(&child, "KILL").await;
     assert_eq!(child.wait().await.unwrap().code(), None, "it was killed");
-    assert!(site.counts().await.1 > 0, "nothing was hidden any more: it had ended before");
-    site.until("everything back by itself", |visible, hidden| (visible, hidden) == (3_000, 0)).await;
-    site.holds(&letters).await;
+    assert!(fixture.counts().await.1 > 0, "nothing was hidden any more: it had ended before");
+    fixture.until("everything back by itself", |visible, hidden| (visible, hidden) == (3_000, 0)).await;
+    fixture.holds(&dead_letters).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_look_that_is_interrupted_puts_everything_back_at_once() {
-    let site = Site::new().await;
-    let letters = many(LETTERS);
-    site.send(&letters).await;
+    let fixture = DeadLetterFixture::new().await;
+    let dead_letters = many(DEAD_LETTERS);
+    fixture.send(&dead_letters).await;
     let folder = TempDir::new().unwrap();
-    let file = folder.path().join("letters.jsonl");
-    let id = letters[0].id.to_string();
+    let file = folder.path().join("dead_letters.jsonl");
+    let id = dead_letters[0].id.to_string();
     for arguments in [
         &["list"][..],
         &["show", &id],
@@ -37,26 +37,26 @@ async fn a_look_that_is_interrupted_puts_everything_back_at_once() {
         &["drop", "--all", "--yes"],
     ] {
         for name in ["INT", "TERM"] {
-            let child = site.command(arguments).spawn().unwrap();
-            site.until("a look under way", |_, hidden| hidden > 100).await;
+            let child = fixture.command(arguments).spawn().unwrap();
+            fixture.until("a look under way", |_, hidden| hidden > 100).await;
             signal(&child, name).await;
             let output = child.wait_with_output().await.unwrap();
             assert_eq!(output.status.code(), Some(3), "{arguments:?}: {}", said(&output));
             assert!(said(&output).contains("stopped; "), "{arguments:?}: {}", said(&output));
-            assert_eq!(site.counts().await, (3_000, 0), "{arguments:?}");
+            assert_eq!(fixture.counts().await, (3_000, 0), "{arguments:?}");
         }
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "no half file");
-    site.holds(&letters).await;
+    fixture.holds(&dead_letters).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drop_that_is_interrupted_half_way_leaves_the_others() {
-    let site = Site::new().await;
-    let letters = many(LETTERS);
-    site.send(&letters).await;
-    let child = site.command(&["drop", "--all", "--yes"]).spawn().unwrap();
-    site.until("a drop under way", |visible, hidden| visible + hidden < 2_900).await;
+    let fixture = DeadLetterFixture::new().await;
+    let dead_letters = many(DEAD_LETTERS);
+    fixture.send(&dead_letters).await;
+    let child = fixture.command(&["drop", "--all", "--yes"]).spawn().unwrap();
+    fixture.until("a drop under way", |visible, hidden| visible + hidden < 2_900).await;
     signal(&child, "INT").await;
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
@@ -67,33 +67,33 @@ async fn a_drop_that_is_interrupted_half_way_leaves_the_others() {
         .and_then(|text| text.split(' ').next())
         .map(|figure| figure.replace(',', "").parse().unwrap())
         .unwrap();
-    let (visible, hidden) = site.counts().await;
+    let (visible, hidden) = fixture.counts().await;
     assert_eq!(hidden, 0);
     assert!(visible > 0, "it had ended before");
     // What was being deleted when it was stopped is gone, and not counted.
     assert!(said_dropped <= 3_000 - visible, "{said_dropped} and {visible}: {text}");
-    assert_eq!(site.receive_all().await.len(), visible);
+    assert_eq!(fixture.receive_all().await.len(), visible);
 }
 
 #[tokio::test]
 async fn a_scan_that_is_given_up_puts_back_what_it_saw() {
-    let site = Site::new().await;
-    let letters = many(200);
-    site.send(&letters).await;
-    let mailbox = site.aws.mailbox();
-    let mut scan = mailbox.scan(std::time::Duration::from_secs(1));
+    let fixture = DeadLetterFixture::new().await;
+    let dead_letters = many(200);
+    fixture.send(&dead_letters).await;
+    let reader = fixture.aws.reader();
+    let mut scan = reader.scan(std::time::Duration::from_secs(1));
     assert!(scan.next().await.unwrap().is_some());
     drop(scan);
-    mailbox.settle().await;
-    assert_eq!(site.counts().await, (200, 0));
-    site.holds(&letters).await;
+    reader.settle().await;
+    assert_eq!(fixture.counts().await, (200, 0));
+    fixture.holds(&dead_letters).await;
 }
 
 #[tokio::test]
 async fn a_queue_that_is_not_there_is_said() {
-    let site = Site::new().await;
-    let mut command = site.command(&["list"]);
-    let gone = format!("{}-gone", site.aws.dead_letter_queue_url);
+    let fixture = DeadLetterFixture::new().await;
+    let mut command = fixture.command(&["list"]);
+    let gone = format!("{}-gone", fixture.aws.dead_letter_queue_url);
     let output = command.env("MILLRACE_DEAD_LETTER_QUEUE_URL", gone).output().await.unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     assert!(said(&output).contains("receive dead letters"), "{}", said(&output));
@@ -101,7 +101,7 @@ async fn a_queue_that_is_not_there_is_said() {
     let nobody = tokio::process::Command::new(binary("millrace"))
         .args(["dead-letters", "list"])
         .env_clear()
-        .envs(site.aws.variables("postgresql://nobody@127.0.0.1:1/none"))
+        .envs(fixture.aws.variables("postgresql://nobody@127.0.0.1:1/none"))
         .env("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
         .output()
         .await

@@ -2,71 +2,81 @@
 
 use std::collections::BTreeSet;
 
-use millrace::dead_letter::{Letter, LetterKind, Origin, Payload, Reason};
+use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
 use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::site::{Site, ids, many, minutes_ago, page_ids, rows_letter, said};
+use super::fixture::{DeadLetterFixture, ids, many, minutes_ago, page_ids, rows_dead_letter, said};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_letters_are_listed_twice_and_all_are_there_afterwards() {
-    let site = Site::new().await;
-    let letters = many(10_000);
-    site.send(&letters).await;
+async fn ten_thousand_dead_letters_are_listed_twice_and_all_are_there_afterwards() {
+    let fixture = DeadLetterFixture::new().await;
+    let dead_letters = many(10_000);
+    fixture.send(&dead_letters).await;
     for _ in 0..2 {
-        let list = site.json(&["list", "--json", "--limit", "10000"]).await;
+        let list = fixture.json(&["list", "--json", "--limit", "10000"]).await;
         let listed = page_ids(&list);
         assert_eq!(listed.len(), 10_000);
-        assert!(listed.into_iter().collect::<BTreeSet<_>>() == ids(&letters));
+        assert!(listed.into_iter().collect::<BTreeSet<_>>() == ids(&dead_letters));
         assert_eq!((&list["matching"], &list["messages"]), (&Value::from(10_000), &Value::from(10_000)));
         assert_eq!(list["complete"], true);
-        assert_eq!(site.counts().await, (10_000, 0), "nothing stays hidden");
+        assert_eq!(fixture.counts().await, (10_000, 0), "nothing stays hidden");
     }
-    site.holds(&letters).await;
+    fixture.holds(&dead_letters).await;
 }
 
 #[tokio::test]
-async fn pages_show_each_letter_once_newest_first() {
-    let site = Site::new().await;
-    let letters = many(130);
-    site.send(&letters).await;
-    // Copies are no letters of their own.
-    site.send(&letters[..3]).await;
+async fn pages_show_each_dead_letter_once_newest_first() {
+    let fixture = DeadLetterFixture::new().await;
+    let dead_letters = many(130);
+    fixture.send(&dead_letters).await;
+    // Copies are no dead letters of their own.
+    fixture.send(&dead_letters[..3]).await;
     let mut listed: Vec<Uuid> = Vec::new();
     for (page, lines) in [("1", 50), ("2", 50), ("3", 30), ("4", 0)] {
-        let list = site.json(&["list", "--json", "--page", page]).await;
-        assert_eq!(list["letters"].as_array().unwrap().len(), lines, "page {page}");
+        let list = fixture.json(&["list", "--json", "--page", page]).await;
+        assert_eq!(list["dead letters"].as_array().unwrap().len(), lines, "page {page}");
         assert_eq!(
             (&list["pages"], &list["matching"], &list["messages"]),
             (&Value::from(3), &Value::from(130), &Value::from(133))
         );
         listed.extend(page_ids(&list));
     }
-    assert_eq!(listed, letters.iter().map(|letter| letter.id).collect::<Vec<_>>());
+    assert_eq!(listed, dead_letters.iter().map(|dead_letter| dead_letter.id).collect::<Vec<_>>());
 
-    let text = site.said(&["list", "--limit", "2", "--page", "2"]).await;
+    let text = fixture.said(&["list", "--limit", "2", "--page", "2"]).await;
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].contains("first failed") && lines[0].contains("copies"), "{text}");
-    assert!(lines[1].contains(&letters[2].id.to_string()), "{text}");
-    assert!(lines[2].contains(&letters[3].id.to_string()), "{text}");
-    assert!(!text.contains(&letters[4].id.to_string()), "{text}");
-    assert!(text.contains("wrong_column_count") && text.contains("130 letters in 133 messages"), "{text}");
+    assert!(lines[1].contains(&dead_letters[2].id.to_string()), "{text}");
+    assert!(lines[2].contains(&dead_letters[3].id.to_string()), "{text}");
+    assert!(!text.contains(&dead_letters[4].id.to_string()), "{text}");
+    assert!(
+        text.contains("wrong_column_count") && text.contains("130 dead letters in 133 messages"),
+        "{text}"
+    );
     assert!(text.contains("page 2 of 65"), "{text}");
 }
 
-fn mixed() -> Vec<Letter> {
+fn mixed() -> Vec<DeadLetter> {
     let mut reason = Reason::new("refused_by_model", "invalid input syntax for type numeric");
     reason.sqlstate = Some("22P02".to_owned());
     reason.model = Some("orders".to_owned());
     let origin = Origin { batch_id: Some(Uuid::nil()), event_id: Some(7), ..Origin::default() };
     let payload = Payload::raw(b"{\"total\": \"free\"}");
-    let mut event =
-        Letter::new(LetterKind::Event, "event:1", Some("shop"), Some("orders"), reason, origin, payload);
+    let mut event = DeadLetter::new(
+        DeadLetterKind::Event,
+        "event:1",
+        Some("shop"),
+        Some("orders"),
+        reason,
+        origin,
+        payload,
+    );
     event.first_failed_at = minutes_ago(60 * 24 * 3);
     let origin = Origin { delivery_id: Some("d1".to_owned()), ..Origin::default() };
-    let mut delivery = Letter::new(
-        LetterKind::Delivery,
+    let mut delivery = DeadLetter::new(
+        DeadLetterKind::Delivery,
         "webhook:github:d1",
         Some("github"),
         Some("push"),
@@ -75,15 +85,15 @@ fn mixed() -> Vec<Letter> {
         Payload::raw(b"{}"),
     );
     delivery.first_failed_at = minutes_ago(30);
-    vec![rows_letter(0, "wrong_type", Payload::raw(b"a")), delivery, event]
+    vec![rows_dead_letter(0, "wrong_type", Payload::raw(b"a")), delivery, event]
 }
 
 #[tokio::test]
 async fn filters_choose_and_totals_count_what_they_choose() {
-    let site = Site::new().await;
-    let letters = mixed();
-    site.send(&letters).await;
-    let [rows, delivery, event] = [letters[0].id, letters[1].id, letters[2].id];
+    let fixture = DeadLetterFixture::new().await;
+    let dead_letters = mixed();
+    fixture.send(&dead_letters).await;
+    let [rows, delivery, event] = [dead_letters[0].id, dead_letters[1].id, dead_letters[2].id];
     let (first, second) = (rows.to_string(), event.to_string());
     for (arguments, expected) in [
         (&[][..], &[rows, delivery, event][..]),
@@ -99,57 +109,57 @@ async fn filters_choose_and_totals_count_what_they_choose() {
         (&["--id", &first, "--id", &second], &[rows, event]),
         (&["--source", "shop", "--kind", "delivery"], &[]),
     ] {
-        let list = site.json(&[&["list", "--json"], arguments].concat()).await;
+        let list = fixture.json(&[&["list", "--json"], arguments].concat()).await;
         assert_eq!(page_ids(&list), expected, "{arguments:?}");
         let totals: u64 =
-            list["totals"].as_array().unwrap().iter().map(|it| it["letters"].as_u64().unwrap()).sum();
+            list["totals"].as_array().unwrap().iter().map(|it| it["dead letters"].as_u64().unwrap()).sum();
         assert_eq!(totals, expected.len() as u64, "{arguments:?}");
     }
-    assert!(site.said(&["list", "--code", "none"]).await.contains("no such letter"));
+    assert!(fixture.said(&["list", "--code", "none"]).await.contains("no such dead letter"));
     for wrong in [&["--kind", "row"][..], &["--older-than", "soon"], &["--id", "1"], &["--page", "0"]] {
-        let output = site.run(&[&["list"], wrong].concat()).await;
+        let output = fixture.run(&[&["list"], wrong].concat()).await;
         assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", said(&output));
     }
 }
 
 #[tokio::test]
 async fn what_is_exported_is_what_was_sent_and_it_stays() {
-    let site = Site::new().await;
-    let mut letters = mixed();
-    letters.push(rows_letter(1, "invalid_utf8", Payload::raw(b"\xff\x00,\xfe")));
-    letters.push(rows_letter(2, "wrong_type", Payload::raw("\u{ffff}\u{1b}[31m\r\n\"".as_bytes())));
-    letters.push(rows_letter(3, "field_too_long", Payload::raw("ä".repeat(3_000).as_bytes())));
+    let fixture = DeadLetterFixture::new().await;
+    let mut dead_letters = mixed();
+    dead_letters.push(rows_dead_letter(1, "invalid_utf8", Payload::raw(b"\xff\x00,\xfe")));
+    dead_letters.push(rows_dead_letter(2, "wrong_type", Payload::raw("\u{ffff}\u{1b}[31m\r\n\"".as_bytes())));
+    dead_letters.push(rows_dead_letter(3, "field_too_long", Payload::raw("ä".repeat(3_000).as_bytes())));
     // The largest is over the limit, and so in the bucket.
-    site.send_within(&letters, 4_096).await;
-    site.send(&letters[..1]).await;
-    site.send_body("rubbish").await;
+    fixture.send_within(&dead_letters, 4_096).await;
+    fixture.send(&dead_letters[..1]).await;
+    fixture.send_body("rubbish").await;
 
     let folder = TempDir::new().unwrap();
-    let file = folder.path().join("letters.jsonl");
-    let output = site.run(&["export", "--output", file.to_str().unwrap()]).await;
+    let file = folder.path().join("dead_letters.jsonl");
+    let output = fixture.run(&["export", "--output", file.to_str().unwrap()]).await;
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(output.stdout.is_empty());
     assert!(
-        said(&output).contains("6 letters in ") && said(&output).contains("1 message left out"),
+        said(&output).contains("6 dead letters in ") && said(&output).contains("1 message left out"),
         "{}",
         said(&output)
     );
     let to_file = std::fs::read_to_string(&file).unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing but the file");
 
-    let to_output = site.said(&["export"]).await;
+    let to_output = fixture.said(&["export"]).await;
     for text in [&to_file, &to_output] {
-        let mut exported: Vec<Letter> =
+        let mut exported: Vec<DeadLetter> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        exported.sort_by_key(|letter| letter.id);
-        let mut sent = letters.clone();
-        sent.sort_by_key(|letter| letter.id);
+        exported.sort_by_key(|dead_letter| dead_letter.id);
+        let mut sent = dead_letters.clone();
+        sent.sort_by_key(|dead_letter| dead_letter.id);
         assert_eq!(exported, sent);
         for line in text.lines() {
             let problems = millrace_tests::dead_letters::problems(&serde_json::from_str(line).unwrap());
             assert!(problems.is_empty(), "{line}: {problems:?}");
         }
     }
-    assert_eq!(site.said(&["export", "--kind", "event"]).await.lines().count(), 1);
-    assert_eq!(site.counts().await, (8, 0));
+    assert_eq!(fixture.said(&["export", "--kind", "event"]).await.lines().count(), 1);
+    assert_eq!(fixture.counts().await, (8, 0));
 }

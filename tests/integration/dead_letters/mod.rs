@@ -3,8 +3,8 @@
 mod archive;
 mod documentation;
 mod dropping;
+mod fixture;
 mod interrupted;
 mod kinds;
 mod listing;
 mod redrive;
-mod site;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
-use super::site::{said, signal};
+use super::fixture::{said, signal};
 
 /// What the double answers to one invocation.
 #[derive(Clone)]
@@ -171,7 +171,7 @@ async fn the_function_is_invoked_until_nothing_is_left_and_runs_are_added_up() {
 }
 
 #[tokio::test]
-async fn letters_that_fail_again_are_told_with_their_reasons() {
+async fn dead_letters_that_fail_again_are_told_with_their_reasons() {
     let reasons = json!([{ "code": "wrong_type", "message": "x is \u{1b}no number", "count": 2 }]);
     let answer = json!({ "redriven": 1, "failed": 2, "left": 2, "more": false, "reasons": reasons });
     let lambda = Lambda::answering(vec![says(answer.clone()), says(answer)]).await;

@@ -2,7 +2,7 @@
 
 use millrace_tests::postgres::Database;
 
-use super::site::{Found, Site, findings, millrace};
+use super::fixture::{DoctorFixture, Found, findings, millrace};
 
 fn named(found: &[Found]) -> Vec<(&str, &str)> {
     found.iter().map(|found| (found.level.as_str(), found.check.as_str())).collect()
@@ -10,11 +10,11 @@ fn named(found: &[Found]) -> Vec<(&str, &str)> {
 
 #[tokio::test]
 async fn a_part_that_is_away_hides_no_other() {
-    let site = Site::new().await;
-    site.transform().await;
-    site.refresh().await;
+    let fixture = DoctorFixture::new().await;
+    fixture.transform().await;
+    fixture.refresh().await;
     let with = async |name: &str, value: &str| {
-        let mut variables = site.variables();
+        let mut variables = fixture.variables();
         variables.retain(|(known, _)| known != name);
         variables.push((name.to_owned(), value.to_owned()));
         let said = millrace(&["doctor", "--json", "--unloaded-for", "0s"], variables).await;
@@ -22,8 +22,8 @@ async fn a_part_that_is_away_hides_no_other() {
     };
 
     // The role that maintains the database sees all of it, and so can look without being its owner.
-    let maintain = with("DATABASE_URL", &site.url_for("millrace_maintain")).await;
-    Site::is_healthy(maintain);
+    let maintain = with("DATABASE_URL", &fixture.url_for("millrace_maintain")).await;
+    DoctorFixture::is_healthy(maintain);
 
     // The database: nothing is wrong that can be seen, and not everything can be seen.
     let (code, found) = with("DATABASE_URL", "postgresql://a:canary@127.0.0.1:1/x").await;
@@ -34,15 +34,15 @@ async fn a_part_that_is_away_hides_no_other() {
     let (code, found) = with("AWS_ENDPOINT_URL", "http://127.0.0.1:1").await;
     assert_eq!(code, Some(2), "{found:#?}");
     assert_eq!(named(&found), [("unknown", "secrets"), ("unknown", "aws"), ("unknown", "files")]);
-    site.run("alter role millrace_ingest createdb").await;
+    fixture.run("alter role millrace_ingest createdb").await;
     let (code, found) = with("AWS_ENDPOINT_URL", "http://127.0.0.1:1").await;
     assert_eq!(code, Some(1), "{found:#?}");
     assert!(named(&found).contains(&("problem", "roles")), "{found:#?}");
-    site.run("alter role millrace_ingest nocreatedb").await;
+    fixture.run("alter role millrace_ingest nocreatedb").await;
 
     // A queue alone.
     let (code, found) =
-        with("MILLRACE_DEAD_LETTER_QUEUE_URL", &format!("{}-gone", site.aws.upload_queue_url)).await;
+        with("MILLRACE_DEAD_LETTER_QUEUE_URL", &format!("{}-gone", fixture.aws.upload_queue_url)).await;
     assert_eq!(code, Some(2), "{found:#?}");
     assert!(found.iter().all(|found| found.level == "unknown"), "{found:#?}");
 
@@ -55,9 +55,9 @@ async fn a_part_that_is_away_hides_no_other() {
 
 #[tokio::test]
 async fn a_database_without_migrations_is_told_to_be_migrated() {
-    let site = Site::new().await;
+    let fixture = DoctorFixture::new().await;
     let empty = Database::empty().await;
-    let mut variables = site.variables();
+    let mut variables = fixture.variables();
     variables.retain(|(name, _)| name != "DATABASE_URL");
     variables.push(("DATABASE_URL".to_owned(), empty.url()));
     let said = millrace(&["doctor", "--json"], variables).await;

@@ -3,7 +3,7 @@
 use aws_sdk_s3::types::{BucketVersioningStatus, NotificationConfiguration, VersioningConfiguration};
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 
-use super::site::{Found, Site};
+use super::fixture::{DoctorFixture, Found};
 
 /// The one finding, of that level and check, with these words; its action.
 #[track_caller]
@@ -29,72 +29,77 @@ fn statement(action: &str) -> String {
 
 #[tokio::test]
 async fn the_demo_s_stack_is_healthy_and_every_defect_of_it_is_named() {
-    let site = Site::with_demo().await;
-    Site::is_healthy(site.doctor(&[]).await);
-    let said = site.millrace(&["doctor", "--unloaded-for", "0s"]).await;
+    let fixture = DoctorFixture::with_demo().await;
+    DoctorFixture::is_healthy(fixture.doctor(&[]).await);
+    let said = fixture.millrace(&["doctor", "--unloaded-for", "0s"]).await;
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
     assert!(said.out.contains("healthy: ") && said.out.contains("2 files under incoming/"), "{}", said.out);
 
     // A missing partition.
     let tomorrow = "(select 'staging.events_' || to_char((now() at time zone 'UTC')::date + 1, 'YYYYMMDD'))";
-    site.run(&format!("do $$ begin execute 'drop table ' || {tomorrow}; end $$")).await;
-    let action = only(site.doctor(&[]).await, "problem", "partitions", &["has no partition for 20"]);
-    site.run(&statement(&action)).await;
-    Site::is_healthy(site.doctor(&[]).await);
+    fixture.run(&format!("do $$ begin execute 'drop table ' || {tomorrow}; end $$")).await;
+    let action = only(fixture.doctor(&[]).await, "problem", "partitions", &["has no partition for 20"]);
+    fixture.run(&statement(&action)).await;
+    DoctorFixture::is_healthy(fixture.doctor(&[]).await);
 
     // A wrong visibility timeout.
-    let uploads = site.aws.upload_queue_url.clone();
-    site.set_queue(&uploads, QueueAttributeName::VisibilityTimeout, "900").await;
-    let action = only(site.doctor(&[]).await, "problem", "upload-queue", &["hides a message for 900 s"]);
+    let uploads = fixture.aws.upload_queue_url.clone();
+    fixture.set_queue(&uploads, QueueAttributeName::VisibilityTimeout, "900").await;
+    let action = only(fixture.doctor(&[]).await, "problem", "upload-queue", &["hides a message for 900 s"]);
     assert_eq!(
         action,
         format!("aws sqs set-queue-attributes --queue-url {uploads} --attributes VisibilityTimeout=5400")
     );
-    site.set_queue(&uploads, QueueAttributeName::VisibilityTimeout, "5400").await;
+    fixture.set_queue(&uploads, QueueAttributeName::VisibilityTimeout, "5400").await;
 
     // An unprocessed batch that is too old.
-    site.run(
+    fixture.run(
         "select staging.ensure_partition((now() at time zone 'UTC')::date - 1);
          insert into raw_events (source, event_type, payload) values ('shop', 'late', '{}'), ('shop', 'late', '{}')",
     )
     .await;
-    Site::is_healthy(site.doctor(&[]).await);
-    site.run(
+    DoctorFixture::is_healthy(fixture.doctor(&[]).await);
+    fixture.run(
         "update staging.events set received_at = received_at - interval '16 minutes' where event_type = 'late';
          update staging.batches set received_at = received_at - interval '16 minutes' where event_type = 'late'",
     )
     .await;
     let words = ["shop/late: 1 batch not processed, the oldest for 16 min"];
-    let action = only(site.doctor(&[]).await, "problem", "unprocessed", &words);
+    let action = only(fixture.doctor(&[]).await, "problem", "unprocessed", &words);
     assert_eq!(action, "millrace models run");
-    Site::is_healthy(site.doctor(&["--unprocessed-for", "20m"]).await);
-    site.transform().await;
-    Site::is_healthy(site.doctor(&[]).await);
+    DoctorFixture::is_healthy(fixture.doctor(&["--unprocessed-for", "20m"]).await);
+    fixture.transform().await;
+    DoctorFixture::is_healthy(fixture.doctor(&[]).await);
 
     // A file that was never loaded.
-    drop(site.aws.put("incoming/demo/airports/lost ü+1.csv", super::site::sample_file("airports.csv")).await);
+    drop(
+        fixture
+            .aws
+            .put("incoming/demo/airports/lost ü+1.csv", super::fixture::sample_file("airports.csv"))
+            .await,
+    );
     let words = ["1 file under incoming/", "incoming/demo/airports/lost ü+1.csv"];
-    let action = only(site.doctor(&[]).await, "problem", "files", &words);
+    let action = only(fixture.doctor(&[]).await, "problem", "files", &words);
     assert!(action.starts_with("millrace doctor --load-missing"), "{action}");
     only(
-        site.doctor(&["--load-missing"]).await,
+        fixture.doctor(&["--load-missing"]).await,
         "warning",
         "files",
         &["announced to the upload queue again"],
     );
-    let loader = site.function("ingest-csv").await;
-    site.load_next(&loader).await;
-    site.transform().await;
-    site.refresh().await;
-    Site::is_healthy(site.doctor(&[]).await);
+    let loader = fixture.function("ingest-csv").await;
+    fixture.load_next(&loader).await;
+    fixture.transform().await;
+    fixture.refresh().await;
+    DoctorFixture::is_healthy(fixture.doctor(&[]).await);
     assert_eq!(
-        site.number("select count(*) from staging.loads where origin like '%lost ü+1.csv?%'").await,
+        fixture.number("select count(*) from staging.loads where origin like '%lost ü+1.csv?%'").await,
         1
     );
 
     // A role with too much.
-    site.run("grant update, delete on staging.events to millrace_ingest").await;
-    let (code, found) = site.doctor(&[]).await;
+    fixture.run("grant update, delete on staging.events to millrace_ingest").await;
+    let (code, found) = fixture.doctor(&[]).await;
     assert_eq!(code, Some(1));
     let rights: Vec<&str> = found.iter().map(|found| found.found.as_str()).collect();
     assert_eq!(
@@ -106,78 +111,79 @@ async fn the_demo_s_stack_is_healthy_and_every_defect_of_it_is_named() {
     );
     for finding in &found {
         assert_eq!(finding.check, "privileges");
-        site.run(&statement(&finding.action)).await;
+        fixture.run(&statement(&finding.action)).await;
     }
-    Site::is_healthy(site.doctor(&[]).await);
+    DoctorFixture::is_healthy(fixture.doctor(&[]).await);
 
     // Counts that do not add up: a row is gone.
-    site.run(
-        "create table public.kept (like staging.events);
+    fixture
+        .run(
+            "create table public.kept (like staging.events);
          with gone as (
              delete from staging.events where id = (select min(id) from staging.events) returning *
          )
          insert into public.kept select * from gone",
-    )
-    .await;
+        )
+        .await;
     let words = ["a batch's staged count = its rows in staging.events", "not so 1 time"];
-    let action = only(site.doctor(&[]).await, "problem", "counts", &words);
+    let action = only(fixture.doctor(&[]).await, "problem", "counts", &words);
     assert_eq!(action, "millrace status");
-    assert_eq!(site.millrace(&["status"]).await.code, Some(1), "status agrees");
-    Site::is_healthy(site.doctor(&["--quick"]).await);
-    site.run("insert into staging.events select * from public.kept; drop table public.kept").await;
+    assert_eq!(fixture.millrace(&["status"]).await.code, Some(1), "status agrees");
+    DoctorFixture::is_healthy(fixture.doctor(&["--quick"]).await);
+    fixture.run("insert into staging.events select * from public.kept; drop table public.kept").await;
 
     // A full queue.
-    full_queue(&site, &uploads, 1_001).await;
+    full_queue(&fixture, &uploads, 1_001).await;
     let words = ["1,001 uploads waiting, more than 1,000"];
-    only(site.doctor(&[]).await, "problem", "uploads-waiting", &words);
-    site.aws.clients.sqs.purge_queue().queue_url(&uploads).send().await.unwrap();
-    Site::is_healthy(site.doctor(&[]).await);
+    only(fixture.doctor(&[]).await, "problem", "uploads-waiting", &words);
+    fixture.aws.clients.sqs.purge_queue().queue_url(&uploads).send().await.unwrap();
+    DoctorFixture::is_healthy(fixture.doctor(&[]).await);
 
     // A view that was touched and not refreshed.
-    site.run("insert into pipeline.touched (model) values ('airport_weather')").await;
-    Site::is_healthy(site.doctor(&[]).await);
-    site.run("update pipeline.touched set touched_at = now() - interval '2 hours'").await;
+    fixture.run("insert into pipeline.invalidations (model) values ('airport_weather')").await;
+    DoctorFixture::is_healthy(fixture.doctor(&[]).await);
+    fixture.run("update pipeline.invalidations set invalidated_at = now() - interval '2 hours'").await;
     let words = ["airport_weather: not refreshed since it was touched 2 h ago"];
-    only(site.doctor(&[]).await, "problem", "stale", &words);
-    site.refresh().await;
-    Site::is_healthy(site.doctor(&[]).await);
+    only(fixture.doctor(&[]).await, "problem", "stale", &words);
+    fixture.refresh().await;
+    DoctorFixture::is_healthy(fixture.doctor(&[]).await);
 
     // A secret that ends: in Secrets Manager, and a role's password.
-    let github = format!("{}/github", site.aws.bucket);
-    site.secrets.delete_secret().secret_id(&github).recovery_window_in_days(7).send().await.unwrap();
+    let github = format!("{}/github", fixture.aws.bucket);
+    fixture.secrets.delete_secret().secret_id(&github).recovery_window_in_days(7).send().await.unwrap();
     let words = ["source github: the secret secretsmanager:", "marked for deletion"];
-    let action = only(site.doctor(&[]).await, "problem", "secrets", &words);
+    let action = only(fixture.doctor(&[]).await, "problem", "secrets", &words);
     assert_eq!(action, format!("aws secretsmanager restore-secret --secret-id {github}"));
-    site.secrets.restore_secret().secret_id(&github).send().await.unwrap();
-    site.run("alter role millrace_reader valid until '2026-01-01'").await;
+    fixture.secrets.restore_secret().secret_id(&github).send().await.unwrap();
+    fixture.run("alter role millrace_reader valid until '2026-01-01'").await;
     let action =
-        only(site.doctor(&[]).await, "problem", "passwords", &["the password of millrace_reader ended"]);
+        only(fixture.doctor(&[]).await, "problem", "passwords", &["the password of millrace_reader ended"]);
     let (action, _) = action.split_once("  #").unwrap();
-    site.run(&statement(action)).await;
-    Site::is_healthy(site.doctor(&[]).await);
+    fixture.run(&statement(action)).await;
+    DoctorFixture::is_healthy(fixture.doctor(&[]).await);
 
     // Versions that drifted apart: the migrations, and the models.
     let checksum = "update pipeline.migrations set checksum = reverse(checksum) where version = 3";
-    site.run(checksum).await;
+    fixture.run(checksum).await;
     let words = ["migration 0003_ledger was changed after it was applied"];
-    only(site.doctor(&[]).await, "problem", "migrations", &words);
-    site.run(checksum).await;
-    let airports = site.pipeline.path().join("models/airports.sql");
+    only(fixture.doctor(&[]).await, "problem", "migrations", &words);
+    fixture.run(checksum).await;
+    let airports = fixture.pipeline.path().join("models/airports.sql");
     let text = std::fs::read_to_string(&airports).unwrap();
     std::fs::write(&airports, text.replace("0.3048", "0.30480")).unwrap();
-    let action = only(site.doctor(&[]).await, "warning", "deployed-models", &["airports (changed)"]);
+    let action = only(fixture.doctor(&[]).await, "warning", "deployed-models", &["airports (changed)"]);
     assert_eq!(action, "millrace models plan");
     std::fs::write(&airports, text).unwrap();
-    Site::is_healthy(site.doctor(&[]).await);
+    DoctorFixture::is_healthy(fixture.doctor(&[]).await);
 }
 
-async fn full_queue(site: &Site, queue_url: &str, count: usize) {
+async fn full_queue(fixture: &DoctorFixture, queue_url: &str, count: usize) {
     for first in (0..count).step_by(10) {
         let entries = (first..count.min(first + 10)).map(|n| {
             let entry = SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body("{}");
             entry.build().unwrap()
         });
-        let send = site.aws.clients.sqs.send_message_batch().queue_url(queue_url);
+        let send = fixture.aws.clients.sqs.send_message_batch().queue_url(queue_url);
         let sent = send.set_entries(Some(entries.collect())).send().await.unwrap();
         assert!(sent.failed().is_empty());
     }
@@ -185,16 +191,16 @@ async fn full_queue(site: &Site, queue_url: &str, count: usize) {
 
 #[tokio::test]
 async fn what_else_is_set_otherwise_is_named_too() {
-    let site = Site::new().await;
-    site.transform().await;
-    site.refresh().await;
-    Site::is_healthy(site.doctor(&[]).await);
-    let (s3, bucket) = (&site.aws.clients.s3, &site.aws.bucket);
+    let fixture = DoctorFixture::new().await;
+    fixture.transform().await;
+    fixture.refresh().await;
+    DoctorFixture::is_healthy(fixture.doctor(&[]).await);
+    let (s3, bucket) = (&fixture.aws.clients.s3, &fixture.aws.bucket);
 
-    let letters = site.aws.dead_letter_queue_url.clone();
-    site.set_queue(&letters, QueueAttributeName::MessageRetentionPeriod, "345600").await;
-    only(site.doctor(&[]).await, "problem", "dead-letter-queue", &["forgets a message after 4 d"]);
-    site.set_queue(&letters, QueueAttributeName::MessageRetentionPeriod, "1209600").await;
+    let dead_letters = fixture.aws.dead_letter_queue_url.clone();
+    fixture.set_queue(&dead_letters, QueueAttributeName::MessageRetentionPeriod, "345600").await;
+    only(fixture.doctor(&[]).await, "problem", "dead-letter-queue", &["forgets a message after 4 d"]);
+    fixture.set_queue(&dead_letters, QueueAttributeName::MessageRetentionPeriod, "1209600").await;
 
     let before = s3.get_bucket_notification_configuration().bucket(bucket).send().await.unwrap();
     let put = async |configuration| {
@@ -202,18 +208,18 @@ async fn what_else_is_set_otherwise_is_named_too() {
         put.notification_configuration(configuration).send().await.unwrap();
     };
     put(NotificationConfiguration::builder().build()).await;
-    only(site.doctor(&[]).await, "problem", "notifications", &["no file will be loaded"]);
+    only(fixture.doctor(&[]).await, "problem", "notifications", &["no file will be loaded"]);
     let queues = before.queue_configurations.unwrap();
     put(NotificationConfiguration::builder().set_queue_configurations(Some(queues)).build()).await;
 
-    site.aws.forget_versions().await;
-    only(site.doctor(&[]).await, "problem", "versioning", &["keeps no versions"]);
+    fixture.aws.forget_versions().await;
+    only(fixture.doctor(&[]).await, "problem", "versioning", &["keeps no versions"]);
     let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
     let put = s3.put_bucket_versioning().bucket(bucket).versioning_configuration(versioning);
     put.send().await.unwrap();
 
     // Secrets that are not there, empty or of no use.
-    let sources = site.pipeline.path().join("sources.toml");
+    let sources = fixture.pipeline.path().join("sources.toml");
     let text = std::fs::read_to_string(&sources).unwrap();
     for (secret, words) in [
         ("env:MILLRACE_TEST_NOT_SET", "the variable is not set, or empty"),
@@ -221,39 +227,39 @@ async fn what_else_is_set_otherwise_is_named_too() {
     ] {
         let more = format!("\n[more.webhook]\npreset = \"bearer\"\nsecret = \"{secret}\"\n");
         std::fs::write(&sources, text.clone() + &more).unwrap();
-        only(site.doctor(&[]).await, "problem", "secrets", &["source more: the secret", secret, words]);
+        only(fixture.doctor(&[]).await, "problem", "secrets", &["source more: the secret", secret, words]);
     }
     std::fs::write(&sources, text.clone() + "\n[more.webhok]\n").unwrap();
-    let (code, found) = site.doctor(&[]).await;
+    let (code, found) = fixture.doctor(&[]).await;
     assert_eq!(code, Some(1));
     assert_eq!((found[0].check.as_str(), found[0].level.as_str()), ("sources", "problem"), "{found:#?}");
     assert!(found[0].found.contains("did you mean `webhook`"), "{found:#?}");
     std::fs::write(&sources, &text).unwrap();
 
     // A model that fails, one that is broken, and a backfill that stands still.
-    site.run(
+    fixture.run(
         "insert into pipeline.runs (run_id, model, activity, outcome, detail, started_at)
          values (gen_random_uuid(), 'weather', 'transform', 'failed', 'a table is gone', now() + interval '1 second')",
     )
     .await;
     only(
-        site.doctor(&[]).await,
+        fixture.doctor(&[]).await,
         "problem",
         "model-runs",
         &["weather: the last transform failed", "a table is gone"],
     );
-    site.run("delete from pipeline.runs where outcome = 'failed'").await;
-    let lost = site.pipeline.path().join("models/lost.sql");
+    fixture.run("delete from pipeline.runs where outcome = 'failed'").await;
+    let lost = fixture.pipeline.path().join("models/lost.sql");
     std::fs::write(&lost, "-- kind = \"view\"\nselect * from nothing").unwrap();
-    let action = only(site.doctor(&[]).await, "problem", "models", &["models/lost.sql:2:15"]);
+    let action = only(fixture.doctor(&[]).await, "problem", "models", &["models/lost.sql:2:15"]);
     assert_eq!(action, "millrace models check");
     std::fs::remove_file(&lost).unwrap();
     let backfill = "insert into pipeline.backfills (backfill_id, model, fingerprint, target, started_at)
                     values (gen_random_uuid(), 'weather', 'f', 'in_place', now() - interval '3 hours')";
-    site.run(backfill).await;
+    fixture.run(backfill).await;
     let action =
-        only(site.doctor(&[]).await, "warning", "backfills", &["weather: a backfill has 0 batches left"]);
+        only(fixture.doctor(&[]).await, "warning", "backfills", &["weather: a backfill has 0 batches left"]);
     assert_eq!(action, "millrace models backfill weather");
-    site.run("update pipeline.backfills set finished_at = now()").await;
-    Site::is_healthy(site.doctor(&[]).await);
+    fixture.run("update pipeline.backfills set finished_at = now()").await;
+    DoctorFixture::is_healthy(fixture.doctor(&[]).await);
 }

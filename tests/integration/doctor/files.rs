@@ -2,19 +2,19 @@
 
 use serde_json::Value;
 
-use super::site::Site;
+use super::fixture::DoctorFixture;
 
 /// More than one page of the listing.
 const FILES: usize = 1_030;
 
 #[tokio::test]
 async fn files_that_never_arrived_are_found_on_every_page_and_can_be_loaded() {
-    let site = Site::new().await;
-    site.transform().await;
-    site.refresh().await;
-    let s3 = &site.aws.clients.s3;
+    let fixture = DoctorFixture::new().await;
+    fixture.transform().await;
+    fixture.refresh().await;
+    let s3 = &fixture.aws.clients.s3;
     for n in 0..FILES {
-        let put = s3.put_object().bucket(&site.aws.bucket).key(format!("incoming/shop/orders/{n:05}.csv"));
+        let put = s3.put_object().bucket(&fixture.aws.bucket).key(format!("incoming/shop/orders/{n:05}.csv"));
         put.body(format!("id\n{n}\n").into_bytes().into()).send().await.unwrap();
     }
     // The newest version alone counts; a folder is no file; outside incoming/ is nobody's business.
@@ -25,7 +25,7 @@ async fn files_that_never_arrived_are_found_on_every_page_and_can_be_loaded() {
         ("incoming/nowhere.csv", "id\n1\n"),
     ] {
         s3.put_object()
-            .bucket(&site.aws.bucket)
+            .bucket(&fixture.aws.bucket)
             .key(key)
             .body(body.as_bytes().to_vec().into())
             .send()
@@ -33,19 +33,24 @@ async fn files_that_never_arrived_are_found_on_every_page_and_can_be_loaded() {
             .unwrap();
     }
     // Deleted since.
-    s3.delete_object().bucket(&site.aws.bucket).key("incoming/shop/orders/00001.csv").send().await.unwrap();
-    let uploads = &site.aws.upload_queue_url;
-    site.aws.clients.sqs.purge_queue().queue_url(uploads).send().await.unwrap();
+    s3.delete_object()
+        .bucket(&fixture.aws.bucket)
+        .key("incoming/shop/orders/00001.csv")
+        .send()
+        .await
+        .unwrap();
+    let uploads = &fixture.aws.upload_queue_url;
+    fixture.aws.clients.sqs.purge_queue().queue_url(uploads).send().await.unwrap();
 
     // Nothing of it has lain there for long.
-    let young = site.millrace(&["doctor"]).await;
+    let young = fixture.millrace(&["doctor"]).await;
     assert_eq!(young.code, Some(0), "{}", young.out);
     assert!(
         young.out.contains("0 files under incoming/ had the time to arrive, each in a load"),
         "{}",
         young.out
     );
-    let (code, found) = site.doctor(&[]).await;
+    let (code, found) = fixture.doctor(&[]).await;
     assert_eq!(code, Some(1));
     assert_eq!(found.len(), 2, "{found:#?}");
     assert!(found[0].found.contains("1,029 files under incoming/"), "{found:#?}");
@@ -57,71 +62,71 @@ async fn files_that_never_arrived_are_found_on_every_page_and_can_be_loaded() {
     );
 
     // Asking changed nothing; loading announces each once.
-    assert_eq!(site.aws.continuations().await.len(), 0);
-    let (code, found) = site.doctor(&["--load-missing"]).await;
+    assert_eq!(fixture.aws.continuations().await.len(), 0);
+    let (code, found) = fixture.doctor(&["--load-missing"]).await;
     assert_eq!((code, found[0].level.as_str()), (Some(0), "warning"), "{found:#?}");
-    let announced = site.aws.continuations().await;
+    let announced = fixture.aws.continuations().await;
     assert_eq!(announced.len(), 1_029);
     let key = |event: &Value| -> String {
         let body: Value = serde_json::from_str(event["Records"][0]["body"].as_str().unwrap()).unwrap();
         body["Records"][0]["s3"]["object"]["key"].as_str().unwrap().to_owned()
     };
     let again = announced.iter().find(|event| key(event).ends_with("/00000.csv")).expect("00000.csv");
-    let loader = site.function("ingest-csv").await;
-    loader.invoke(again, super::site::LONG).await.response();
+    let loader = fixture.function("ingest-csv").await;
+    loader.invoke(again, super::fixture::LONG).await.response();
     let rows = "select count(*) from raw_events where payload->>'id' = 'again'";
-    assert_eq!(site.number(rows).await, 1, "the newest version");
-    let (_, found) = site.doctor(&[]).await;
+    assert_eq!(fixture.number(rows).await, 1, "the newest version");
+    let (_, found) = fixture.doctor(&[]).await;
     assert!(found[0].found.contains("1,028 files"), "{found:#?}");
 }
 
 #[tokio::test]
-async fn a_file_that_failed_before_its_load_began_is_left_to_its_letter() {
-    let site = Site::new().await;
-    site.transform().await;
-    site.refresh().await;
-    let loader = site.function("ingest-csv").await;
-    site.load(&loader, "incoming/shop/orders/cut.csv.gz", vec![0x1f, 0x8b, 8, 0]).await;
-    assert_eq!(site.number("select count(*) from staging.loads").await, 0);
-    let (code, found) = site.doctor(&["--load-missing"]).await;
+async fn a_file_that_failed_before_its_load_began_is_left_to_its_dead_letter() {
+    let fixture = DoctorFixture::new().await;
+    fixture.transform().await;
+    fixture.refresh().await;
+    let loader = fixture.function("ingest-csv").await;
+    fixture.load(&loader, "incoming/shop/orders/cut.csv.gz", vec![0x1f, 0x8b, 8, 0]).await;
+    assert_eq!(fixture.number("select count(*) from staging.loads").await, 0);
+    let (code, found) = fixture.doctor(&["--load-missing"]).await;
     assert_eq!((code, found.len()), (Some(0), 1), "{found:#?}");
     assert_eq!((found[0].level.as_str(), found[0].check.as_str()), ("warning", "files"));
     assert!(found[0].found.contains("1 file under incoming/ failed"), "{found:#?}");
     assert_eq!(found[0].action, "millrace dead-letters list --kind upload");
-    assert_eq!(site.aws.continuations().await.len(), 0, "it is not announced again");
-    // Looking hid no letter; once it is dropped nobody knows of the file.
-    assert_eq!(site.aws.letters().await.len(), 1);
-    let letters = &site.aws.dead_letter_queue_url;
-    site.aws.clients.sqs.purge_queue().queue_url(letters).send().await.unwrap();
-    let (code, found) = site.doctor(&[]).await;
+    assert_eq!(fixture.aws.continuations().await.len(), 0, "it is not announced again");
+    // Looking hid no dead letter; once it is dropped nobody knows of the file.
+    assert_eq!(fixture.aws.dead_letters().await.len(), 1);
+    let dead_letters = &fixture.aws.dead_letter_queue_url;
+    fixture.aws.clients.sqs.purge_queue().queue_url(dead_letters).send().await.unwrap();
+    let (code, found) = fixture.doctor(&[]).await;
     assert_eq!((code, found[0].level.as_str()), (Some(1), "problem"), "{found:#?}");
 }
 
 #[tokio::test]
 async fn a_load_that_nobody_goes_on_with_is_found_and_announced_again() {
-    let site = Site::new().await;
-    site.transform().await;
-    site.refresh().await;
-    let loader = site.function("ingest-csv").await;
+    let fixture = DoctorFixture::new().await;
+    fixture.transform().await;
+    fixture.refresh().await;
+    let loader = fixture.function("ingest-csv").await;
     let key = "incoming/shop/orders/a b.csv";
-    site.load(&loader, key, "id\n1\n2\n").await;
-    site.transform().await;
-    Site::is_healthy(site.doctor(&[]).await);
+    fixture.load(&loader, key, "id\n1\n2\n").await;
+    fixture.transform().await;
+    DoctorFixture::is_healthy(fixture.doctor(&[]).await);
     // As if its end had never been reached, and nothing had been heard of it since.
-    site.run(
+    fixture.run(
         "delete from staging.load_results; update staging.loads set started_at = now() - interval '5 hours'",
     )
     .await;
-    Site::is_healthy(site.doctor(&[]).await);
-    site.run("update staging.batches set created_at = now() - interval '4 hours'").await;
-    let (code, found) = site.doctor(&[]).await;
+    DoctorFixture::is_healthy(fixture.doctor(&[]).await);
+    fixture.run("update staging.batches set created_at = now() - interval '4 hours'").await;
+    let (code, found) = fixture.doctor(&[]).await;
     assert_eq!(code, Some(1));
     assert_eq!((found.len(), found[0].check.as_str()), (1, "loads"), "{found:#?}");
     assert!(found[0].found.contains("1 load under way") && found[0].found.contains(key), "{found:#?}");
-    let (code, _) = site.doctor(&["--load-missing"]).await;
+    let (code, _) = fixture.doctor(&["--load-missing"]).await;
     assert_eq!(code, Some(0));
-    site.load_next(&loader).await;
-    Site::is_healthy(site.doctor(&[]).await);
-    assert_eq!(site.number("select count(*) from staging.load_results").await, 1);
-    assert_eq!(site.number("select count(*) from raw_events").await, 2, "and nothing twice");
+    fixture.load_next(&loader).await;
+    DoctorFixture::is_healthy(fixture.doctor(&[]).await);
+    assert_eq!(fixture.number("select count(*) from staging.load_results").await, 1);
+    assert_eq!(fixture.number("select count(*) from raw_events").await, 2, "and nothing twice");
 }

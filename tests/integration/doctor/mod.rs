@@ -1,9 +1,9 @@
 //! `millrace doctor` and `millrace status` over a whole stack: the sample's models, files, webhooks, facts and views.
 //!
-//! - [`site`]: the stack, and the demo's data in it.
+//! - [`fixture`]: the stack, and the demo's data in it.
 
 mod away;
 mod defects;
 mod files;
+pub mod fixture;
 mod roles;
-pub mod site;

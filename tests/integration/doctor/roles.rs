@@ -1,22 +1,22 @@
 //! Roles with more or less than their work needs; every finding's action mends it.
 
-use super::site::{Found, Site};
+use super::fixture::{DoctorFixture, Found};
 
 /// Does what each finding says.
-async fn mend(site: &Site, found: &[Found]) {
+async fn mend(fixture: &DoctorFixture, found: &[Found]) {
     for finding in found {
         let quoted = finding.action.strip_prefix("psql \"$DATABASE_URL\" -c '").expect("a statement");
         let (statement, _) = quoted.rsplit_once('\'').expect("a statement");
-        site.run(&statement.replace(r"'\''", "'")).await;
+        fixture.run(&statement.replace(r"'\''", "'")).await;
     }
 }
 
 #[tokio::test]
 async fn whatever_a_role_has_too_much_or_too_little_is_named_and_mended_by_its_action() {
-    let site = Site::new().await;
-    site.transform().await;
-    site.refresh().await;
-    Site::is_healthy(site.doctor(&[]).await);
+    let fixture = DoctorFixture::new().await;
+    fixture.transform().await;
+    fixture.refresh().await;
+    DoctorFixture::is_healthy(fixture.doctor(&[]).await);
     let defects = [
         ("alter role millrace_ingest createdb", "roles", "the role millrace_ingest is createdb"),
         ("alter role millrace_transform superuser replication", "roles", "is superuser, replication"),
@@ -67,25 +67,26 @@ async fn whatever_a_role_has_too_much_or_too_little_is_named_and_mended_by_its_a
         ),
     ];
     for (defect, _, _) in defects {
-        site.run(defect).await;
+        fixture.run(defect).await;
     }
-    let (code, found) = site.doctor(&["--quick"]).await;
+    let (code, found) = fixture.doctor(&["--quick"]).await;
     assert_eq!(code, Some(1));
     for (defect, check, words) in defects {
         let named = found.iter().any(|found| found.check == check && found.found.contains(words));
         assert!(named, "{defect}: {found:#?}");
     }
     assert!(found.len() >= defects.len(), "{found:#?}");
-    mend(&site, &found).await;
+    mend(&fixture, &found).await;
     // With what it owned a role lost what it had been granted of it: that is named next.
-    let (_, left) = site.doctor(&["--quick"]).await;
+    let (_, left) = fixture.doctor(&["--quick"]).await;
     assert_eq!(left.len(), 1, "{left:#?}");
-    mend(&site, &left).await;
-    Site::is_healthy(site.doctor(&["--quick"]).await);
+    mend(&fixture, &left).await;
+    DoctorFixture::is_healthy(fixture.doctor(&["--quick"]).await);
 
     // What models and their readers make and may read is nobody's mistake.
-    site.run(
-        "set role millrace_transform;
+    fixture
+        .run(
+            "set role millrace_transform;
          create table facts.mine (id int);
          create function pipeline.touch_mine() returns trigger language plpgsql as 'begin return null; end';
          revoke execute on function pipeline.touch_mine() from public;
@@ -93,9 +94,9 @@ async fn whatever_a_role_has_too_much_or_too_little_is_named_and_mended_by_its_a
          create role analyst;
          grant select on facts.mine to analyst, millrace_maintain;
          grant usage on schema facts to analyst",
-    )
-    .await;
-    let (_, found) = site.doctor(&["--quick"]).await;
+        )
+        .await;
+    let (_, found) = fixture.doctor(&["--quick"]).await;
     assert_eq!(found.len(), 1, "maintain reads no facts: {found:#?}");
     assert!(found[0].found.contains("millrace_maintain may SELECT on the table facts.mine"), "{found:#?}");
 }

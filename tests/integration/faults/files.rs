@@ -5,7 +5,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use millrace::dead_letter::{Letter, LetterKind, Payload};
+use millrace::dead_letter::{DeadLetter, DeadLetterKind, Payload};
 use millrace_tests::postgres::number;
 use millrace_tests::runtime_api::Function;
 use serde_json::Value;
@@ -29,23 +29,23 @@ async fn load(stack: &Stack, function: &Function, key: &str, body: impl Into<Vec
     assert_eq!(function.invoke(&event, LONG).await.response(), accepted(), "{key}");
 }
 
-/// The letters of one object.
-async fn letters(stack: &Stack, key: &str) -> Vec<Letter> {
-    let all = stack.aws.letters().await;
-    all.into_iter().filter(|letter| letter.origin.key.as_deref() == Some(key)).collect()
+/// The dead letters of one object.
+async fn dead_letters(stack: &Stack, key: &str) -> Vec<DeadLetter> {
+    let all = stack.aws.dead_letters().await;
+    all.into_iter().filter(|dead_letter| dead_letter.origin.key.as_deref() == Some(key)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_of_200_megabytes_is_a_letter_and_costs_no_memory() {
+async fn a_line_of_200_megabytes_is_a_dead_letter_and_costs_no_memory() {
     const LENGTH: usize = 200 << 20;
     let stack = Stack::new().await;
     let (function, before) = warmed(&stack, &[]).await;
     // As the only line there is no telling what the columns are.
     let only = "incoming/shop/only/a.csv";
     load(&stack, &function, only, vec![b'x'; LENGTH]).await;
-    let found = letters(&stack, only).await;
+    let found = dead_letters(&stack, only).await;
     assert_eq!(found.len(), 1);
-    assert_eq!((found[0].kind, found[0].reason.code.as_str()), (LetterKind::Upload, "header_too_long"));
+    assert_eq!((found[0].kind, found[0].reason.code.as_str()), (DeadLetterKind::Upload, "header_too_long"));
     // Between others it is one bad record, and the others are rows.
     let between = "incoming/shop/between/a.csv";
     let mut file = b"id,name\n1,first\n2,".to_vec();
@@ -53,9 +53,9 @@ async fn a_line_of_200_megabytes_is_a_letter_and_costs_no_memory() {
     file.resize(file.len() + LENGTH, b'x');
     file.extend_from_slice(b"\n3,last\n");
     load(&stack, &function, between, file).await;
-    let found = letters(&stack, between).await;
+    let found = dead_letters(&stack, between).await;
     assert_eq!(found.len(), 1);
-    assert_eq!((found[0].kind, found[0].reason.code.as_str()), (LetterKind::Rows, "record_too_long"));
+    assert_eq!((found[0].kind, found[0].reason.code.as_str()), (DeadLetterKind::Rows, "record_too_long"));
     assert_eq!((found[0].origin.line, found[0].origin.offset), (Some(3), Some(offset)));
     assert!(matches!(found[0].payload, Payload::Pointer { .. }), "over the queue's limit");
     let rows = "select count(*) from raw_events where event_type = 'between'";
@@ -92,9 +92,9 @@ async fn ten_gigabytes_of_zeros_in_ten_megabytes_of_gzip_stop_at_the_cap() {
         ("incoming/shop/line/a.csv.gz", bomb("a,b\n1,2\n3,", &[b'0'; 10 << 20], 1_024), "decompression_bomb"),
     ] {
         load(&stack, &function, key, body).await;
-        let found = letters(&stack, key).await;
+        let found = dead_letters(&stack, key).await;
         assert_eq!(found.len(), 1, "{key}");
-        assert_eq!((found[0].kind, found[0].reason.code.as_str()), (LetterKind::Upload, code), "{key}");
+        assert_eq!((found[0].kind, found[0].reason.code.as_str()), (DeadLetterKind::Upload, code), "{key}");
     }
     let grown = function.peak_memory() - before;
     assert!(grown < MEMORY, "{grown} bytes more");
@@ -106,9 +106,9 @@ async fn ten_gigabytes_of_zeros_in_ten_megabytes_of_gzip_stop_at_the_cap() {
     ];
     let function = stack.function(&settings).await;
     load(&stack, &function, "incoming/shop/capped/a.csv.gz", rows).await;
-    let found = letters(&stack, "incoming/shop/capped/a.csv.gz").await;
+    let found = dead_letters(&stack, "incoming/shop/capped/a.csv.gz").await;
     assert_eq!(
-        found.iter().map(|letter| letter.reason.code.as_str()).collect::<Vec<_>>(),
+        found.iter().map(|dead_letter| dead_letter.reason.code.as_str()).collect::<Vec<_>>(),
         ["decompression_bomb"]
     );
     // What was staged before is kept, counted, and no more than the cap lets through.
@@ -155,7 +155,7 @@ async fn line_ends_within_quotes_give_the_same_rows_at_every_chunk_size() {
             .expect("count batches");
         assert_eq!(batches.get::<_, i64>(0), (11 + size - 1) / size, "chunks of {size}");
     }
-    assert!(stack.aws.letters().await.is_empty());
+    assert!(stack.aws.dead_letters().await.is_empty());
     let starts =
         stack.owner.query("select first_record from staging.batches where event_type = 'chunks_of_1'", &[]);
     let starts = starts.await.expect("read the ledger");

@@ -41,18 +41,18 @@ fn committed(rows: usize) -> Staged {
 }
 
 /// A database, and a proxy on the way to it.
-struct Way {
+struct ProxiedDatabase {
     database: Database,
     proxy: Proxy,
     owner: Client,
 }
 
-impl Way {
-    async fn new() -> Way {
+impl ProxiedDatabase {
+    async fn new() -> ProxiedDatabase {
         let database = Database::new().await;
         let proxy = Proxy::start(database.port()).await;
         let owner = database.owner().await;
-        Way { database, proxy, owner }
+        ProxiedDatabase { database, proxy, owner }
     }
 
     fn connection(&self) -> Connection {
@@ -102,20 +102,20 @@ fn through(proxy: &Proxy, database: &Database) -> String {
 
 #[tokio::test]
 async fn a_commit_whose_reply_is_lost_is_found_by_the_retry() {
-    let way = Way::new().await;
-    way.proxy.lose_commit_reply(1);
-    let mut letters_sent = 0;
-    let staged = stage(&mut way.connection(), &batch(10), &entry(), within(LONG), async |_| {
-        letters_sent += 1;
+    let proxied = ProxiedDatabase::new().await;
+    proxied.proxy.lose_commit_reply(1);
+    let mut dead_letters_sent = 0;
+    let staged = stage(&mut proxied.connection(), &batch(10), &entry(), within(LONG), async |_| {
+        dead_letters_sent += 1;
         Ok(())
     })
     .await
     .expect("stage");
-    assert_eq!((staged, letters_sent, way.proxy.faults()), (committed(10), 1, 1));
-    way.holds(10).await;
+    assert_eq!((staged, dead_letters_sent, proxied.proxy.faults()), (committed(10), 1, 1));
+    proxied.holds(10).await;
     // Offered again later, by somebody else, it is a duplicate.
-    assert_eq!(way.stage(&batch(10), within(LONG)).await.expect("stage"), Staged::Duplicate);
-    way.holds(10).await;
+    assert_eq!(proxied.stage(&batch(10), within(LONG)).await.expect("stage"), Staged::Duplicate);
+    proxied.holds(10).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,101 +151,102 @@ async fn whichever_commit_of_a_load_loses_its_reply_the_file_is_loaded_once() {
 
 #[tokio::test]
 async fn packets_that_vanish_in_the_middle_of_copy_end_in_an_error_and_nothing_is_staged() {
-    let way = Way::new().await;
-    way.proxy.stop_after(Direction::ToServer, 200_000);
+    let proxied = ProxiedDatabase::new().await;
+    proxied.proxy.stop_after(Direction::ToServer, 200_000);
     let deadline = within(Duration::from_secs(4));
-    let staging = way.stage(&batch(ROWS), deadline).await;
+    let staging = proxied.stage(&batch(ROWS), deadline).await;
     let error = staging.expect_err("the network is away");
     assert_eq!(error.kind(), Kind::Transient);
-    assert_eq!(way.proxy.faults(), 1, "it broke before the COPY");
-    way.holds(0).await;
+    assert_eq!(proxied.proxy.faults(), 1, "it broke before the COPY");
+    proxied.holds(0).await;
 }
 
 #[tokio::test]
 async fn a_connection_that_is_forgotten_in_the_middle_of_copy_is_replaced_within_the_deadline() {
-    let way = Way::new().await;
-    way.proxy.stop_after(Direction::ToServer, 200_000);
+    let proxied = ProxiedDatabase::new().await;
+    proxied.proxy.stop_after(Direction::ToServer, 200_000);
     let batch = batch(ROWS);
     let recovery = async {
-        way.proxy.reached(1).await;
-        way.proxy.strand();
-        way.proxy.pass();
+        proxied.proxy.reached(1).await;
+        proxied.proxy.strand();
+        proxied.proxy.pass();
         // The abandoned session still holds the claim, and the retry waits for it.
-        way.until("select count(*) > 0 from pg_stat_activity where usename = 'millrace_ingest' and datname = current_database() and wait_event_type = 'Lock'")
+        proxied.until("select count(*) > 0 from pg_stat_activity where usename = 'millrace_ingest' and datname = current_database() and wait_event_type = 'Lock'")
             .await;
-        way.end_sessions_in("ClientRead").await;
+        proxied.end_sessions_in("ClientRead").await;
     };
-    let (staged, ()) = futures_util::join!(way.stage(&batch, within(LONG)), recovery);
+    let (staged, ()) = futures_util::join!(proxied.stage(&batch, within(LONG)), recovery);
     assert_eq!(staged.expect("stage"), committed(ROWS));
-    way.holds(ROWS).await;
+    proxied.holds(ROWS).await;
 }
 
 #[tokio::test]
 async fn a_network_that_comes_back_within_the_deadline_lets_the_same_call_succeed() {
-    let way = Way::new().await;
-    way.proxy.stop_after(Direction::ToServer, 200_000);
+    let proxied = ProxiedDatabase::new().await;
+    proxied.proxy.stop_after(Direction::ToServer, 200_000);
     let batch = batch(ROWS);
     let recovery = async {
-        way.proxy.reached(1).await;
+        proxied.proxy.reached(1).await;
         // Long enough for the attempt to be given up; what it had sent then arrives late.
         tokio::time::sleep(STALL * 2).await;
-        way.proxy.pass();
+        proxied.proxy.pass();
     };
-    let (staged, ()) = futures_util::join!(way.stage(&batch, within(LONG)), recovery);
+    let (staged, ()) = futures_util::join!(proxied.stage(&batch, within(LONG)), recovery);
     assert_eq!(staged.expect("stage"), committed(ROWS));
-    way.holds(ROWS).await;
+    proxied.holds(ROWS).await;
 }
 
 #[tokio::test]
 async fn a_commit_that_got_through_before_the_network_went_silent_is_not_made_twice() {
-    let way = Way::new().await;
+    let proxied = ProxiedDatabase::new().await;
     let batch = batch(10);
     let recovery = async {
-        way.until("select count(*) = 10 from raw_events").await;
+        proxied.until("select count(*) = 10 from raw_events").await;
         // Its reply never comes; new connections work.
-        way.proxy.strand();
-        way.proxy.pass();
+        proxied.proxy.strand();
+        proxied.proxy.pass();
     };
-    let mut connection = way.connection();
+    let mut connection = proxied.connection();
     let entry = entry();
     let staging = stage(&mut connection, &batch, &entry, within(LONG), async |_| {
-        way.proxy.stop(&[Direction::ToClient]);
+        proxied.proxy.stop(&[Direction::ToClient]);
         Ok(())
     });
     let (staged, ()) = futures_util::join!(staging, recovery);
     assert_eq!(staged.expect("stage"), committed(10));
-    way.holds(10).await;
+    proxied.holds(10).await;
 }
 
 #[tokio::test]
 async fn a_commit_that_never_arrived_is_made_by_the_retry_once_the_server_ends_the_old_session() {
-    let way = Way::new().await;
-    way.owner
+    let proxied = ProxiedDatabase::new().await;
+    proxied
+        .owner
         .batch_execute(&format!(
             "alter role millrace_ingest in database {} set idle_in_transaction_session_timeout = '2s'",
-            way.database.name()
+            proxied.database.name()
         ))
         .await
         .expect("a short timeout");
     let mut tries = 0;
-    let staged = stage(&mut way.connection(), &batch(10), &entry(), within(LONG), async |_| {
+    let staged = stage(&mut proxied.connection(), &batch(10), &entry(), within(LONG), async |_| {
         tries += 1;
         if tries == 1 {
-            way.proxy.strand();
+            proxied.proxy.strand();
         }
         Ok(())
     })
     .await
     .expect("stage");
     assert_eq!((staged, tries), (committed(10), 2));
-    way.holds(10).await;
+    proxied.holds(10).await;
 }
 
 #[tokio::test]
-async fn letters_may_take_longer_than_the_database_may_be_silent() {
-    let way = Way::new().await;
+async fn dead_letters_may_take_longer_than_the_database_may_be_silent() {
+    let proxied = ProxiedDatabase::new().await;
     let mut tries = 0;
-    let staged = stage(&mut way.connection(), &batch(10), &entry(), within(LONG), async |_| {
+    let staged = stage(&mut proxied.connection(), &batch(10), &entry(), within(LONG), async |_| {
         tries += 1;
         tokio::time::sleep(STALL * 2).await;
         Ok(())
@@ -257,21 +258,21 @@ async fn letters_may_take_longer_than_the_database_may_be_silent() {
 
 #[tokio::test]
 async fn a_refused_or_reset_connection_is_tried_again_until_the_deadline() {
-    let way = Way::new().await;
-    way.proxy.refuse();
-    let error = way.stage(&batch(10), within(Duration::from_secs(1))).await.expect_err("nobody listens");
+    let proxied = ProxiedDatabase::new().await;
+    proxied.proxy.refuse();
+    let error = proxied.stage(&batch(10), within(Duration::from_secs(1))).await.expect_err("nobody listens");
     assert_eq!((error.kind(), error.code()), (Kind::Transient, "database_unreachable"));
-    way.holds(0).await;
+    proxied.holds(0).await;
     let batch = batch(ROWS);
     let recovery = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        way.proxy.pass();
+        proxied.proxy.pass();
         // And once more in the middle of COPY.
-        way.proxy.reset_after(Direction::ToServer, 500_000);
+        proxied.proxy.reset_after(Direction::ToServer, 500_000);
     };
-    let (staged, ()) = futures_util::join!(way.stage(&batch, within(LONG)), recovery);
-    assert_eq!((staged.expect("stage"), way.proxy.faults()), (committed(ROWS), 1));
-    way.holds(ROWS).await;
+    let (staged, ()) = futures_util::join!(proxied.stage(&batch, within(LONG)), recovery);
+    assert_eq!((staged.expect("stage"), proxied.proxy.faults()), (committed(ROWS), 1));
+    proxied.holds(ROWS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -130,9 +130,9 @@ async fn without_versions_an_object_overwritten_while_it_is_read_is_dead_lettere
     };
     let (answer, second) = futures_util::join!(function.invoke(&first, LONG), overwriting);
     assert_eq!(answer.response(), accepted());
-    let letters = stack.aws.letters().await;
+    let dead_letters = stack.aws.dead_letters().await;
     assert_eq!(
-        letters.iter().map(|letter| letter.reason.code.as_str()).collect::<Vec<_>>(),
+        dead_letters.iter().map(|dead_letter| dead_letter.reason.code.as_str()).collect::<Vec<_>>(),
         ["object_replaced"]
     );
     let found = versions(&stack, key).await;

@@ -1,9 +1,9 @@
-//! The dead-letter queue is away: no record may be left behind before its letter is kept.
+//! The dead-letter queue is away: no record may be left behind before its dead letter is kept.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use millrace::dead_letter::LetterKind;
+use millrace::dead_letter::DeadLetterKind;
 use millrace_tests::postgres::number;
 use millrace_tests::proxy::{Direction, Proxy};
 use millrace_tests::runtime_api::Function;
@@ -25,15 +25,15 @@ fn file(first_bad: usize) -> String {
 }
 
 /// The compiled function with proxies before its database and its queues.
-struct Ways {
+struct Proxies {
     stack: Stack,
     database: Proxy,
     queues: Proxy,
     function: Function,
 }
 
-impl Ways {
-    async fn new() -> Ways {
+impl Proxies {
+    async fn new() -> Proxies {
         let stack = Stack::new().await;
         let database = Proxy::start(stack.database.port()).await;
         let queues = Proxy::start(stack.aws.port()).await;
@@ -44,7 +44,7 @@ impl Ways {
             ("MILLRACE_CHUNK_ROWS", "100"),
         ];
         let function = stack.function(&settings).await;
-        Ways { stack, database, queues, function }
+        Proxies { stack, database, queues, function }
     }
 
     async fn put(&self, file: String) -> Value {
@@ -58,15 +58,17 @@ impl Ways {
         assert_eq!(answer, json!({ "batchItemFailures": [{ "itemIdentifier": id(event) }] }));
     }
 
-    /// Everything is there, every letter at least once, and the counts agree.
+    /// Everything is there, every dead letter at least once, and the counts agree.
     async fn is_complete(&self, event: &Value, bad: usize) {
         assert_eq!(self.function.invoke(event, LONG).await.response(), accepted());
         assert_eq!(self.stack.rows().await, 300 - bad as i64);
-        let mut letters = self.stack.aws.letters().await;
-        letters.retain(|letter| letter.kind == LetterKind::Rows);
-        let records: BTreeSet<Option<u64>> = letters.iter().map(|letter| letter.origin.record).collect();
-        let ids: BTreeSet<String> = letters.iter().map(|letter| letter.id.to_string()).collect();
-        assert_eq!((records.len(), ids.len()), (bad, bad), "a repeated letter has the same id");
+        let mut dead_letters = self.stack.aws.dead_letters().await;
+        dead_letters.retain(|dead_letter| dead_letter.kind == DeadLetterKind::Rows);
+        let records: BTreeSet<Option<u64>> =
+            dead_letters.iter().map(|dead_letter| dead_letter.origin.record).collect();
+        let ids: BTreeSet<String> =
+            dead_letters.iter().map(|dead_letter| dead_letter.id.to_string()).collect();
+        assert_eq!((records.len(), ids.len()), (bad, bad), "a repeated dead letter has the same id");
         let rejected = "select sum(rejected_count)::bigint from staging.batches";
         assert_eq!(number(&self.stack.owner, rejected).await, bad as i64);
         let records = "select record_count from staging.load_results where outcome = 'loaded'";
@@ -76,46 +78,46 @@ impl Ways {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_queue_and_database_away_nothing_is_acknowledged_and_with_both_back_all_of_it() {
-    let ways = Ways::new().await;
-    let event = ways.put(file(0)).await;
-    ways.database.refuse();
-    ways.queues.refuse();
-    ways.stays(&event).await;
-    assert_eq!((ways.stack.rows().await, ways.stack.aws.letters().await.len()), (0, 0));
+    let proxies = Proxies::new().await;
+    let event = proxies.put(file(0)).await;
+    proxies.database.refuse();
+    proxies.queues.refuse();
+    proxies.stays(&event).await;
+    assert_eq!((proxies.stack.rows().await, proxies.stack.aws.dead_letters().await.len()), (0, 0));
     // The queue alone comes back, then the database alone.
-    ways.queues.pass();
-    ways.stays(&event).await;
-    ways.database.pass();
-    ways.queues.refuse();
-    ways.stays(&event).await;
-    assert_eq!(ways.stack.rows().await, 0);
-    ways.queues.pass();
-    ways.is_complete(&event, 30).await;
+    proxies.queues.pass();
+    proxies.stays(&event).await;
+    proxies.database.pass();
+    proxies.queues.refuse();
+    proxies.stays(&event).await;
+    assert_eq!(proxies.stack.rows().await, 0);
+    proxies.queues.pass();
+    proxies.is_complete(&event, 30).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_with_bad_records_waits_for_the_queue_and_others_do_not() {
-    let ways = Ways::new().await;
-    let event = ways.put(file(200)).await;
-    ways.queues.refuse();
-    ways.stays(&event).await;
-    assert_eq!(ways.stack.rows().await, 200, "the chunks without bad records");
-    assert_eq!(number(&ways.stack.owner, "select count(*) from staging.batches").await, 2);
-    assert_eq!(number(&ways.stack.owner, "select count(*) from staging.load_results").await, 0);
-    ways.queues.pass();
-    ways.is_complete(&event, 10).await;
+    let proxies = Proxies::new().await;
+    let event = proxies.put(file(200)).await;
+    proxies.queues.refuse();
+    proxies.stays(&event).await;
+    assert_eq!(proxies.stack.rows().await, 200, "the chunks without bad records");
+    assert_eq!(number(&proxies.stack.owner, "select count(*) from staging.batches").await, 2);
+    assert_eq!(number(&proxies.stack.owner, "select count(*) from staging.load_results").await, 0);
+    proxies.queues.pass();
+    proxies.is_complete(&event, 10).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_falls_silent_is_no_reason_to_miss_the_deadline() {
-    let ways = Ways::new().await;
-    let event = ways.put(file(0)).await;
-    ways.queues.stop(&[Direction::ToServer, Direction::ToClient]);
-    ways.stays(&event).await;
-    // A file that as a whole becomes a letter is no other case.
-    let other = ways.stack.aws.put("incoming/nowhere.csv", "a,b\n1,2\n").await;
-    ways.stays(&other).await;
-    assert_eq!(ways.stack.rows().await, 0);
-    ways.queues.pass();
-    ways.is_complete(&event, 30).await;
+    let proxies = Proxies::new().await;
+    let event = proxies.put(file(0)).await;
+    proxies.queues.stop(&[Direction::ToServer, Direction::ToClient]);
+    proxies.stays(&event).await;
+    // A file that as a whole becomes a dead letter is no other case.
+    let other = proxies.stack.aws.put("incoming/nowhere.csv", "a,b\n1,2\n").await;
+    proxies.stays(&other).await;
+    assert_eq!(proxies.stack.rows().await, 0);
+    proxies.queues.pass();
+    proxies.is_complete(&event, 30).await;
 }

@@ -52,7 +52,7 @@ async fn what_fails_is_left_with_what_is_above_it_and_the_others_go_on() {
     };
     assert_eq!(shop.number(&recorded("failed", "days")).await, 1);
     assert_eq!(shop.number(&recorded("skipped", "months")).await, 1);
-    // What touched it was kept.
+    // What invalidated it was kept.
     shop.run("alter table facts.days drop constraint no_bob").await;
     assert_eq!(shop.refreshed().await, ["days", "months"]);
     shop.check("days").await;

@@ -1,4 +1,4 @@
-//! Rollups: only what was touched is computed again, and it equals everything computed anew.
+//! Rollups: only what was invalidated is computed again, and it equals everything computed anew.
 
 use super::shop::{DAYS, ORDERS, Shop};
 
@@ -49,7 +49,7 @@ async fn whatever_is_done_to_facts_the_rollup_equals_its_query() {
         shop.check("days").await;
         assert!(shop.refreshed().await.is_empty(), "nothing changed since: {change}");
     }
-    assert_eq!(shop.number("select count(*) from pipeline.touched").await, 0);
+    assert_eq!(shop.number("select count(*) from pipeline.invalidations").await, 0);
 }
 
 #[tokio::test]
@@ -146,13 +146,12 @@ async fn another_query_computes_everything_again_and_a_removed_file_takes_its_tr
     shop.deployed().await;
     assert_eq!(shop.refreshed().await, ["days"]);
     shop.check("days").await;
-    let triggers =
-        "select count(*) from pg_trigger where tgrelid = 'facts.orders'::regclass and tgname like 'touch%'";
+    let triggers = "select count(*) from pg_trigger where tgrelid = 'facts.orders'::regclass and tgname like 'invalidate%'";
     assert_eq!(shop.number(triggers).await, 4);
     shop.run("delete from facts.orders where order_id = 1").await;
     shop.remove("days");
     shop.deployed().await;
     assert_eq!(shop.number(triggers).await, 0);
-    assert_eq!(shop.number("select count(*) from pipeline.touched").await, 0);
+    assert_eq!(shop.number("select count(*) from pipeline.invalidations").await, 0);
     assert_eq!(shop.number("select count(*) from facts.days").await, 4, "the table stays");
 }

@@ -1,4 +1,4 @@
-//! A letter of each kind, from its failure to its fact, as somebody at a terminal sees it: listed, shown, its cause mended,
+//! A dead letter of each kind, from its failure to its fact, as somebody at a terminal sees it: listed, shown, its cause mended,
 //! put back; and put back once more, which changes nothing.
 
 use std::process::Output;
@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use super::deliveries::{AWAY, deliver};
 use super::events::mended;
-use super::site::Site;
+use super::fixture::RedriveFixture;
 
 const SOURCES: &str = "[files.csv]\nheader = \"first\"\n[files.csv.columns]\ntotal = \"number\"\n\
     [shop.webhook]\npreset = \"bearer\"\nsecret = \"env:SECRET\"\ndelivery_id = \"header:X-Delivery\"\nevent_type = \"order\"\n";
@@ -20,77 +20,81 @@ const ORDERS: &str = "-- kind = \"fact\"
 -- key = [\"id\"]
 select (payload->>'id')::bigint as id, (payload->>'total')::numeric as total from batch";
 
-async fn millrace(site: &Site, arguments: &[&str]) -> Output {
+async fn millrace(fixture: &RedriveFixture, arguments: &[&str]) -> Output {
     let mut command = Command::new(binary("millrace"));
-    command.arg("dead-letters").args(arguments).env_clear().envs(site.aws.variables(&site.database.url()));
+    command
+        .arg("dead-letters")
+        .args(arguments)
+        .env_clear()
+        .envs(fixture.aws.variables(&fixture.database.url()));
     command.env("MILLRACE_REDRIVE_FUNCTION", "redrive");
     if arguments.contains(&"redrive") {
         // It talks to Lambda alone.
-        command.env("AWS_ENDPOINT_URL", site.lambda.endpoint());
+        command.env("AWS_ENDPOINT_URL", fixture.lambda.endpoint());
     }
     command.output().await.expect("run millrace")
 }
 
-async fn said(site: &Site, arguments: &[&str]) -> Value {
-    let output = millrace(site, arguments).await;
+async fn said(fixture: &RedriveFixture, arguments: &[&str]) -> Value {
+    let output = millrace(fixture, arguments).await;
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
 /// Every fact once, and which of the four there are.
-async fn facts(site: &Site) -> Vec<i64> {
-    let rows = site.owner.query("select id from facts.orders order by id", &[]).await.expect("facts");
+async fn facts(fixture: &RedriveFixture) -> Vec<i64> {
+    let rows = fixture.owner.query("select id from facts.orders order by id", &[]).await.expect("facts");
     rows.iter().map(|row| row.get(0)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_letter_of_each_kind_is_listed_shown_mended_and_put_back_once() {
-    let site = Site::new(SOURCES, &[("orders", ORDERS)]).await;
-    site.lambda.deploy("redrive", site.redriver().await);
+async fn a_dead_letter_of_each_kind_is_listed_shown_mended_and_put_back_once() {
+    let fixture = RedriveFixture::new(SOURCES, &[("orders", ORDERS)]).await;
+    fixture.lambda.deploy("redrive", fixture.redriver().await);
     // A record of the wrong type, a file without a source, a delivery without a database, an event no model takes.
-    site.load("incoming/files/orders/a.csv", "id,total\n1,10\n2,ten\n").await;
-    site.load("incoming/elsewhere.csv", "id,total\n3,30\n").await;
-    site.deploy("ingest-webhook", &AWAY).await;
-    deliver(&site, "1", None, r#"{"id": 4, "total": "40"}"#).await;
+    fixture.load("incoming/files/orders/a.csv", "id,total\n1,10\n2,ten\n").await;
+    fixture.load("incoming/elsewhere.csv", "id,total\n3,30\n").await;
+    fixture.deploy("ingest-webhook", &AWAY).await;
+    deliver(&fixture, "1", None, r#"{"id": 4, "total": "40"}"#).await;
     let insert = "insert into raw_events (source, event_type, payload) values ('inserted', 'orders', '{\"id\": 5, \"total\": \"five\"}')";
-    site.owner.batch_execute(insert).await.expect("insert");
-    site.transform().await;
-    assert_eq!(facts(&site).await, [1]);
+    fixture.owner.batch_execute(insert).await.expect("insert");
+    fixture.transform().await;
+    assert_eq!(facts(&fixture).await, [1]);
 
-    let listed = said(&site, &["list", "--json"]).await;
-    let letters = listed["letters"].as_array().expect("letters");
+    let listed = said(&fixture, &["list", "--json"]).await;
+    let dead_letters = listed["dead letters"].as_array().expect("dead letters");
     let mut kinds: Vec<&str> =
-        letters.iter().map(|letter| letter["kind"].as_str().expect("a kind")).collect();
+        dead_letters.iter().map(|dead_letter| dead_letter["kind"].as_str().expect("a kind")).collect();
     kinds.sort_unstable();
     assert_eq!(kinds, ["delivery", "event", "rows", "upload"]);
-    for letter in letters {
-        let id = letter["id"].as_str().expect("an id");
-        let shown = said(&site, &["show", id, "--json"]).await;
-        let (shown_id, shown_reason) = match shown.get("letter") {
+    for dead_letter in dead_letters {
+        let id = dead_letter["id"].as_str().expect("an id");
+        let shown = said(&fixture, &["show", id, "--json"]).await;
+        let (shown_id, shown_reason) = match shown.get("dead letter") {
             Some(inner) => (&inner["id"], &inner["reason"]["code"]),
             None => (&shown["id"], &shown["reason"]["code"]),
         };
-        assert_eq!(shown_id, &letter["id"], "{shown}");
+        assert_eq!(shown_id, &dead_letter["id"], "{shown}");
         assert!(shown_reason.is_string(), "{shown}");
     }
 
-    site.write_sources(SOURCES_MENDED);
-    site.write_model("orders", &mended(ORDERS));
-    site.deploy("ingest-csv", &[]).await;
-    site.deploy("ingest-webhook", &[]).await;
-    let copies = site.aws.letters().await;
+    fixture.write_sources(SOURCES_MENDED);
+    fixture.write_model("orders", &mended(ORDERS));
+    fixture.deploy("ingest-csv", &[]).await;
+    fixture.deploy("ingest-webhook", &[]).await;
+    let copies = fixture.aws.dead_letters().await;
     for round in 0..2 {
-        let output = millrace(&site, &["redrive", "--all", "--json"]).await;
+        let output = millrace(&fixture, &["redrive", "--all", "--json"]).await;
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         assert_eq!((&summary["failed"], &summary["waiting"]), (&json!(0), &json!(0)), "{summary}");
-        site.load_queued().await;
-        site.transform().await;
-        assert_eq!(facts(&site).await, [1, 2, 3, 4, 5], "round {round}");
-        assert_eq!(site.number("select count(*) from raw_events").await, 5);
-        assert!(site.aws.letters().await.is_empty());
+        fixture.load_queued().await;
+        fixture.transform().await;
+        assert_eq!(facts(&fixture).await, [1, 2, 3, 4, 5], "round {round}");
+        assert_eq!(fixture.number("select count(*) from raw_events").await, 5);
+        assert!(fixture.aws.dead_letters().await.is_empty());
         // The same once more, as SQS may deliver them.
-        site.repeat(&copies).await;
+        fixture.repeat(&copies).await;
     }
-    site.reconciles().await;
+    fixture.reconciles().await;
 }

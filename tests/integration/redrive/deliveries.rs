@@ -1,9 +1,9 @@
-//! Letters of kind `delivery`: webhooks that the database was not there for, and records that it would not take.
+//! Dead letters of kind `delivery`: webhooks that the database was not there for, and records that it would not take.
 
-use millrace::dead_letter::LetterKind;
+use millrace::dead_letter::DeadLetterKind;
 use serde_json::{Value, json};
 
-use super::site::{Site, counts};
+use super::fixture::{RedriveFixture, counts};
 use crate::stack::LONG;
 
 const SOURCES: &str = "[shop.webhook]\npreset = \"bearer\"\nsecret = \"env:SECRET\"\n\
@@ -14,11 +14,11 @@ const ORDERS: &str = "-- kind = \"fact\"
 select (payload->>'id')::bigint as id, payload->>'note' as note, event_type from batch";
 pub const AWAY: [(&str, &str); 2] = [
     ("DATABASE_URL", "postgresql://millrace_ingest@127.0.0.1:1/x?sslmode=disable"),
-    ("MILLRACE_DATABASE_PATIENCE", "300 ms"),
+    ("MILLRACE_DATABASE_TIMEOUT", "300 ms"),
 ];
 
 /// A delivery's answer: what became of it.
-pub async fn deliver(site: &Site, id: &str, kind: Option<&str>, body: &str) -> String {
+pub async fn deliver(fixture: &RedriveFixture, id: &str, kind: Option<&str>, body: &str) -> String {
     let mut headers =
         json!({ "authorization": "Bearer token", "content-type": "application/json", "x-delivery": id });
     if let Some(kind) = kind {
@@ -28,7 +28,7 @@ pub async fn deliver(site: &Site, id: &str, kind: Option<&str>, body: &str) -> S
         "version": "2.0", "rawPath": "/webhooks/shop", "headers": headers, "body": body, "isBase64Encoded": false,
         "requestContext": { "http": { "method": "POST", "sourceIp": "127.0.0.1" }, "requestId": "r" },
     });
-    let answer = site.lambda.get("ingest-webhook").invoke(&event, LONG).await.response();
+    let answer = fixture.lambda.get("ingest-webhook").invoke(&event, LONG).await.response();
     assert_eq!(answer["statusCode"], 202, "{answer}");
     let body: Value = serde_json::from_str(answer["body"].as_str().expect("a body")).expect("JSON");
     body["status"].as_str().expect("a status").to_owned()
@@ -36,61 +36,64 @@ pub async fn deliver(site: &Site, id: &str, kind: Option<&str>, body: &str) -> S
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_that_was_queued_is_in_the_facts_once() {
-    let site = Site::new(SOURCES, &[("orders", ORDERS)]).await;
-    site.deploy("ingest-webhook", &AWAY).await;
-    assert_eq!(deliver(&site, "1", Some("paid"), r#"{"id": 1, "note": "ü"}"#).await, "queued");
-    assert_eq!(deliver(&site, "2", None, r#"[{"id": 2}, {"id": 3}]"#).await, "queued");
-    assert_eq!(deliver(&site, "4", None, r#"{"id": 4}"#).await, "queued");
-    let letters = site.letters(LetterKind::Delivery).await;
-    assert_eq!(letters.len(), 3);
+    let fixture = RedriveFixture::new(SOURCES, &[("orders", ORDERS)]).await;
+    fixture.deploy("ingest-webhook", &AWAY).await;
+    assert_eq!(deliver(&fixture, "1", Some("paid"), r#"{"id": 1, "note": "ü"}"#).await, "queued");
+    assert_eq!(deliver(&fixture, "2", None, r#"[{"id": 2}, {"id": 3}]"#).await, "queued");
+    assert_eq!(deliver(&fixture, "4", None, r#"{"id": 4}"#).await, "queued");
+    let dead_letters = fixture.dead_letters(DeadLetterKind::Delivery).await;
+    assert_eq!(dead_letters.len(), 3);
     // With the database still away nothing is known of them: they stay as they are.
-    assert_eq!(site.redrive_all().await, [0, 0, 0, 0, 3]);
-    site.deploy("ingest-webhook", &[]).await;
+    assert_eq!(fixture.redrive_all().await, [0, 0, 0, 0, 3]);
+    fixture.deploy("ingest-webhook", &[]).await;
     // This one its sender has repeated meanwhile.
-    assert_eq!(deliver(&site, "4", None, r#"{"id": 4}"#).await, "stored");
-    assert_eq!(site.redrive_all().await, [2, 1, 0, 0, 0]);
-    site.repeat(&letters).await;
-    assert_eq!(site.redrive_all().await, [0, 3, 0, 0, 0]);
-    assert_eq!(deliver(&site, "1", Some("paid"), r#"{"id": 1, "note": "ü"}"#).await, "duplicate");
-    site.transform().await;
-    assert_eq!(site.number("select count(*) from raw_events").await, 4);
-    assert_eq!(site.number("select count(*) from facts.orders").await, 4);
+    assert_eq!(deliver(&fixture, "4", None, r#"{"id": 4}"#).await, "stored");
+    assert_eq!(fixture.redrive_all().await, [2, 1, 0, 0, 0]);
+    fixture.repeat(&dead_letters).await;
+    assert_eq!(fixture.redrive_all().await, [0, 3, 0, 0, 0]);
+    assert_eq!(deliver(&fixture, "1", Some("paid"), r#"{"id": 1, "note": "ü"}"#).await, "duplicate");
+    fixture.transform().await;
+    assert_eq!(fixture.number("select count(*) from raw_events").await, 4);
+    assert_eq!(fixture.number("select count(*) from facts.orders").await, 4);
     // The type stood in a header.
     let paid = "select count(*) from facts.orders where event_type = 'paid' and note = 'ü' and id = 1";
-    assert_eq!(site.number(paid).await, 1);
-    site.reconciles().await;
+    assert_eq!(fixture.number(paid).await, 1);
+    fixture.reconciles().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_was_refused_is_taken_once_it_may_be_mended() {
-    let site = Site::new(SOURCES, &[("orders", ORDERS)]).await;
-    assert_eq!(deliver(&site, "1", None, r#"[{"id": 1}, {"id": 2, "note": "a\u0000b"}]"#).await, "stored");
-    let letters = site.letters(LetterKind::Delivery).await;
-    assert_eq!(letters.iter().map(|letter| letter.origin.record).collect::<Vec<_>>(), [Some(1)]);
-    assert_eq!(site.redrive_all().await, [0, 0, 0, 1, 0]);
-    site.write_sources(&format!("{SOURCES}invalid_characters = \"replace\"\n"));
-    site.deploy("ingest-webhook", &[]).await;
-    assert_eq!(site.redrive_all().await, [1, 0, 0, 0, 0]);
-    site.repeat(&letters).await;
-    assert_eq!(site.redrive_all().await, [0, 1, 0, 0, 0]);
-    site.transform().await;
-    assert_eq!(site.number("select count(*) from facts.orders").await, 2);
-    assert_eq!(site.number("select count(*) from facts.orders where note = 'a\u{fffd}b'").await, 1);
+    let fixture = RedriveFixture::new(SOURCES, &[("orders", ORDERS)]).await;
+    assert_eq!(deliver(&fixture, "1", None, r#"[{"id": 1}, {"id": 2, "note": "a\u0000b"}]"#).await, "stored");
+    let dead_letters = fixture.dead_letters(DeadLetterKind::Delivery).await;
+    assert_eq!(
+        dead_letters.iter().map(|dead_letter| dead_letter.origin.record).collect::<Vec<_>>(),
+        [Some(1)]
+    );
+    assert_eq!(fixture.redrive_all().await, [0, 0, 0, 1, 0]);
+    fixture.write_sources(&format!("{SOURCES}invalid_characters = \"replace\"\n"));
+    fixture.deploy("ingest-webhook", &[]).await;
+    assert_eq!(fixture.redrive_all().await, [1, 0, 0, 0, 0]);
+    fixture.repeat(&dead_letters).await;
+    assert_eq!(fixture.redrive_all().await, [0, 1, 0, 0, 0]);
+    fixture.transform().await;
+    assert_eq!(fixture.number("select count(*) from facts.orders").await, 2);
+    assert_eq!(fixture.number("select count(*) from facts.orders where note = 'a\u{fffd}b'").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_that_nobody_remembers_any_more_is_not_stored_twice() {
-    let site = Site::new(SOURCES, &[]).await;
-    site.deploy("ingest-webhook", &AWAY).await;
-    deliver(&site, "1", None, r#"{"id": 1}"#).await;
-    let mut letter = site.letters(LetterKind::Delivery).await.remove(0);
-    site.deploy("ingest-webhook", &[]).await;
-    assert_eq!(site.redrive_all().await, [1, 0, 0, 0, 0]);
-    letter.first_failed_at = "2025-01-01T00:00:00Z".to_owned();
-    site.repeat(&[letter]).await;
-    let summary = site.redrive(json!({})).await;
+    let fixture = RedriveFixture::new(SOURCES, &[]).await;
+    fixture.deploy("ingest-webhook", &AWAY).await;
+    deliver(&fixture, "1", None, r#"{"id": 1}"#).await;
+    let mut dead_letter = fixture.dead_letters(DeadLetterKind::Delivery).await.remove(0);
+    fixture.deploy("ingest-webhook", &[]).await;
+    assert_eq!(fixture.redrive_all().await, [1, 0, 0, 0, 0]);
+    dead_letter.first_failed_at = "2025-01-01T00:00:00Z".to_owned();
+    fixture.repeat(&[dead_letter]).await;
+    let summary = fixture.redrive(json!({})).await;
     assert_eq!(counts(&summary), [0, 0, 0, 0, 1]);
     let why = summary["reasons"][0]["message"].as_str().unwrap_or_default();
     assert!(why.contains("remembered for 15 days (dedupe_days)"), "{why}");
-    assert_eq!(site.number("select count(*) from raw_events").await, 1);
+    assert_eq!(fixture.number("select count(*) from raw_events").await, 1);
 }

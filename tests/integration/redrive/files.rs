@@ -1,9 +1,9 @@
-//! Letters of kind `upload`: whole files, and notifications that AWS itself gave up on.
+//! Dead letters of kind `upload`: whole files, and notifications that AWS itself gave up on.
 
-use millrace::dead_letter::LetterKind;
+use millrace::dead_letter::DeadLetterKind;
 use serde_json::json;
 
-use super::site::{LAX, ORDERS, STRICT, Site};
+use super::fixture::{LAX, ORDERS, RedriveFixture, STRICT};
 
 /// 400 records, all but every fourth of the wrong type.
 fn mostly_bad() -> String {
@@ -14,73 +14,81 @@ fn mostly_bad() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_was_stopped_is_read_anew_and_is_in_the_facts_once() {
-    let site = Site::new(STRICT, &[("orders", ORDERS)]).await;
+    let fixture = RedriveFixture::new(STRICT, &[("orders", ORDERS)]).await;
     // The first chunk of 50 is staged before there are bad records enough to stop.
     let chunks = [("MILLRACE_CHUNK_ROWS", "50")];
-    site.deploy("ingest-csv", &chunks).await;
-    site.load("incoming/shop/orders/a.csv", &mostly_bad()).await;
-    let [letter] = &site.letters(LetterKind::Upload).await[..] else { panic!("one letter") };
-    assert_eq!((letter.reason.code.as_str(), letter.attempts), ("too_many_rejects", 1));
-    let rows = site.letters(LetterKind::Rows).await;
-    let staged = site.number("select count(*) from raw_events").await;
-    assert!(staged > 0 && rows.len() > 30, "{staged} staged, {} letters", rows.len());
-    site.transform().await;
-    assert_eq!(site.number("select count(*) from facts.orders").await, staged);
+    fixture.deploy("ingest-csv", &chunks).await;
+    fixture.load("incoming/shop/orders/a.csv", &mostly_bad()).await;
+    let [dead_letter] = &fixture.dead_letters(DeadLetterKind::Upload).await[..] else {
+        panic!("one dead letter")
+    };
+    assert_eq!((dead_letter.reason.code.as_str(), dead_letter.attempts), ("too_many_rejects", 1));
+    let rows = fixture.dead_letters(DeadLetterKind::Rows).await;
+    let staged = fixture.number("select count(*) from raw_events").await;
+    assert!(staged > 0 && rows.len() > 30, "{staged} staged, {} dead letters", rows.len());
+    fixture.transform().await;
+    assert_eq!(fixture.number("select count(*) from facts.orders").await, staged);
 
     // Not mended, it is stopped again: the second attempt.
-    let summary = site.redrive(json!({ "kind": "upload" })).await;
+    let summary = fixture.redrive(json!({ "kind": "upload" })).await;
     assert_eq!(summary["redriven"], 1);
-    assert_eq!(site.load_queued().await, 1);
-    let [again] = &site.letters(LetterKind::Upload).await[..] else { panic!("one letter") };
-    assert_eq!((again.id, again.attempts), (letter.id, 2));
-    assert_eq!(again.first_failed_at, letter.first_failed_at);
-    assert_eq!(site.number("select count(*) from raw_events").await, staged, "in place of the first attempt");
+    assert_eq!(fixture.load_queued().await, 1);
+    let [again] = &fixture.dead_letters(DeadLetterKind::Upload).await[..] else { panic!("one dead letter") };
+    assert_eq!((again.id, again.attempts), (dead_letter.id, 2));
+    assert_eq!(again.first_failed_at, dead_letter.first_failed_at);
+    assert_eq!(
+        fixture.number("select count(*) from raw_events").await,
+        staged,
+        "in place of the first attempt"
+    );
 
-    site.write_sources(LAX);
-    site.deploy("ingest-csv", &chunks).await;
-    site.repeat(&[letter.clone(), again.clone()]).await;
-    let summary = site.redrive(json!({ "kind": "upload" })).await;
+    fixture.write_sources(LAX);
+    fixture.deploy("ingest-csv", &chunks).await;
+    fixture.repeat(&[dead_letter.clone(), again.clone()]).await;
+    let summary = fixture.redrive(json!({ "kind": "upload" })).await;
     assert_eq!(summary["redriven"], 3);
-    // Of the copies one begins the third attempt; an older letter finds that there was a later one.
-    site.repeat(&[letter.clone(), again.clone()]).await;
-    site.redrive(json!({ "kind": "upload" })).await;
-    site.load_queued().await;
-    assert_eq!(site.number("select count(*) from raw_events").await, 400);
-    assert_eq!(site.number("select max(attempt)::bigint from staging.loads").await, 3);
+    // Of the copies one begins the third attempt; an older dead letter finds that there was a later one.
+    fixture.repeat(&[dead_letter.clone(), again.clone()]).await;
+    fixture.redrive(json!({ "kind": "upload" })).await;
+    fixture.load_queued().await;
+    assert_eq!(fixture.number("select count(*) from raw_events").await, 400);
+    assert_eq!(fixture.number("select max(attempt)::bigint from staging.loads").await, 3);
     // The records of earlier attempts are in the file.
-    let summary = site.redrive(json!({})).await;
+    let summary = fixture.redrive(json!({})).await;
     assert_eq!((&summary["redriven"], &summary["failed"]), (&json!(0), &json!(0)), "{summary}");
     assert!(summary["void"].as_u64() >= Some(rows.len() as u64), "{summary}");
-    assert!(site.aws.letters().await.is_empty());
-    site.transform().await;
-    assert_eq!(site.number("select count(*) from facts.orders").await, 400);
-    assert_eq!(site.number("select count(*) from raw_events").await, 400);
-    site.reconciles().await;
+    assert!(fixture.aws.dead_letters().await.is_empty());
+    fixture.transform().await;
+    assert_eq!(fixture.number("select count(*) from facts.orders").await, 400);
+    assert_eq!(fixture.number("select count(*) from raw_events").await, 400);
+    fixture.reconciles().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_without_a_source_is_loaded_once_it_has_one() {
-    let site = Site::new(LAX, &[]).await;
-    site.load("incoming/nowhere.csv", "id,total\n1,2\n").await;
-    let [letter] = &site.letters(LetterKind::Upload).await[..] else { panic!("one letter") };
-    assert_eq!(letter.reason.code, "no_source_for_key");
-    site.write_sources("[shop.csv]\npath = [\"incoming/nowhere.csv\"]\nevent_type = \"orders\"\n");
-    site.deploy("ingest-csv", &[]).await;
-    site.repeat(std::slice::from_ref(letter)).await;
-    assert_eq!(site.redrive_all().await, [2, 0, 0, 0, 0]);
-    site.load_queued().await;
-    assert_eq!(site.number("select count(*) from raw_events").await, 1);
+    let fixture = RedriveFixture::new(LAX, &[]).await;
+    fixture.load("incoming/nowhere.csv", "id,total\n1,2\n").await;
+    let [dead_letter] = &fixture.dead_letters(DeadLetterKind::Upload).await[..] else {
+        panic!("one dead letter")
+    };
+    assert_eq!(dead_letter.reason.code, "no_source_for_key");
+    fixture.write_sources("[shop.csv]\npath = [\"incoming/nowhere.csv\"]\nevent_type = \"orders\"\n");
+    fixture.deploy("ingest-csv", &[]).await;
+    fixture.repeat(std::slice::from_ref(dead_letter)).await;
+    assert_eq!(fixture.redrive_all().await, [2, 0, 0, 0, 0]);
+    fixture.load_queued().await;
+    assert_eq!(fixture.number("select count(*) from raw_events").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_aws_gave_up_on_is_delivered_again() {
-    let site = Site::new(LAX, &[]).await;
+    let fixture = RedriveFixture::new(LAX, &[]).await;
     // As the upload queue's redrive policy moves it: S3's own words.
-    let event = site.aws.put("incoming/shop/orders/a.csv", "id,total\n1,2\n").await;
+    let event = fixture.aws.put("incoming/shop/orders/a.csv", "id,total\n1,2\n").await;
     let notification = event["Records"][0]["body"].as_str().expect("a body").to_owned();
-    site.send(&notification).await;
+    fixture.send(&notification).await;
     // As an OnFailure destination says it.
-    let event = site.aws.put("incoming/shop/orders/b.csv", "id,total\n2,2\n").await;
+    let event = fixture.aws.put("incoming/shop/orders/b.csv", "id,total\n2,2\n").await;
     let request: serde_json::Value =
         serde_json::from_str(event["Records"][0]["body"].as_str().expect("a body")).expect("JSON");
     let failure = json!({
@@ -91,26 +99,26 @@ async fn what_aws_gave_up_on_is_delivered_again() {
         "responseContext": { "statusCode": 200, "functionError": "Unhandled" },
         "responsePayload": { "errorMessage": "out of memory" },
     });
-    site.send(&failure.to_string()).await;
-    assert_eq!(site.redrive_all().await, [2, 0, 0, 0, 0]);
-    assert_eq!(site.load_queued().await, 2);
-    assert_eq!(site.number("select count(*) from raw_events").await, 2);
+    fixture.send(&failure.to_string()).await;
+    assert_eq!(fixture.redrive_all().await, [2, 0, 0, 0, 0]);
+    assert_eq!(fixture.load_queued().await, 2);
+    assert_eq!(fixture.number("select count(*) from raw_events").await, 2);
     // Both once more: they are loads that were done.
-    site.send(&notification).await;
-    site.send(&failure.to_string()).await;
-    assert_eq!(site.redrive_all().await, [2, 0, 0, 0, 0]);
-    site.load_queued().await;
-    assert_eq!(site.number("select count(*) from raw_events").await, 2);
+    fixture.send(&notification).await;
+    fixture.send(&failure.to_string()).await;
+    assert_eq!(fixture.redrive_all().await, [2, 0, 0, 0, 0]);
+    fixture.load_queued().await;
+    assert_eq!(fixture.number("select count(*) from raw_events").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_holds_no_file_stays_for_a_person_to_see() {
-    let site = Site::new(LAX, &[]).await;
-    let function = site.lambda.get("ingest-csv");
+    let fixture = RedriveFixture::new(LAX, &[]).await;
+    let function = fixture.lambda.get("ingest-csv");
     let event = json!({ "Records": [{ "eventSource": "aws:sqs", "messageId": "m1", "body": "rubbish" }] });
     function.invoke(&event, crate::stack::LONG).await.response();
-    site.send("not even JSON").await;
-    let summary = site.redrive(json!({})).await;
+    fixture.send("not even JSON").await;
+    let summary = fixture.redrive(json!({})).await;
     assert_eq!((&summary["waiting"], &summary["left"]), (&json!(1), &json!(1)), "{summary}");
     assert!(summary["reasons"][0]["message"].as_str().is_some_and(|text| text.contains("drop it")));
 }

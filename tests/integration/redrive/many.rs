@@ -1,10 +1,10 @@
-//! As many letters as SQS hands out in a thousand requests.
+//! As many dead letters as SQS hands out in a thousand requests.
 
-use millrace_cli::letters::depth;
+use millrace_cli::dead_letters::depth;
 use serde_json::json;
 
 use super::events::mended;
-use super::site::{LAX, Site};
+use super::fixture::{LAX, RedriveFixture};
 use crate::stack::LONG;
 
 const MANY: i64 = 10_000;
@@ -14,19 +14,19 @@ const ORDERS: &str = "-- kind = \"fact\"
 select (payload->>'id')::bigint as id, (payload->>'total')::numeric as total from batch";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_letters_go_back_without_loss() {
-    let site = Site::new(LAX, &[("orders", ORDERS)]).await;
+async fn ten_thousand_dead_letters_go_back_without_loss() {
+    let fixture = RedriveFixture::new(LAX, &[("orders", ORDERS)]).await;
     let insert = format!(
         "insert into raw_events (source, event_type, payload)
          select 'shop', 'orders', jsonb_build_object('id', n, 'total', 'bad') from generate_series(1, {MANY}) as n"
     );
-    site.owner.batch_execute(&insert).await.expect("insert");
+    fixture.owner.batch_execute(&insert).await.expect("insert");
     // Every one of them is found by halving.
-    site.lambda.get("transform").invoke(&json!({}), LONG * 4).await.response();
-    let (sqs, queue) = (&site.aws.clients.sqs, &site.aws.dead_letter_queue_url);
+    fixture.lambda.get("transform").invoke(&json!({}), LONG * 4).await.response();
+    let (sqs, queue) = (&fixture.aws.clients.sqs, &fixture.aws.dead_letter_queue_url);
     assert_eq!(depth(sqs, queue).await.expect("depth"), MANY);
-    site.write_model("orders", &mended(ORDERS));
-    let redrive = site.redriver().await;
+    fixture.write_model("orders", &mended(ORDERS));
+    let redrive = fixture.redriver().await;
     let mut redriven = 0;
     loop {
         let event = json!({ "action": "redrive", "filter": {}, "at_most": 6_000 });
@@ -39,7 +39,7 @@ async fn ten_thousand_letters_go_back_without_loss() {
     }
     assert_eq!(redriven, MANY);
     assert_eq!(depth(sqs, queue).await.expect("depth"), 0);
-    assert_eq!(site.number("select count(*) from facts.orders").await, MANY);
-    assert_eq!(site.number("select count(distinct id) from facts.orders").await, MANY);
-    site.reconciles().await;
+    assert_eq!(fixture.number("select count(*) from facts.orders").await, MANY);
+    assert_eq!(fixture.number("select count(distinct id) from facts.orders").await, MANY);
+    fixture.reconciles().await;
 }

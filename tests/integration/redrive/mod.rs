@@ -5,7 +5,7 @@ mod commands;
 mod deliveries;
 mod events;
 mod files;
+mod fixture;
 mod killed;
 mod many;
 mod records;
-mod site;

@@ -7,9 +7,9 @@ use millrace_models::deploy;
 use millrace_models::transform::Bounds;
 use uuid::Uuid;
 
-use super::site::{ORDERS, Site};
+use super::fixture::{ORDERS, TransformFixture};
 
-impl Site {
+impl TransformFixture {
     /// Runs a model's history as the command does; how.
     async fn catch_up(&self, name: &str, full_refresh: bool) -> Option<Target> {
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -20,13 +20,13 @@ impl Site {
         let history = backfill::unseen(&mut connection, model, deadline).await.expect("look");
         let target = target_for(&history, full_refresh)?;
         let options = Options { target, bounds: self.bounds, events_per_second: None, deadline };
-        let letters = self.dead_letters();
+        let dead_letters = self.dead_letter_queue();
         let mut last = Progress::default();
         let finished = backfill::backfill(
             &mut connection,
             &project,
             model,
-            &letters,
+            &dead_letters,
             Uuid::now_v7(),
             options,
             |progress| last = *progress,
@@ -41,103 +41,107 @@ impl Site {
 
 #[tokio::test]
 async fn a_new_model_sees_history_once_beside_live_traffic() {
-    let mut site = Site::new(&[]).await;
-    site.bounds = Bounds { events: 100, ..Bounds::default() };
+    let mut fixture = TransformFixture::new(&[]).await;
+    fixture.bounds = Bounds { events: 100, ..Bounds::default() };
     for batch in 0..10 {
-        site.many_orders(batch * 30, 60, &batch.to_string()).await;
+        fixture.many_orders(batch * 30, 60, &batch.to_string()).await;
     }
-    site.orders(&[(1_000, "bad", "x")]).await;
-    let summary = site.transformed().await;
+    fixture.orders(&[(1_000, "bad", "x")]).await;
+    let summary = fixture.transformed().await;
     assert_eq!(summary.unmodelled, 601);
-    site.write("orders", ORDERS);
+    fixture.write("orders", ORDERS);
     // New events overlap with history, and are transformed at the same time.
-    site.many_orders(0, 20, "77").await;
-    let (target, _) = tokio::join!(site.catch_up("orders", false), site.transformed());
+    fixture.many_orders(0, 20, "77").await;
+    let (target, _) = tokio::join!(fixture.catch_up("orders", false), fixture.transformed());
     assert_eq!(target, Some(Target::InPlace));
-    site.check_orders().await;
-    assert_eq!(site.number("select sum(unmodelled_count)::bigint from staging.batches").await, 0);
-    assert_eq!(site.number("select sum(quarantined_count)::bigint from staging.batches").await, 1);
-    assert_eq!(site.letters().await.len(), 1);
-    assert_eq!(site.catch_up("orders", false).await, None, "nothing is left");
+    fixture.check_orders().await;
+    assert_eq!(fixture.number("select sum(unmodelled_count)::bigint from staging.batches").await, 0);
+    assert_eq!(fixture.number("select sum(quarantined_count)::bigint from staging.batches").await, 1);
+    assert_eq!(fixture.dead_letters().await.len(), 1);
+    assert_eq!(fixture.catch_up("orders", false).await, None, "nothing is left");
 }
 
 #[tokio::test]
 async fn a_changed_type_is_followed_by_a_rebuild_that_is_swapped_in() {
-    let site = Site::new(&[("orders", ORDERS)]).await;
-    site.many_orders(1, 300, "5").await;
-    site.transformed().await;
-    site.run("create view facts.big as select 1 as one").await;
-    site.write("orders", &ORDERS.replace("numeric(12,2)", "double precision"));
-    site.many_orders(200, 300, "6").await;
-    assert_eq!(site.transform().await.expect("a run").waiting.len(), 1);
-    assert_eq!(site.catch_up("orders", true).await, Some(Target::Rebuild));
-    site.transformed().await;
-    assert_eq!(site.facts().await.len(), 499);
-    assert_eq!(site.facts().await[&250].0, "6");
-    assert_eq!(site.number("select count(*) from pg_constraint where conname = 'orders_pkey'").await, 1);
-    assert_eq!(site.number("select count(*) from pg_class where relname like 'orders\\_\\_%'").await, 0);
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
+    fixture.many_orders(1, 300, "5").await;
+    fixture.transformed().await;
+    fixture.run("create view facts.big as select 1 as one").await;
+    fixture.write("orders", &ORDERS.replace("numeric(12,2)", "double precision"));
+    fixture.many_orders(200, 300, "6").await;
+    assert_eq!(fixture.transform().await.expect("a run").waiting.len(), 1);
+    assert_eq!(fixture.catch_up("orders", true).await, Some(Target::Rebuild));
+    fixture.transformed().await;
+    assert_eq!(fixture.facts().await.len(), 499);
+    assert_eq!(fixture.facts().await[&250].0, "6");
+    assert_eq!(fixture.number("select count(*) from pg_constraint where conname = 'orders_pkey'").await, 1);
+    assert_eq!(fixture.number("select count(*) from pg_class where relname like 'orders\\_\\_%'").await, 0);
 }
 
 #[tokio::test]
 async fn a_changed_query_s_history_is_rebuilt_and_what_it_leaves_out_goes() {
-    let site = Site::new(&[("orders", ORDERS)]).await;
-    site.many_orders(1, 100, "5").await;
-    site.transformed().await;
-    site.write("orders", &format!("{ORDERS} where (payload->>'order_id')::bigint > 50"));
-    site.many_orders(90, 20, "6").await;
-    site.transformed().await;
-    assert_eq!(site.number("select count(*) from facts.orders").await, 109, "until it is rebuilt");
-    assert_eq!(site.catch_up("orders", false).await, Some(Target::Rebuild));
-    assert_eq!(site.number("select count(*) from facts.orders").await, 59);
-    assert_eq!(site.number("select count(*) from facts.orders where total = 6").await, 20);
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
+    fixture.many_orders(1, 100, "5").await;
+    fixture.transformed().await;
+    fixture.write("orders", &format!("{ORDERS} where (payload->>'order_id')::bigint > 50"));
+    fixture.many_orders(90, 20, "6").await;
+    fixture.transformed().await;
+    assert_eq!(fixture.number("select count(*) from facts.orders").await, 109, "until it is rebuilt");
+    assert_eq!(fixture.catch_up("orders", false).await, Some(Target::Rebuild));
+    assert_eq!(fixture.number("select count(*) from facts.orders").await, 59);
+    assert_eq!(fixture.number("select count(*) from facts.orders where total = 6").await, 20);
 }
 
 #[tokio::test]
 async fn somebody_s_view_on_a_table_keeps_it_from_being_swapped() {
-    let site = Site::new(&[("orders", ORDERS)]).await;
-    site.many_orders(1, 10, "5").await;
-    site.transformed().await;
-    site.run("create view public.mine as select * from facts.orders").await;
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
+    fixture.many_orders(1, 10, "5").await;
+    fixture.transformed().await;
+    fixture.run("create view public.mine as select * from facts.orders").await;
     let deadline = Instant::now() + Duration::from_secs(60);
-    let (project, mut connection) = (site.project(), site.connection());
-    let options = Options { target: Target::Rebuild, bounds: site.bounds, events_per_second: None, deadline };
+    let (project, mut connection) = (fixture.project(), fixture.connection());
+    let options =
+        Options { target: Target::Rebuild, bounds: fixture.bounds, events_per_second: None, deadline };
     let model = project.model("orders").unwrap();
-    let letters = site.dead_letters();
+    let dead_letters = fixture.dead_letter_queue();
     let error =
-        backfill::backfill(&mut connection, &project, model, &letters, Uuid::now_v7(), options, |_| {})
+        backfill::backfill(&mut connection, &project, model, &dead_letters, Uuid::now_v7(), options, |_| {})
             .await
             .expect_err("somebody's view");
     assert!(error.chain().contains("mine would be dropped"), "{}", error.chain());
-    assert_eq!(site.number("select count(*) from public.mine").await, 10);
+    assert_eq!(fixture.number("select count(*) from public.mine").await, 10);
 }
 
 #[tokio::test]
 async fn an_interrupted_backfill_goes_on_where_it_stopped() {
-    let mut site = Site::new(&[]).await;
-    site.bounds = Bounds { events: 50, ..Bounds::default() };
+    let mut fixture = TransformFixture::new(&[]).await;
+    fixture.bounds = Bounds { events: 50, ..Bounds::default() };
     for batch in 0..8 {
-        site.many_orders(batch * 50, 50, "1").await;
+        fixture.many_orders(batch * 50, 50, "1").await;
     }
-    site.transformed().await;
-    site.write("orders", ORDERS);
-    let (project, mut connection) = (site.project(), site.connection());
+    fixture.transformed().await;
+    fixture.write("orders", ORDERS);
+    let (project, mut connection) = (fixture.project(), fixture.connection());
     let deadline = Instant::now() + Duration::from_secs(60);
     deploy::deploy(&mut connection, &project, deadline).await.unwrap();
     let options =
-        Options { target: Target::InPlace, bounds: site.bounds, events_per_second: Some(100), deadline };
-    let letters = site.dead_letters();
+        Options { target: Target::InPlace, bounds: fixture.bounds, events_per_second: Some(100), deadline };
+    let dead_letters = fixture.dead_letter_queue();
     let model = project.model("orders").unwrap();
     let work =
-        backfill::backfill(&mut connection, &project, model, &letters, Uuid::now_v7(), options, |_| {});
+        backfill::backfill(&mut connection, &project, model, &dead_letters, Uuid::now_v7(), options, |_| {});
     // Half a second a chunk: it is cut off in the middle.
     assert!(tokio::time::timeout(Duration::from_millis(1_200), work).await.is_err());
-    let done = site.number("select count(*) from pipeline.backfill_batches where done_at is not null").await;
+    let done =
+        fixture.number("select count(*) from pipeline.backfill_batches where done_at is not null").await;
     assert!((1..8).contains(&done), "{done}");
-    site.catch_up("orders", false).await;
-    site.check_orders().await;
-    assert_eq!(site.number("select count(*) from pipeline.backfills").await, 1);
+    fixture.catch_up("orders", false).await;
+    fixture.check_orders().await;
+    assert_eq!(fixture.number("select count(*) from pipeline.backfills").await, 1);
     assert_eq!(
-        site.number("select sum(event_count)::bigint from pipeline.runs where activity = 'backfill'").await,
+        fixture
+            .number("select sum(event_count)::bigint from pipeline.runs where activity = 'backfill'")
+            .await,
         400
     );
 }

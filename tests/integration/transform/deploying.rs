@@ -1,10 +1,10 @@
 //! Tables from queries, and what happens when a query changes.
 
-use super::site::{ORDERS, Site};
+use super::fixture::{ORDERS, TransformFixture};
 
-async fn column_type(site: &Site, column: &str) -> String {
+async fn column_type(fixture: &TransformFixture, column: &str) -> String {
     let sql = "select format_type(atttypid, atttypmod) from pg_attribute where attrelid = 'facts.orders'::regclass and attname = $1";
-    site.owner.query_one(sql, &[&column]).await.expect("a column").get(0)
+    fixture.owner.query_one(sql, &[&column]).await.expect("a column").get(0)
 }
 
 #[tokio::test]
@@ -13,11 +13,11 @@ async fn a_table_has_the_query_s_own_types_keys_indexes_and_comments() {
         "-- key",
         "-- description = \"It's orders\"\n-- columns = {total = \"In euros\"}\n-- indexes = [[\"total\", \"note\"]]\n-- key",
     );
-    let site = Site::new(&[("orders", &orders)]).await;
-    site.transformed().await;
-    assert_eq!(column_type(&site, "total").await, "numeric(12,2)");
+    let fixture = TransformFixture::new(&[("orders", &orders)]).await;
+    fixture.transformed().await;
+    assert_eq!(column_type(&fixture, "total").await, "numeric(12,2)");
     let text =
-        |sql: &'static str| async { site.owner.query_one(sql, &[]).await.unwrap().get::<_, String>(0) };
+        |sql: &'static str| async { fixture.owner.query_one(sql, &[]).await.unwrap().get::<_, String>(0) };
     assert_eq!(text("select obj_description('facts.orders'::regclass)").await, "It's orders");
     assert_eq!(text("select col_description('facts.orders'::regclass, 2)").await, "In euros");
     assert_eq!(
@@ -26,67 +26,70 @@ async fn a_table_has_the_query_s_own_types_keys_indexes_and_comments() {
     );
     let indexes =
         "select count(*) from pg_indexes where tablename = 'orders' and indexdef like '%(total, note)%'";
-    assert_eq!(site.number(indexes).await, 1);
-    let reader = site.database.role("millrace_reader").await;
+    assert_eq!(fixture.number(indexes).await, 1);
+    let reader = fixture.database.role("millrace_reader").await;
     reader.batch_execute("select * from facts.orders").await.expect("the reader reads facts");
-    site.transformed().await;
-    assert_eq!(site.number(indexes).await, 1, "deployed once");
+    fixture.transformed().await;
+    assert_eq!(fixture.number(indexes).await, 1, "deployed once");
 }
 
 #[tokio::test]
 async fn a_new_column_is_added_and_a_changed_one_is_refused() {
-    let site = Site::new(&[("orders", ORDERS)]).await;
-    site.orders(&[(1, "1", "a")]).await;
-    site.transformed().await;
-    site.write("orders", &ORDERS.replace("from batch", ", payload->>'note' as remark from batch"));
-    site.orders(&[(2, "2", "b")]).await;
-    site.transformed().await;
-    assert_eq!(site.number("select count(*) from facts.orders where remark = 'b'").await, 1);
-    site.write("orders", &ORDERS.replace("numeric(12,2)", "text"));
-    site.orders(&[(3, "3", "c")]).await;
-    let summary = site.transform().await.expect("a run");
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
+    fixture.orders(&[(1, "1", "a")]).await;
+    fixture.transformed().await;
+    fixture.write("orders", &ORDERS.replace("from batch", ", payload->>'note' as remark from batch"));
+    fixture.orders(&[(2, "2", "b")]).await;
+    fixture.transformed().await;
+    assert_eq!(fixture.number("select count(*) from facts.orders where remark = 'b'").await, 1);
+    fixture.write("orders", &ORDERS.replace("numeric(12,2)", "text"));
+    fixture.orders(&[(3, "3", "c")]).await;
+    let summary = fixture.transform().await.expect("a run");
     let reason = &summary.waiting.first().expect("something waits").reason;
     for part in
         ["total is numeric(12,2) and would become text", "remark is not selected any more", "--full-refresh"]
     {
         assert!(reason.contains(part), "{reason}");
     }
-    assert_eq!(site.facts().await.len(), 2, "what is there stays");
+    assert_eq!(fixture.facts().await.len(), 2, "what is there stays");
 }
 
 #[tokio::test]
-async fn somebody_else_s_table_is_not_touched() {
-    let site = Site::new(&[("orders", ORDERS)]).await;
-    site.run("create table facts.orders (mine int)").await;
-    site.orders(&[(1, "1", "a")]).await;
-    let summary = site.transform().await.expect("a run");
+async fn somebody_else_s_table_is_not_invalidated() {
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
+    fixture.run("create table facts.orders (mine int)").await;
+    fixture.orders(&[(1, "1", "a")]).await;
+    let summary = fixture.transform().await.expect("a run");
     assert!(summary.waiting.first().unwrap().reason.contains("was not made by a model"));
 }
 
 #[tokio::test]
 async fn two_workers_deploy_the_same_models_at_once() {
-    let site = Site::new(&[("orders", ORDERS)]).await;
-    site.orders(&[(1, "1", "a")]).await;
-    let (one, other, third) = tokio::join!(site.transformed(), site.transformed(), site.transformed());
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
+    fixture.orders(&[(1, "1", "a")]).await;
+    let (one, other, third) =
+        tokio::join!(fixture.transformed(), fixture.transformed(), fixture.transformed());
     assert_eq!(one.events + other.events + third.events, 1);
-    site.check_orders().await;
+    fixture.check_orders().await;
 }
 
 #[tokio::test]
 async fn a_long_reader_of_a_table_that_must_change_holds_back_its_events_alone() {
     let other = "-- kind = \"fact\"\n-- source = \"shop/refunds\"\nselect payload->>'id' as id from batch";
-    let site = Site::new(&[("orders", ORDERS), ("refunds", other)]).await;
-    site.transformed().await;
-    let reader = site.database.role("millrace_reader").await;
+    let fixture = TransformFixture::new(&[("orders", ORDERS), ("refunds", other)]).await;
+    fixture.transformed().await;
+    let reader = fixture.database.role("millrace_reader").await;
     reader.batch_execute("begin; select * from facts.orders").await.expect("read");
-    site.write("orders", &ORDERS.replace("from batch", ", payload->>'note' as remark from batch"));
-    site.orders(&[(1, "1", "a")]).await;
-    site.run("insert into raw_events (source, event_type, payload) values ('shop', 'refunds', '{}')").await;
-    let summary = site.transform().await.expect("a run");
+    fixture.write("orders", &ORDERS.replace("from batch", ", payload->>'note' as remark from batch"));
+    fixture.orders(&[(1, "1", "a")]).await;
+    fixture
+        .run("insert into raw_events (source, event_type, payload) values ('shop', 'refunds', '{}')")
+        .await;
+    let summary = fixture.transform().await.expect("a run");
     assert_eq!(summary.rows["refunds"], 1);
     let reason = &summary.waiting.first().expect("orders wait").reason;
     assert!(reason.contains("facts.orders is in use"), "{reason}");
     reader.batch_execute("commit").await.expect("end");
-    site.transformed().await;
-    assert_eq!(site.number("select count(*) from facts.orders where remark = 'a'").await, 1);
+    fixture.transformed().await;
+    assert_eq!(fixture.number("select count(*) from facts.orders where remark = 'a'").await, 1);
 }

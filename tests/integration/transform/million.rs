@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::site::{ORDERS, Site};
+use super::fixture::{ORDERS, TransformFixture};
 
 #[tokio::test]
 async fn of_a_million_events_the_hundred_bad_ones_are_named_and_the_rest_are_facts() {
-    let site = Site::new(&[("orders", ORDERS)]).await;
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
     // As ingestion leaves them: a hundred batches of ten thousand. Bad are those whose number is 4,711 modulo 10,000.
-    site.run(
+    fixture.run(
         "insert into staging.batches (batch_id, origin, source, event_type, received_at, read_count, staged_count, payload_bytes)
          select gen_random_uuid(), 'test:' || n, 'shop', 'orders', now() - n * interval '1 second', 10000, 10000, 700000
          from generate_series(1, 100) as n;
@@ -22,17 +22,19 @@ async fn of_a_million_events_the_hundred_bad_ones_are_named_and_the_rest_are_fac
          cross join lateral generate_series(substr(origin, 6)::bigint * 10000, substr(origin, 6)::bigint * 10000 + 9999) as n",
     )
     .await;
-    let summary = site.transformed().await;
+    let summary = fixture.transformed().await;
     assert_eq!((summary.events, summary.quarantined), (1_000_000, 100));
-    assert_eq!(site.number("select count(*) from facts.orders").await, 999_900);
-    site.check_counts().await;
-    assert_eq!(site.number("select sum(quarantined_count)::bigint from staging.batches").await, 100);
-    let letters = site.letters().await;
-    let named: BTreeSet<(i64, String)> = letters
+    assert_eq!(fixture.number("select count(*) from facts.orders").await, 999_900);
+    fixture.check_counts().await;
+    assert_eq!(fixture.number("select sum(quarantined_count)::bigint from staging.batches").await, 100);
+    let dead_letters = fixture.dead_letters().await;
+    let named: BTreeSet<(i64, String)> = dead_letters
         .iter()
-        .map(|letter| (letter.origin.event_id.expect("the event's id"), letter.reason.message.clone()))
+        .map(|dead_letter| {
+            (dead_letter.origin.event_id.expect("the event's id"), dead_letter.reason.message.clone())
+        })
         .collect();
-    let bad = site
+    let bad = fixture
         .owner
         .query("select id, payload->>'total' from staging.events where payload->>'total' like 'poison%'", &[])
         .await
@@ -43,5 +45,5 @@ async fn of_a_million_events_the_hundred_bad_ones_are_named_and_the_rest_are_fac
             (row.get(0), format!("invalid input syntax for type numeric: \"{}\"", row.get::<_, &str>(1)))
         })
         .collect();
-    assert_eq!((letters.len(), named), (100, expected));
+    assert_eq!((dead_letters.len(), named), (100, expected));
 }

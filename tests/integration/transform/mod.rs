@@ -1,11 +1,11 @@
 //! From raw events to facts: each test with its own database, dead-letter queue and models.
 
 mod backfill;
-mod cuts;
 mod deploying;
+mod disconnects;
+pub mod fixture;
 mod million;
 mod quarantine;
 mod rebuild;
 mod retraction;
 mod routes;
-pub mod site;

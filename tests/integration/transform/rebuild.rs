@@ -7,51 +7,51 @@ use millrace_models::transform::Bounds;
 use millrace_tests::runtime_api::{Function, binary};
 use serde_json::json;
 
-use super::site::{ORDERS, Site};
+use super::fixture::{ORDERS, TransformFixture};
 
 #[tokio::test]
 async fn events_become_facts_once() {
-    let site = Site::new(&[("orders", ORDERS)]).await;
-    site.orders(&[(1, "10.50", "a"), (2, "20", "b")]).await;
-    let summary = site.transformed().await;
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
+    fixture.orders(&[(1, "10.50", "a"), (2, "20", "b")]).await;
+    let summary = fixture.transformed().await;
     assert_eq!((summary.claims, summary.events, summary.rows["orders"]), (1, 2, 2));
-    assert_eq!(site.transformed().await.claims, 0, "nothing is left");
-    assert_eq!(site.number("select count(*) from raw_events where processed").await, 2);
-    assert_eq!(site.number("select count(*) from facts.orders where total = 10.50").await, 1);
-    site.check_orders().await;
+    assert_eq!(fixture.transformed().await.claims, 0, "nothing is left");
+    assert_eq!(fixture.number("select count(*) from raw_events where processed").await, 2);
+    assert_eq!(fixture.number("select count(*) from facts.orders where total = 10.50").await, 1);
+    fixture.check_orders().await;
     let provenance = "select count(*) from facts.orders o
          join raw_events e on e.id = o._event_id and e.received_at = o._received_at
          where (e.payload->>'order_id')::bigint = o.order_id";
-    assert_eq!(site.number(provenance).await, 2);
+    assert_eq!(fixture.number(provenance).await, 2);
 }
 
 #[tokio::test]
 async fn of_one_key_the_later_event_wins_in_a_batch_and_across_batches() {
-    let site = Site::new(&[("orders", ORDERS)]).await;
-    site.orders(&[(1, "1", "first"), (1, "2", "second"), (2, "5", "only")]).await;
-    site.transformed().await;
-    assert_eq!(site.facts().await[&1], ("2.00".into(), "second".into()));
-    site.orders(&[(1, "3", "third")]).await;
-    site.transformed().await;
-    assert_eq!(site.facts().await[&1], ("3.00".into(), "third".into()));
-    site.check_orders().await;
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
+    fixture.orders(&[(1, "1", "first"), (1, "2", "second"), (2, "5", "only")]).await;
+    fixture.transformed().await;
+    assert_eq!(fixture.facts().await[&1], ("2.00".into(), "second".into()));
+    fixture.orders(&[(1, "3", "third")]).await;
+    fixture.transformed().await;
+    assert_eq!(fixture.facts().await[&1], ("3.00".into(), "third".into()));
+    fixture.check_orders().await;
 }
 
 #[tokio::test]
 async fn where_the_first_counts_the_first_event_stays() {
     let orders = ORDERS.replace("-- key", "-- on_conflict = \"ignore\"\n-- key");
-    let site = Site::new(&[("orders", &orders)]).await;
-    site.orders(&[(1, "1", "first"), (1, "2", "second")]).await;
-    site.transformed().await;
-    site.orders(&[(1, "3", "third")]).await;
-    site.transformed().await;
-    assert_eq!(site.facts().await[&1], ("1.00".into(), "first".into()));
+    let fixture = TransformFixture::new(&[("orders", &orders)]).await;
+    fixture.orders(&[(1, "1", "first"), (1, "2", "second")]).await;
+    fixture.transformed().await;
+    fixture.orders(&[(1, "3", "third")]).await;
+    fixture.transformed().await;
+    assert_eq!(fixture.facts().await[&1], ("1.00".into(), "first".into()));
 }
 
 #[tokio::test]
 async fn a_batch_that_commits_late_is_transformed_and_does_not_win() {
-    let site = Site::new(&[("orders", ORDERS)]).await;
-    let late = site.database.owner().await;
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
+    let late = fixture.database.owner().await;
     late.batch_execute(
         "begin; insert into raw_events (source, event_type, payload)
          values ('shop', 'orders', '{\"order_id\": 1, \"total\": \"1\", \"note\": \"early, committed late\"}'),
@@ -59,42 +59,42 @@ async fn a_batch_that_commits_late_is_transformed_and_does_not_win() {
     )
     .await
     .unwrap();
-    site.orders(&[(1, "2", "later")]).await;
-    site.transformed().await;
+    fixture.orders(&[(1, "2", "later")]).await;
+    fixture.transformed().await;
     late.batch_execute("commit").await.unwrap();
-    site.transformed().await;
-    let facts = site.facts().await;
+    fixture.transformed().await;
+    let facts = fixture.facts().await;
     assert_eq!(facts[&1].1, "later");
     assert_eq!(facts.len(), 2);
-    site.check_orders().await;
+    fixture.check_orders().await;
 }
 
 #[tokio::test]
 async fn four_workers_at_once_make_what_one_makes() {
-    let mut site = Site::new(&[("orders", ORDERS)]).await;
-    site.bounds = Bounds { events: 400, ..Bounds::default() };
+    let mut fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
+    fixture.bounds = Bounds { events: 400, ..Bounds::default() };
     // Every batch holds keys of the others, in both directions.
     for batch in 0..24 {
-        site.run(&format!(
+        fixture.run(&format!(
             "insert into raw_events (source, event_type, payload)
              select 'shop', 'orders', jsonb_build_object('order_id', (n * 7 + {batch}) % 500, 'total', '{batch}', 'note', n || '')
              from generate_series(1, 300) as n order by case when {batch} % 2 = 0 then n else -n end"
         ))
         .await;
     }
-    let summaries = join_all((0..4).map(|_| site.transformed())).await;
+    let summaries = join_all((0..4).map(|_| fixture.transformed())).await;
     assert_eq!(summaries.iter().map(|summary| summary.events).sum::<u64>(), 24 * 300);
-    site.check_orders().await;
+    fixture.check_orders().await;
 }
 
 #[tokio::test]
 async fn a_function_killed_at_any_moment_loses_and_repeats_nothing() {
-    let site = Site::new(&[("orders", ORDERS)]).await;
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
     for batch in 0..30 {
-        site.many_orders(batch * 150, 200, &batch.to_string()).await;
+        fixture.many_orders(batch * 150, 200, &batch.to_string()).await;
     }
-    let mut variables = site.aws.variables(&site.database.url_for("millrace_transform"));
-    variables.push(("MILLRACE_PIPELINE".into(), site.pipeline.path().display().to_string()));
+    let mut variables = fixture.aws.variables(&fixture.database.url_for("millrace_transform"));
+    variables.push(("MILLRACE_PIPELINE".into(), fixture.pipeline.path().display().to_string()));
     variables.push(("MILLRACE_CLAIM_ROWS".into(), "300".into()));
     for pause in [5, 30, 60, 90, 120, 160, 200] {
         let function = Function::spawn(&binary("transform"), &variables).await;
@@ -107,28 +107,28 @@ async fn a_function_killed_at_any_moment_loses_and_repeats_nothing() {
     }
     let function = Function::spawn(&binary("transform"), &variables).await;
     function.invoke(&json!({}), Duration::from_secs(60)).await.response();
-    site.check_orders().await;
-    assert_eq!(site.number("select count(*) from facts.orders").await, 29 * 150 + 200);
+    fixture.check_orders().await;
+    assert_eq!(fixture.number("select count(*) from facts.orders").await, 29 * 150 + 200);
 }
 
 #[tokio::test]
 async fn a_deadlock_is_tried_again() {
-    let site = Site::new(&[("orders", ORDERS)]).await;
-    site.orders(&[(1, "1", "a"), (2, "1", "a")]).await;
-    site.transformed().await;
-    site.orders(&[(1, "2", "b"), (2, "2", "b")]).await;
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
+    fixture.orders(&[(1, "1", "a"), (2, "1", "a")]).await;
+    fixture.transformed().await;
+    fixture.orders(&[(1, "2", "b"), (2, "2", "b")]).await;
     // Locks in the opposite order of a claim's: key 2, then key 1.
-    let mut other = site.database.owner().await;
+    let mut other = fixture.database.owner().await;
     let transaction = other.transaction().await.unwrap();
     transaction
         .batch_execute("set deadlock_timeout = '20s'; select from facts.orders where order_id = 2 for update")
         .await
         .unwrap();
-    let (summary, ()) = tokio::join!(site.transformed(), async {
+    let (summary, ()) = tokio::join!(fixture.transformed(), async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         transaction.batch_execute("select from facts.orders where order_id = 1 for update").await.unwrap();
         transaction.commit().await.unwrap();
     });
     assert_eq!(summary.rows["orders"], 2);
-    site.check_orders().await;
+    fixture.check_orders().await;
 }

@@ -1,68 +1,70 @@
 //! What waits and what goes on when a model is wrong.
 
-use super::site::{ORDERS, Site};
+use super::fixture::{ORDERS, TransformFixture};
 
 const REFUNDS: &str =
     "-- kind = \"fact\"\n-- source = \"shop/refunds\"\nselect payload->>'id' as refund_id from batch";
 
-async fn one_of_each(site: &Site) {
-    site.orders(&[(1, "1", "a")]).await;
-    site.run("insert into raw_events (source, event_type, payload) values ('shop', 'refunds', '{\"id\": \"r\"}'), ('other', 'thing', '{}')").await;
+async fn one_of_each(fixture: &TransformFixture) {
+    fixture.orders(&[(1, "1", "a")]).await;
+    fixture.run("insert into raw_events (source, event_type, payload) values ('shop', 'refunds', '{\"id\": \"r\"}'), ('other', 'thing', '{}')").await;
 }
 
 #[tokio::test]
 async fn events_without_a_model_are_counted_as_such() {
-    let site = Site::new(&[("orders", ORDERS)]).await;
-    one_of_each(&site).await;
-    let summary = site.transformed().await;
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
+    one_of_each(&fixture).await;
+    let summary = fixture.transformed().await;
     assert_eq!((summary.events, summary.unmodelled), (3, 2));
-    site.check_counts().await;
+    fixture.check_counts().await;
 }
 
 #[tokio::test]
 async fn a_model_whose_sql_fails_holds_back_its_own_events_alone() {
     let broken = "-- kind = \"fact\"\n-- source = \"shop/refunds\"\nselect r.rate\nfrom batch\njoin public.rates as r on true";
-    let site = Site::new(&[("orders", ORDERS), ("refunds", broken)]).await;
-    one_of_each(&site).await;
-    let summary = site.transform().await.expect("a run");
+    let fixture = TransformFixture::new(&[("orders", ORDERS), ("refunds", broken)]).await;
+    one_of_each(&fixture).await;
+    let summary = fixture.transform().await.expect("a run");
     assert_eq!(summary.waiting.len(), 1);
     let waiting = summary.waiting.first().unwrap();
     assert_eq!((waiting.source.as_str(), waiting.event_type.as_str()), ("shop", "refunds"));
     assert!(waiting.reason.contains("models/refunds.sql:5: the query"), "{}", waiting.reason);
     assert!(waiting.reason.contains("\"public.rates\" does not exist"), "{}", waiting.reason);
-    assert_eq!(site.number("select count(*) from raw_events where not processed").await, 1);
+    assert_eq!(fixture.number("select count(*) from raw_events where not processed").await, 1);
     assert_eq!(
-        site.number("select count(*) from pipeline.runs where outcome = 'failed' and model = 'refunds'")
+        fixture
+            .number("select count(*) from pipeline.runs where outcome = 'failed' and model = 'refunds'")
             .await,
         1
     );
-    site.write("refunds", REFUNDS);
-    site.transformed().await;
-    site.check_counts().await;
-    assert_eq!(site.number("select count(*) from facts.refunds").await, 1);
+    fixture.write("refunds", REFUNDS);
+    fixture.transformed().await;
+    fixture.check_counts().await;
+    assert_eq!(fixture.number("select count(*) from facts.refunds").await, 1);
 }
 
 #[tokio::test]
 async fn a_file_that_is_no_model_holds_back_what_it_would_take() {
-    let site = Site::new(&[("orders", ORDERS), ("refunds", &REFUNDS.replace("select", "selct"))]).await;
-    one_of_each(&site).await;
-    let summary = site.transform().await.expect("a run");
+    let fixture =
+        TransformFixture::new(&[("orders", ORDERS), ("refunds", &REFUNDS.replace("select", "selct"))]).await;
+    one_of_each(&fixture).await;
+    let summary = fixture.transform().await.expect("a run");
     assert_eq!(summary.waiting.len(), 1);
-    assert_eq!(site.facts().await.len(), 1);
+    assert_eq!(fixture.facts().await.len(), 1);
     // Whose events it takes cannot be read: nothing may pass it by.
-    site.write("refunds", "-- kind = \"fact\n-- source = \"shop/refunds\"\nselect 1 as a from batch");
-    site.orders(&[(2, "1", "a")]).await;
-    let summary = site.transform().await.expect("a run");
+    fixture.write("refunds", "-- kind = \"fact\n-- source = \"shop/refunds\"\nselect 1 as a from batch");
+    fixture.orders(&[(2, "1", "a")]).await;
+    let summary = fixture.transform().await.expect("a run");
     assert_eq!(summary.waiting.len(), 2);
-    assert_eq!(site.facts().await.len(), 1);
+    assert_eq!(fixture.facts().await.len(), 1);
 }
 
 #[tokio::test]
 async fn a_fact_reads_facts_of_before_it() {
     let lines = "-- kind = \"fact\"\n-- source = \"shop/orders\"\n-- key = [\"order_id\"]
 select o.order_id, o.total * 2 as double from batch join orders o on o.order_id = (payload->>'order_id')::bigint";
-    let site = Site::new(&[("doubles", lines), ("orders", ORDERS)]).await;
-    site.orders(&[(1, "4", "a")]).await;
-    site.transformed().await;
-    assert_eq!(site.number("select double::bigint from facts.doubles").await, 8);
+    let fixture = TransformFixture::new(&[("doubles", lines), ("orders", ORDERS)]).await;
+    fixture.orders(&[(1, "4", "a")]).await;
+    fixture.transformed().await;
+    assert_eq!(fixture.number("select double::bigint from facts.doubles").await, 8);
 }

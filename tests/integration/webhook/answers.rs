@@ -4,15 +4,15 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde_json::json;
 
-use super::door::{Form, TIME, request};
-use super::site::{Site, signed};
+use super::client::{Form, TIME, request};
+use super::fixture::{WebhookFixture, signed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_address_or_method_is_said_to_be_so() {
-    let site = Site::new().await;
-    let door = site.open(&[]).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[]).await;
     let send = async |method: &str, path: &str| {
-        door.send(&request(method, path, &signed("bearer", "1", b"{}"), b"{}", Form::Plain), TIME).await
+        client.send(&request(method, path, &signed("bearer", "1", b"{}"), b"{}", Form::Plain), TIME).await
     };
     for source in ["nobody", "Bearer", "bearer'--", "b%00", "%ff", &"x".repeat(500)] {
         let reply = send("POST", &format!("/webhooks/{source}")).await;
@@ -29,22 +29,22 @@ async fn an_unknown_address_or_method_is_said_to_be_so() {
         reply.is_problem(405, "method-not-allowed");
         assert_eq!(reply.headers["allow"], "POST");
     }
-    assert_eq!(site.row_count().await, 0);
+    assert_eq!(fixture.row_count().await, 0);
     // With a stage, a base path or a slash behind it, it is the same address.
     for path in ["/webhooks/bearer", "/prod/webhooks/bearer", "/webhooks/bearer/"] {
         assert_eq!(send("POST", path).await.status, 202, "{path}");
     }
-    assert_eq!(site.row_count().await, 1);
+    assert_eq!(fixture.row_count().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_not_what_it_should_be_is_said_to_be_so() {
-    let site = Site::new().await;
-    let door = site.open(&[]).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[]).await;
     let post = async |kind: &str, body: &[u8]| {
         let mut headers = signed("bearer", "1", body);
         headers.insert(CONTENT_TYPE, kind.parse().expect("a value"));
-        door.post("bearer", &headers, body, Form::Base64).await
+        client.post("bearer", &headers, body, Form::Base64).await
     };
     for body in [&b"{"[..], b"{}{}", b"{'a':1}", b"NaN", b"<a/>", b"\xff", b"[1,]", b"canary"] {
         let reply = post("application/json", body).await;
@@ -62,53 +62,53 @@ async fn a_body_that_is_not_what_it_should_be_is_said_to_be_so() {
     }
     let mut headers = signed("bearer", "1", b"{}");
     headers.insert("content-encoding", "gzip".parse().expect("a value"));
-    door.post("bearer", &headers, b"{}", Form::Plain).await.is_problem(415, "unsupported-media-type");
+    client.post("bearer", &headers, b"{}", Form::Plain).await.is_problem(415, "unsupported-media-type");
     let mut event = request("POST", "/webhooks/bearer", &signed("bearer", "1", b"{}"), b"{}", Form::Base64);
     event["body"] = json!("%%%");
-    door.send(&event, TIME).await.is_problem(400, "invalid-base64");
-    assert_eq!(site.number("select count(*) from staging.deliveries").await, 0);
+    client.send(&event, TIME).await.is_problem(400, "invalid-base64");
+    assert_eq!(fixture.number("select count(*) from staging.deliveries").await, 0);
     // Who proves nothing learns nothing of bodies.
-    door.post("bearer", &HeaderMap::new(), b"{", Form::Plain).await.is_problem(401, "unauthorized");
+    client.post("bearer", &HeaderMap::new(), b"{", Form::Plain).await.is_problem(401, "unauthorized");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_without_its_secret_is_shut_and_the_others_are_open() {
-    let site = Site::new().await;
-    let door = site.open(&[("SECRET_MENDED", "")]).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[("SECRET_MENDED", "")]).await;
     for source in ["unset", "mended"] {
         let headers = signed("bearer", "1", b"{}");
-        let reply = door.post(source, &headers, b"{}", Form::Plain).await;
+        let reply = client.post(source, &headers, b"{}", Form::Plain).await;
         reply.is_problem(503, "unavailable");
         assert!(reply.headers["retry-after"].parse::<u32>().expect("seconds") > 0);
         assert!(!reply.body.to_string().contains("SECRET"), "{reply:?}");
     }
-    door.deliver("bearer", "1", "{}").await.was(202, "stored");
+    client.deliver("bearer", "1", "{}").await.was(202, "stored");
     // Whoever must act finds what is missing.
-    let logs = door.function.logs();
+    let logs = client.function.logs();
     assert!(
         logs.iter().any(|line| line.contains("missing_secret") && line.contains("SECRET_THAT_IS_NOT_SET"))
     );
-    assert_eq!((site.row_count().await, site.aws.letters().await.len()), (1, 0));
+    assert_eq!((fixture.row_count().await, fixture.aws.dead_letters().await.len()), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slacks_challenge_is_answered_when_slack_asks_and_stored_never() {
-    let site = Site::new().await;
-    let door = site.open(&[]).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[]).await;
     let body = r#"{"token":"t","challenge":"3eZbrw1aB\u0042","type":"url_verification"}"#;
-    let reply = door.deliver("slack", "1", body).await;
+    let reply = client.deliver("slack", "1", body).await;
     assert_eq!((reply.status, reply.body.as_str()), (200, Some("3eZbrw1aBB")));
-    let unsigned = door.post("slack", &HeaderMap::new(), body.as_bytes(), Form::Plain).await;
+    let unsigned = client.post("slack", &HeaderMap::new(), body.as_bytes(), Form::Plain).await;
     unsigned.is_problem(401, "unauthorized");
-    assert_eq!(site.row_count().await, 0);
+    assert_eq!(fixture.row_count().await, 0);
     // To anybody else it is an event.
-    door.deliver("bearer", "1", body).await.was(202, "stored");
+    client.deliver("bearer", "1", body).await.was(202, "stored");
     // Commands come as forms.
     let command = b"command=%2Fweather&text=94070+now";
     let mut headers = signed("slack", "2", command);
     headers.insert(CONTENT_TYPE, "application/x-www-form-urlencoded".parse().expect("a value"));
-    door.post("slack", &headers, command, Form::Base64).await.was(202, "stored");
-    let row = site.rows().await.pop().expect("the command");
+    client.post("slack", &headers, command, Form::Base64).await.was(202, "stored");
+    let row = fixture.rows().await.pop().expect("the command");
     assert_eq!(
         (row.event_type.as_str(), row.payload),
         ("weather", json!({ "command": "/weather", "text": "94070 now" }))
@@ -117,8 +117,8 @@ async fn slacks_challenge_is_answered_when_slack_asks_and_stored_never() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_partition_of_the_day_is_created_and_the_delivery_is_stored() {
-    let site = Site::new().await;
-    site.execute(
+    let fixture = WebhookFixture::new().await;
+    fixture.execute(
         "do $$ declare t regclass; begin
              for t in select inhrelid::regclass from pg_inherits where inhparent = 'staging.events'::regclass loop
                  execute 'drop table ' || t;
@@ -126,39 +126,39 @@ async fn a_missing_partition_of_the_day_is_created_and_the_delivery_is_stored() 
          end $$",
     )
     .await;
-    let door = site.open(&[]).await;
+    let client = fixture.open(&[]).await;
     let posts = (0..20)
-        .map(async |n: usize| door.deliver("orders", &n.to_string(), &format!(r#"{{"n":{n}}}"#)).await);
+        .map(async |n: usize| client.deliver("orders", &n.to_string(), &format!(r#"{{"n":{n}}}"#)).await);
     for reply in futures_util::future::join_all(posts).await {
         reply.was(202, "stored");
     }
-    assert_eq!(site.counted().await, (0..20).map(|n| (n, 1)).collect());
+    assert_eq!(fixture.counted().await, (0..20).map(|n| (n, 1)).collect());
     assert_eq!(
-        site.number("select count(*) from pg_inherits where inhparent = 'staging.events'::regclass").await,
+        fixture.number("select count(*) from pg_inherits where inhparent = 'staging.events'::regclass").await,
         1
     );
-    site.reconciles().await;
+    fixture.reconciles().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_is_remembered_until_its_time_is_over() {
-    let site = Site::new().await;
-    let door = site.open(&[]).await;
-    door.deliver("shopify", "1", "{}").await.was(202, "stored");
-    door.deliver("shopify", "1", "{}").await.was(202, "duplicate");
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[]).await;
+    client.deliver("shopify", "1", "{}").await.was(202, "stored");
+    client.deliver("shopify", "1", "{}").await.was(202, "duplicate");
     let days = "select count(*) from staging.deliveries where expires_at = received_at + interval '15 days'";
-    assert_eq!(site.number(days).await, 2);
+    assert_eq!(fixture.number(days).await, 2);
     let expire = async |which: &str| {
-        site.execute(&format!(
+        fixture.execute(&format!(
             "update staging.deliveries set expires_at = now() - interval '1 second' where delivery_key like '{which}'"
         ))
         .await;
     };
     // One of its keys is still remembered.
     expire("body:%").await;
-    door.deliver("shopify", "1", "{}").await.was(202, "duplicate");
+    client.deliver("shopify", "1", "{}").await.was(202, "duplicate");
     expire("%").await;
-    door.deliver("shopify", "1", "{}").await.was(202, "stored");
-    door.deliver("shopify", "1", "{}").await.was(202, "duplicate");
-    assert_eq!((site.row_count().await, site.number(days).await), (2, 2));
+    client.deliver("shopify", "1", "{}").await.was(202, "stored");
+    client.deliver("shopify", "1", "{}").await.was(202, "duplicate");
+    assert_eq!((fixture.row_count().await, fixture.number(days).await), (2, 2));
 }

@@ -6,11 +6,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
 use http::HeaderMap;
-use millrace::dead_letter::{Letter, LetterKind, Payload};
+use millrace::dead_letter::{DeadLetter, DeadLetterKind, Payload};
 use serde_json::json;
 
-use super::door::Form;
-use super::site::{Site, signed};
+use super::client::Form;
+use super::fixture::{WebhookFixture, signed};
 
 fn ndjson(source: &str, id: &str, body: &[u8]) -> HeaderMap {
     let mut headers = signed(source, id, body);
@@ -18,35 +18,40 @@ fn ndjson(source: &str, id: &str, body: &[u8]) -> HeaderMap {
     headers
 }
 
-/// Record, code and the record as it came, of letters about records.
-fn rejects(letters: &[Letter]) -> Vec<(u64, String, Vec<u8>)> {
-    let read = |letter: &Letter| {
-        assert_eq!((letter.kind, letter.source.as_deref()), (LetterKind::Delivery, Some("orders")));
-        let raw = match &letter.payload {
+/// Record, code and the record as it came, of dead letters about records.
+fn rejects(dead_letters: &[DeadLetter]) -> Vec<(u64, String, Vec<u8>)> {
+    let read = |dead_letter: &DeadLetter| {
+        assert_eq!(
+            (dead_letter.kind, dead_letter.source.as_deref()),
+            (DeadLetterKind::Delivery, Some("orders"))
+        );
+        let raw = match &dead_letter.payload {
             Payload::Json(text) => text.as_str().expect("text").as_bytes().to_vec(),
             Payload::Base64 { base64 } => STANDARD.decode(base64).expect("base64"),
             Payload::Pointer { .. } => panic!("a pointer"),
         };
-        (letter.origin.record.expect("a record's number"), letter.reason.code.clone(), raw)
+        (dead_letter.origin.record.expect("a record's number"), dead_letter.reason.code.clone(), raw)
     };
-    let mut rejects: Vec<_> = letters.iter().map(read).collect();
+    let mut rejects: Vec<_> = dead_letters.iter().map(read).collect();
     rejects.sort();
     rejects
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_postgres_refuses_keeps_its_own_delivery_out_and_no_other() {
-    let site = Site::new().await;
-    site.execute("alter table staging.events add constraint no_poison check (not payload ? 'poison')").await;
-    let door = site.open(&[("MILLRACE_DATABASE_PATIENCE", "15 s")]).await;
+    let fixture = WebhookFixture::new().await;
+    fixture
+        .execute("alter table staging.events add constraint no_poison check (not payload ? 'poison')")
+        .await;
+    let client = fixture.open(&[("MILLRACE_DATABASE_TIMEOUT", "15 s")]).await;
     // They gather behind a flush that waits, so that all are one flush.
-    let block = site.block().await;
-    let first = door.deliver("orders", "first", r#"{"n":0}"#);
+    let block = fixture.block().await;
+    let first = client.deliver("orders", "first", r#"{"n":0}"#);
     let others = async {
-        site.until_blocked().await;
+        fixture.until_blocked().await;
         let posts = (1..=30).map(async |n: usize| {
             let poison = if n == 17 { r#","poison":"canary""# } else { "" };
-            door.deliver("orders", &format!("id-{n}"), &format!(r#"{{"n":{n}{poison}}}"#)).await
+            client.deliver("orders", &format!("id-{n}"), &format!(r#"{{"n":{n}{poison}}}"#)).await
         });
         let release = async {
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
@@ -59,24 +64,24 @@ async fn an_event_that_postgres_refuses_keeps_its_own_delivery_out_and_no_other(
     for (n, reply) in (1..).zip(&others) {
         reply.was(202, if n == 17 { "queued" } else { "stored" });
     }
-    assert_eq!(site.counted().await, (0..=30).filter(|n| *n != 17).map(|n| (n, 1)).collect());
-    site.reconciles().await;
-    let letters = site.aws.letters().await;
-    let [letter] = &letters[..] else { panic!("{letters:?}") };
-    assert_eq!(letter.origin.delivery_id.as_deref(), Some("id-17"));
-    let Payload::Json(payload) = &letter.payload else { panic!("{letter:?}") };
+    assert_eq!(fixture.counted().await, (0..=30).filter(|n| *n != 17).map(|n| (n, 1)).collect());
+    fixture.reconciles().await;
+    let dead_letters = fixture.aws.dead_letters().await;
+    let [dead_letter] = &dead_letters[..] else { panic!("{dead_letters:?}") };
+    assert_eq!(dead_letter.origin.delivery_id.as_deref(), Some("id-17"));
+    let Payload::Json(payload) = &dead_letter.payload else { panic!("{dead_letter:?}") };
     assert_eq!(payload["body"], r#"{"n":17,"poison":"canary"}"#);
-    assert!(!format!("{:?}", letter.reason).contains("canary"));
-    assert!(door.function.logs().iter().all(|line| !line.contains("canary")));
+    assert!(!format!("{:?}", dead_letter.reason).contains("canary"));
+    assert!(client.function.logs().iter().all(|line| !line.contains("canary")));
     // Nothing is remembered of it: once it can be stored, it is.
-    site.execute("alter table staging.events drop constraint no_poison").await;
-    door.deliver("orders", "id-17", r#"{"n":17,"poison":"canary"}"#).await.was(202, "stored");
+    fixture.execute("alter table staging.events drop constraint no_poison").await;
+    client.deliver("orders", "id-17", r#"{"n":17,"poison":"canary"}"#).await.was(202, "stored");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_lines_and_bad_elements_are_dead_lettered_alone() {
-    let site = Site::new().await;
-    let door = site.open(&[]).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[]).await;
     let bad: [(&[u8], &str); 4] = [
         (br#"{"n":1,"a":"x\u0000y"}"#, "nul_character"),
         (br#"{"n":1,"a":1e999999}"#, "number_out_of_range"),
@@ -100,54 +105,55 @@ async fn bad_lines_and_bad_elements_are_dead_lettered_alone() {
             "lines" => ndjson("orders", name, &body),
             _ => signed("orders", name, &body),
         };
-        let ids = door.post("orders", &headers, &body, Form::Base64).await.event_ids();
-        let stored: BTreeSet<i64> = site.rows().await.iter().map(|row| row.id).collect();
+        let ids = client.post("orders", &headers, &body, Form::Base64).await.event_ids();
+        let stored: BTreeSet<i64> = fixture.rows().await.iter().map(|row| row.id).collect();
         assert!(ids.len() == 4 && ids.iter().all(|id| stored.contains(id)), "{name}");
-        let mut letters = site.aws.letters().await;
-        letters.retain(|letter| letter.origin.delivery_id.as_deref() == Some(name));
-        assert_eq!(rejects(&letters), expected, "{name}");
-        door.post("orders", &headers, &body, Form::Base64).await.was(202, "duplicate");
+        let mut dead_letters = fixture.aws.dead_letters().await;
+        dead_letters.retain(|dead_letter| dead_letter.origin.delivery_id.as_deref() == Some(name));
+        assert_eq!(rejects(&dead_letters), expected, "{name}");
+        client.post("orders", &headers, &body, Form::Base64).await.was(202, "duplicate");
     }
-    assert_eq!(site.counted().await, (0..4).map(|n| (n, 2)).collect());
+    assert_eq!(fixture.counted().await, (0..4).map(|n| (n, 2)).collect());
     let counts =
         // Duplicates and bad records weigh nothing.
         "select count(*) from staging.batches where (read_count, staged_count, rejected_count, payload_bytes) = (8, 4, 4, 28)";
-    assert_eq!((site.number(counts).await, site.batch_count().await), (2, 2));
-    site.reconciles().await;
-    // A letter that is repeated has the same id.
-    let ids: BTreeSet<String> = site.aws.letters().await.iter().map(|letter| letter.id.to_string()).collect();
+    assert_eq!((fixture.number(counts).await, fixture.batch_count().await), (2, 2));
+    fixture.reconciles().await;
+    // A dead letter that is repeated has the same id.
+    let ids: BTreeSet<String> =
+        fixture.aws.dead_letters().await.iter().map(|dead_letter| dead_letter.id.to_string()).collect();
     assert_eq!(ids.len(), 8);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_of_bad_records_alone_is_queued_counted_and_known_again() {
-    let site = Site::new().await;
-    let door = site.open(&[]).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[]).await;
     let body = r#"[{"a":"\u0000"},{"a":1e999999}]"#;
-    door.deliver("orders", "1", body).await.was(202, "queued");
-    door.deliver("orders", "1", body).await.was(202, "duplicate");
-    assert_eq!(site.row_count().await, 0);
+    client.deliver("orders", "1", body).await.was(202, "queued");
+    client.deliver("orders", "1", body).await.was(202, "duplicate");
+    assert_eq!(fixture.row_count().await, 0);
     let counts = "select count(*) from staging.batches where (read_count, staged_count, rejected_count, payload_bytes) = (2, 0, 2, 0)";
-    assert_eq!(site.number(counts).await, 1);
+    assert_eq!(fixture.number(counts).await, 1);
     // A delivery of nothing is no failure.
-    assert_eq!(door.deliver("orders", "2", "[]").await.event_ids(), Vec::<i64>::new());
-    door.deliver("orders", "2", "[]").await.was(202, "duplicate");
-    assert_eq!(site.batch_count().await, 1);
+    assert_eq!(client.deliver("orders", "2", "[]").await.event_ids(), Vec::<i64>::new());
+    client.deliver("orders", "2", "[]").await.was(202, "duplicate");
+    assert_eq!(fixture.batch_count().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_characters_are_replaced_the_record_as_it_came_is_kept() {
-    let site = Site::new().await;
-    let door = site.open(&[]).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[]).await;
     let body =
         b"{\"n\":1}\n{\"n\":2,\"a\":\"x\\u0000y\"}\n{\"n\":3,\"a\":\"\xff\"}\n{\"n\":4,\"a\":1e999999}\n";
-    let ids = door.post("mended", &ndjson("mended", "1", body), body, Form::Base64).await.event_ids();
+    let ids = client.post("mended", &ndjson("mended", "1", body), body, Form::Base64).await.event_ids();
     assert_eq!(ids.len(), 3);
-    let payloads: Vec<_> = site.rows().await.into_iter().map(|row| row.payload).collect();
+    let payloads: Vec<_> = fixture.rows().await.into_iter().map(|row| row.payload).collect();
     let replaced = json!([{ "n": 1 }, { "n": 2, "a": "x\u{fffd}y" }, { "n": 3, "a": "\u{fffd}" }]);
     assert_eq!(json!(payloads), replaced);
     let query = "select line, byte_offset, rule, raw from staging.repairs order by line";
-    let repairs = site.owner.query(query, &[]).await.expect("read the repairs");
+    let repairs = fixture.owner.query(query, &[]).await.expect("read the repairs");
     let repairs: Vec<(i64, i64, String, Vec<u8>)> =
         repairs.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect();
     assert_eq!(
@@ -157,8 +163,11 @@ async fn where_characters_are_replaced_the_record_as_it_came_is_kept() {
             (3, 31, "invalid_utf8_replaced".to_owned(), b"{\"n\":3,\"a\":\"\xff\"}".to_vec()),
         ]
     );
-    let letters = site.aws.letters().await;
-    assert_eq!(letters.len(), 1);
-    assert_eq!((letters[0].reason.code.as_str(), letters[0].origin.record), ("number_out_of_range", Some(3)));
-    site.reconciles().await;
+    let dead_letters = fixture.aws.dead_letters().await;
+    assert_eq!(dead_letters.len(), 1);
+    assert_eq!(
+        (dead_letters[0].reason.code.as_str(), dead_letters[0].origin.record),
+        ("number_out_of_range", Some(3))
+    );
+    fixture.reconciles().await;
 }

@@ -6,8 +6,8 @@ use futures_util::stream::{self, StreamExt};
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
-use super::door::{Door, Form, TIME, request_with, to_map};
-use super::site::{Row, Site, secret, signed, signed_at};
+use super::client::{Form, TIME, WebhookClient, request_with, to_map};
+use super::fixture::{Row, WebhookFixture, secret, signed, signed_at};
 
 /// A source, a body with room for a number, and the type that its event has.
 const SENDERS: [(&str, &str, &str); 9] = [
@@ -27,11 +27,11 @@ fn body(template: &str, n: usize) -> String {
 }
 
 /// Posts these, 32 at a time, each of which must be refused; how many there were.
-async fn all_are_refused(door: &Door, requests: Vec<Value>) -> usize {
+async fn all_are_refused(client: &WebhookClient, requests: Vec<Value>) -> usize {
     let count = requests.len();
     stream::iter(requests)
         .map(|event| async move {
-            let reply = door.send(&event, TIME).await;
+            let reply = client.send(&event, TIME).await;
             assert_eq!(reply.status, 401, "{event}");
             reply.is_problem(401, "unauthorized");
         })
@@ -43,15 +43,15 @@ async fn all_are_refused(door: &Door, requests: Vec<Value>) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_every_preset_signs_is_stored_once_however_the_gateway_hands_it_over() {
-    let site = Site::new().await;
-    let door = site.open(&[]).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[]).await;
     let mut expected = Vec::new();
     for (number, (source, template, event_type)) in SENDERS.into_iter().enumerate() {
         for (half, form, again) in [(0, Form::Plain, Form::Base64), (1, Form::Base64, Form::Plain)] {
             let body = body(template, 2 * number + half);
             let id = format!("delivery-{number}-{half}");
             let headers = signed(source, &id, body.as_bytes());
-            let ids = door.post(source, &headers, body.as_bytes(), form).await.event_ids();
+            let ids = client.post(source, &headers, body.as_bytes(), form).await.event_ids();
             assert_eq!(ids.len(), 1, "{source}");
             let payload = serde_json::from_str(body.trim_start_matches('\u{feff}')).expect("JSON");
             expected.push(Row {
@@ -60,23 +60,23 @@ async fn what_every_preset_signs_is_stored_once_however_the_gateway_hands_it_ove
                 event_type: event_type.to_owned(),
                 payload,
             });
-            let reply = door.post(source, &headers, body.as_bytes(), again).await;
+            let reply = client.post(source, &headers, body.as_bytes(), again).await;
             reply.was(202, "duplicate");
             let known_by = reply.body["delivery_id"].as_str().expect("a delivery's id");
             let by_id = matches!(source, "standard" | "github" | "shopify" | "stripe" | "slack");
             assert_eq!(known_by.starts_with("sha256:"), !by_id, "{source} {known_by}");
         }
     }
-    assert_eq!(site.rows().await, expected);
-    assert_eq!(site.number("select count(*) from staging.deliveries").await, 2 * 9 + 2);
-    site.reconciles().await;
-    assert!(site.aws.letters().await.is_empty());
+    assert_eq!(fixture.rows().await, expected);
+    assert_eq!(fixture.number("select count(*) from staging.deliveries").await, 2 * 9 + 2);
+    fixture.reconciles().await;
+    assert!(fixture.aws.dead_letters().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_flipped_bit_of_a_signed_body_is_refused_and_nothing_is_stored() {
-    let site = Site::new().await;
-    let door = site.open(&[]).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[]).await;
     let mut count = 0;
     for (source, template, _) in &SENDERS[..6] {
         let body = body(template, 7).into_bytes();
@@ -86,13 +86,13 @@ async fn any_flipped_bit_of_a_signed_body_is_refused_and_nothing_is_stored() {
             body[bit / 8] ^= 1 << (bit % 8);
             request_with("POST", &format!("/webhooks/{source}"), &headers, &body, Form::Base64)
         });
-        count += all_are_refused(&door, flipped.collect()).await;
+        count += all_are_refused(&client, flipped.collect()).await;
         // The very same, whole, is taken: what was wrong was the bit.
         let whole = request_with("POST", &format!("/webhooks/{source}"), &headers, &body, Form::Base64);
-        assert_eq!(door.send(&whole, TIME).await.event_ids().len(), 1, "{source}");
+        assert_eq!(client.send(&whole, TIME).await.event_ids().len(), 1, "{source}");
     }
     assert!(count > 500, "{count}");
-    assert_eq!(site.row_count().await, 6);
+    assert_eq!(fixture.row_count().await, 6);
 }
 
 /// The headers that prove where a delivery comes from, as `sign` makes them: name, value, and where in it the proof begins.
@@ -118,8 +118,8 @@ fn proofs(source: &str, headers: &HeaderMap) -> Vec<(String, String, usize)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_flipped_bit_of_a_proof_is_refused_and_so_is_one_cut_short_doubled_or_missing() {
-    let site = Site::new().await;
-    let door = site.open(&[]).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[]).await;
     let mut count = 0;
     for (source, template, _) in SENDERS {
         let body = body(template, 7).into_bytes();
@@ -156,18 +156,18 @@ async fn any_flipped_bit_of_a_proof_is_refused_and_so_is_one_cut_short_doubled_o
             add(&name, Some(format!("{value}{}", "0".repeat(5_000))));
             add(&name, None);
         }
-        count += all_are_refused(&door, requests).await;
+        count += all_are_refused(&client, requests).await;
     }
     assert!(count > 500, "{count}");
-    assert_eq!(site.row_count().await, 0);
-    assert_eq!(site.number("select count(*) from staging.deliveries").await, 0);
-    assert!(site.aws.letters().await.is_empty());
+    assert_eq!(fixture.row_count().await, 0);
+    assert_eq!(fixture.number("select count(*) from staging.deliveries").await, 0);
+    assert!(fixture.aws.dead_letters().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_signed_too_long_ago_or_ahead_is_refused_and_with_the_clock_right_it_is_taken() {
-    let site = Site::new().await;
-    let door = site.open(&[]).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[]).await;
     let now = SystemTime::now();
     // The clock goes on while this runs: what is too old stays so, and what is ahead comes nearer.
     let (old, ahead) = (now - Duration::from_secs(301), now + Duration::from_secs(400));
@@ -176,33 +176,34 @@ async fn what_was_signed_too_long_ago_or_ahead_is_refused_and_with_the_clock_rig
         let windowed = matches!(source, "standard" | "stripe" | "slack");
         for (id, at) in [("old", old), ("ahead", ahead)].into_iter().filter(|_| windowed) {
             let headers = signed_at(source, id, body.as_bytes(), at);
-            door.post(source, &headers, body.as_bytes(), Form::Plain).await.is_problem(401, "unauthorized");
+            client.post(source, &headers, body.as_bytes(), Form::Plain).await.is_problem(401, "unauthorized");
         }
         let headers = signed_at(source, "recent", body.as_bytes(), now - Duration::from_secs(120));
-        door.post(source, &headers, body.as_bytes(), Form::Plain).await.was(202, "stored");
+        client.post(source, &headers, body.as_bytes(), Form::Plain).await.was(202, "stored");
     }
-    assert_eq!(site.row_count().await, 9);
+    assert_eq!(fixture.row_count().await, 9);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_sources_secret_opens_no_door_and_who_may_answer_a_challenge_is_told_so() {
-    let site = Site::new().await;
-    let door = site.open(&[]).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[]).await;
     for (source, challenge) in
         [("bearer", "Bearer realm=\"webhooks\""), ("basic", "Basic realm=\"webhooks\"")]
     {
-        let reply = door.post(source, &HeaderMap::new(), b"{}", Form::Plain).await;
+        let reply = client.post(source, &HeaderMap::new(), b"{}", Form::Plain).await;
         reply.is_problem(401, "unauthorized");
         assert!(reply.headers["www-authenticate"].starts_with(challenge), "{reply:?}");
     }
     for (source, other) in [("bearer", "mended"), ("mended", "bearer")] {
-        door.post(source, &signed(other, "1", b"{}"), b"{}", Form::Plain)
+        client
+            .post(source, &signed(other, "1", b"{}"), b"{}", Form::Plain)
             .await
             .is_problem(401, "unauthorized");
     }
-    let reply = door.post("github", &signed("orders", "1", b"{}"), b"{}", Form::Plain).await;
+    let reply = client.post("github", &signed("orders", "1", b"{}"), b"{}", Form::Plain).await;
     reply.is_problem(401, "unauthorized");
     assert!(!reply.body.to_string().contains(secret("github")));
-    assert_eq!((site.row_count().await, reply.headers.get("www-authenticate")), (0, None));
+    assert_eq!((fixture.row_count().await, reply.headers.get("www-authenticate")), (0, None));
     assert_eq!(json!(reply.body["title"]), "The delivery could not be verified");
 }

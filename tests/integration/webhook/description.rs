@@ -9,8 +9,8 @@ use jsonschema::Validator;
 use millrace_cli::checkout::Checkout;
 use serde_json::{Value, json};
 
-use super::door::{Form, Reply, TIME, request};
-use super::site::{Site, signed};
+use super::client::{Form, Reply, TIME, request};
+use super::fixture::{WebhookFixture, signed};
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let path = Checkout::find().expect("the checkout").root().join("docs/openapi.yaml");
@@ -132,12 +132,12 @@ fn every_kind_of_problem_is_described_with_its_status_and_title() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_status_that_is_described_is_one_the_function_gives() {
-    let site = Site::new().await;
-    let door = site.open(&[("MILLRACE_MAX_BODY_BYTES", "1 KiB")]).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[("MILLRACE_MAX_BODY_BYTES", "1 KiB")]).await;
     let mut seen = BTreeSet::new();
     let mut see = async |method: &str, source: &str, headers: HeaderMap, body: &str| {
         let event = request(method, &format!("/webhooks/{source}"), &headers, body.as_bytes(), Form::Plain);
-        seen.insert(door.send(&event, TIME).await.status.to_string());
+        seen.insert(client.send(&event, TIME).await.status.to_string());
     };
     let large = format!("\"{}\"", "x".repeat(1024));
     let challenge = r#"{"type":"url_verification","challenge":"c"}"#;

@@ -1,11 +1,11 @@
-//! Bodies at the limit and over it, and letters that are too heavy for the queue.
+//! Bodies at the limit and over it, and dead letters that are too heavy for the queue.
 
-use millrace::dead_letter::{Letter, LetterKind, Payload};
+use millrace::dead_letter::{DeadLetter, DeadLetterKind, Payload};
 use millrace_tests::proxy::Proxy;
 use serde_json::json;
 
-use super::door::Form;
-use super::site::{Site, signed};
+use super::client::Form;
+use super::fixture::{WebhookFixture, signed};
 
 /// A JSON object of exactly so many bytes, one of which is told from the others.
 fn object(bytes: usize, mark: char) -> String {
@@ -15,49 +15,53 @@ fn object(bytes: usize, mark: char) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_of_one_byte_below_the_limit_is_stored_whole_and_at_the_limit_it_is_refused() {
-    let site = Site::new().await;
-    let door = site.open(&[]).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[]).await;
     let limit = 6 << 20;
     for (form, mark) in [(Form::Plain, 'p'), (Form::Base64, 'b')] {
         let large = object(limit, mark);
         let headers = signed("orders", "over", large.as_bytes());
-        let reply = door.post("orders", &headers, large.as_bytes(), form).await;
+        let reply = client.post("orders", &headers, large.as_bytes(), form).await;
         reply.is_problem(413, "body-too-large");
         let whole = object(limit - 1, mark);
         let headers = signed("orders", &format!("whole-{mark}"), whole.as_bytes());
-        assert_eq!(door.post("orders", &headers, whole.as_bytes(), form).await.event_ids().len(), 1);
+        assert_eq!(client.post("orders", &headers, whole.as_bytes(), form).await.event_ids().len(), 1);
         let text = &whole[r#"{"text":""#.len()..whole.len() - 2];
         let query = "select count(*) from raw_events where payload = jsonb_build_object('text', $1::text)";
-        let found = site.owner.query_one(query, &[&text]).await.expect("look for it");
+        let found = fixture.owner.query_one(query, &[&text]).await.expect("look for it");
         assert_eq!(found.get::<_, i64>(0), 1, "{form:?}");
     }
-    assert_eq!(site.row_count().await, 2);
+    assert_eq!(fixture.row_count().await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_letter_that_is_too_heavy_for_the_queue_points_to_an_object_that_holds_it() {
-    let site = Site::new().await;
-    let database = Proxy::start(site.database.port()).await;
-    let url = database.instead_of(site.database.port(), &site.database.url_for("millrace_ingest"));
-    let door = site.open(&[("DATABASE_URL", &url), ("MILLRACE_DATABASE_PATIENCE", "300 ms")]).await;
+async fn a_dead_letter_that_is_too_heavy_for_the_queue_points_to_an_object_that_holds_it() {
+    let fixture = WebhookFixture::new().await;
+    let database = Proxy::start(fixture.database.port()).await;
+    let url = database.instead_of(fixture.database.port(), &fixture.database.url_for("millrace_ingest"));
+    let client = fixture.open(&[("DATABASE_URL", &url), ("MILLRACE_DATABASE_TIMEOUT", "300 ms")]).await;
     database.refuse();
     let body = object(2 << 20, 'q');
-    door.deliver("orders", "heavy", &body).await.was(202, "queued");
-    let letters = site.aws.letters().await;
-    let [letter] = &letters[..] else { panic!("{} letters", letters.len()) };
-    let Payload::Pointer { pointer } = &letter.payload else { panic!("no pointer") };
-    assert_eq!((letter.kind, &pointer.bucket), (LetterKind::Delivery, &site.aws.bucket));
+    client.deliver("orders", "heavy", &body).await.was(202, "queued");
+    let dead_letters = fixture.aws.dead_letters().await;
+    let [dead_letter] = &dead_letters[..] else { panic!("{} dead letters", dead_letters.len()) };
+    let Payload::Pointer { pointer } = &dead_letter.payload else { panic!("no pointer") };
+    assert_eq!((dead_letter.kind, &pointer.bucket), (DeadLetterKind::Delivery, &fixture.aws.bucket));
     assert!(pointer.key.starts_with("dead-letters/"), "{}", pointer.key);
-    let object = site.aws.clients.s3.get_object().bucket(&pointer.bucket).key(&pointer.key).send().await;
+    let object = fixture.aws.clients.s3.get_object().bucket(&pointer.bucket).key(&pointer.key).send().await;
     let bytes = object.expect("the object").body.collect().await.expect("its bytes").into_bytes();
     assert_eq!(bytes.len() as u64, pointer.bytes);
-    let whole: Letter = serde_json::from_slice(&bytes).expect("a letter");
+    let whole: DeadLetter = serde_json::from_slice(&bytes).expect("a dead letter");
     let Payload::Json(payload) = &whole.payload else { panic!("no JSON") };
     assert_eq!((payload["body"].as_str(), &payload["dedupe_keys"]), (Some(&*body), &json!(["id:heavy"])));
-    assert_eq!((whole.id, &whole.origin, &whole.reason), (letter.id, &letter.origin, &letter.reason));
-    // Only what is too heavy takes that way.
-    door.deliver("orders", "light", "{}").await.was(202, "queued");
-    let pointers = site.aws.letters().await;
-    let pointers = pointers.iter().filter(|letter| matches!(letter.payload, Payload::Pointer { .. }));
+    assert_eq!(
+        (whole.id, &whole.origin, &whole.reason),
+        (dead_letter.id, &dead_letter.origin, &dead_letter.reason)
+    );
+    // Only what is too heavy takes that proxied.
+    client.deliver("orders", "light", "{}").await.was(202, "queued");
+    let pointers = fixture.aws.dead_letters().await;
+    let pointers =
+        pointers.iter().filter(|dead_letter| matches!(dead_letter.payload, Payload::Pointer { .. }));
     assert_eq!(pointers.count(), 1);
 }

@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use millrace_tests::proxy::Proxy;
 use serde_json::json;
 
-use super::door::{Door, Form, request};
-use super::site::{Site, signed};
+use super::client::{Form, WebhookClient, request};
+use super::fixture::{WebhookFixture, signed};
 
 const SHORT: Duration = Duration::from_secs(5);
 /// Each is put where its name says.
@@ -16,7 +16,7 @@ const CANARIES: [&str; 6] =
     ["canary-body", "canary-header", "canary-query", "canary-delivery", "canary-kind", "canary-path"];
 
 /// Posts one of each kind; the statuses.
-async fn provoke(door: &Door) -> BTreeSet<u16> {
+async fn provoke(client: &WebhookClient) -> BTreeSet<u16> {
     let bodies = [
         &br#"{"a":"canary-body"}"#[..],
         br#"[{"a":"canary-body\u0000"},{"a":"canary-body"},{"canary-body":1e999999}]"#,
@@ -41,7 +41,7 @@ async fn provoke(door: &Door) -> BTreeSet<u16> {
         event["rawPath"] = json!("/webhooks/canary-path");
         events.push(event);
     }
-    join_all(events.iter().map(|event| door.send(event, SHORT)))
+    join_all(events.iter().map(|event| client.send(event, SHORT)))
         .await
         .iter()
         .map(|reply| reply.status)
@@ -49,29 +49,31 @@ async fn provoke(door: &Door) -> BTreeSet<u16> {
 }
 
 async fn nothing_is_told_at(level: &str) {
-    let site = Site::new().await;
-    site.execute("alter table staging.events add constraint no_poison check (not payload ? 'poison')").await;
-    let database = Proxy::start(site.database.port()).await;
-    let queue = Proxy::start(site.aws.port()).await;
-    let url = database.instead_of(site.database.port(), &site.database.url_for("millrace_ingest"));
-    let door = site
+    let fixture = WebhookFixture::new().await;
+    fixture
+        .execute("alter table staging.events add constraint no_poison check (not payload ? 'poison')")
+        .await;
+    let database = Proxy::start(fixture.database.port()).await;
+    let queue = Proxy::start(fixture.aws.port()).await;
+    let url = database.instead_of(fixture.database.port(), &fixture.database.url_for("millrace_ingest"));
+    let client = fixture
         .open(&[
             ("DATABASE_URL", &url),
             ("AWS_ENDPOINT_URL_SQS", &format!("http://127.0.0.1:{}", queue.port())),
-            ("MILLRACE_DATABASE_PATIENCE", "300 ms"),
+            ("MILLRACE_DATABASE_TIMEOUT", "300 ms"),
             ("MILLRACE_LOG", level),
         ])
         .await;
-    assert_eq!(provoke(&door).await, [202, 400, 401, 404].into(), "{level}");
+    assert_eq!(provoke(&client).await, [202, 400, 401, 404].into(), "{level}");
     database.refuse();
-    assert_eq!(provoke(&door).await, [202, 400, 401, 404].into(), "{level}");
+    assert_eq!(provoke(&client).await, [202, 400, 401, 404].into(), "{level}");
     queue.refuse();
-    assert_eq!(provoke(&door).await, [400, 401, 404, 503].into(), "{level}");
-    let logs = door.function.logs();
+    assert_eq!(provoke(&client).await, [400, 401, 404, 503].into(), "{level}");
+    let logs = client.function.logs();
     for expected in ["answered", "not verified", "refused", "no place for the delivery", "\"_aws\""] {
         assert!(logs.iter().any(|line| line.contains(expected)), "{level}: {expected} is not logged");
     }
-    let secrets = [millrace_tests::postgres::ROLE_PASSWORD, super::site::secret("orders")];
+    let secrets = [millrace_tests::postgres::ROLE_PASSWORD, super::fixture::secret("orders")];
     for canary in CANARIES.iter().chain(&secrets) {
         let told: Vec<&String> = logs.iter().filter(|line| line.contains(canary)).take(3).collect();
         assert!(told.is_empty(), "{level}: {canary} in {told:?}");

@@ -1,13 +1,14 @@
 //! The compiled ingest-webhook behind a Lambda Runtime API: a real database, bucket, queue and Secrets Manager.
 //!
-//! - [`site`]: what a function stands between, and what it left there.
-//! - [`door`]: a function that was started, and the requests it is sent.
+//! - [`fixture`]: what a function stands between, and what it left there.
+//! - [`client`]: a function that was started, and the requests it is sent.
 
 mod answers;
 mod bodies;
+pub mod client;
 mod deliveries;
 mod description;
-pub mod door;
+pub mod fixture;
 mod group_commit;
 mod limits;
 mod logs;
@@ -15,4 +16,3 @@ mod outages;
 mod reconciliation;
 mod requests;
 mod secrets;
-pub mod site;

@@ -8,8 +8,8 @@ use futures_util::stream::{self, StreamExt};
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::door::{Door, Form, Reply, TIME, request};
-use super::site::{Site, signed};
+use super::client::{Form, Reply, TIME, WebhookClient, request};
+use super::fixture::{WebhookFixture, signed};
 
 const DELIVERIES: usize = 300;
 
@@ -22,21 +22,21 @@ fn delivery(n: usize) -> Value {
 /// Posts these, 32 at a time, and ends the function's sessions after every tenth answer, the function itself after the
 /// `last`-th; `None` for what was not answered.
 async fn post_all(
-    site: &Site,
-    door: &Door,
+    fixture: &WebhookFixture,
+    client: &WebhookClient,
     numbers: impl IntoIterator<Item = usize>,
     last: Option<usize>,
 ) -> BTreeMap<usize, Option<Reply>> {
     let (answered, ended) = (&AtomicUsize::new(0), &AtomicI64::new(0));
     let replies: BTreeMap<usize, Option<Reply>> = stream::iter(numbers)
         .map(|n| async move {
-            let reply = door.try_send(&delivery(n), TIME).await;
+            let reply = client.try_send(&delivery(n), TIME).await;
             let count = answered.fetch_add(usize::from(reply.is_some()), Relaxed) + 1;
             if reply.is_some() && last == Some(count) {
-                door.function.kill();
+                client.function.kill();
             }
             if reply.is_some() && count % 10 == 0 {
-                ended.fetch_add(site.end_sessions().await, Relaxed);
+                ended.fetch_add(fixture.end_sessions().await, Relaxed);
             }
             (n, reply)
         })
@@ -47,13 +47,13 @@ async fn post_all(
     replies
 }
 
-/// Every acknowledged delivery is a row, or a letter; no delivery is two rows; what was refused was refused with 503.
-async fn all_is_accounted_for(site: &Site, replies: &BTreeMap<usize, Reply>) {
-    let rows = site.counted().await;
+/// Every acknowledged delivery is a row, or a dead letter; no delivery is two rows; what was refused was refused with 503.
+async fn all_is_accounted_for(fixture: &WebhookFixture, replies: &BTreeMap<usize, Reply>) {
+    let rows = fixture.counted().await;
     assert!(rows.values().all(|count| *count == 1), "stored twice: {rows:?}");
-    let letters = site.aws.letters().await;
+    let dead_letters = fixture.aws.dead_letters().await;
     let queued: BTreeSet<&str> =
-        letters.iter().filter_map(|letter| letter.origin.delivery_id.as_deref()).collect();
+        dead_letters.iter().filter_map(|dead_letter| dead_letter.origin.delivery_id.as_deref()).collect();
     for (n, reply) in replies {
         let (stored, queued) = (rows.contains_key(&(*n as i64)), queued.contains(&*format!("id-{n}")));
         match (reply.status, reply.became()) {
@@ -63,28 +63,28 @@ async fn all_is_accounted_for(site: &Site, replies: &BTreeMap<usize, Reply>) {
         }
     }
     assert_eq!(replies.len(), DELIVERIES);
-    site.reconciles().await;
+    fixture.reconciles().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_that_end_again_and_again_lose_no_acknowledged_delivery() {
-    let site = Site::new().await;
-    let door = site.open(&[]).await;
-    let replies = post_all(&site, &door, 0..DELIVERIES, None).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[]).await;
+    let replies = post_all(&fixture, &client, 0..DELIVERIES, None).await;
     let replies = replies.into_iter().map(|(n, reply)| (n, reply.expect("the function runs"))).collect();
-    all_is_accounted_for(&site, &replies).await;
+    all_is_accounted_for(&fixture, &replies).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_killed_in_the_middle_loses_nothing_that_it_answered() {
-    let site = Site::new().await;
-    let door = site.open(&[]).await;
-    let first = post_all(&site, &door, 0..DELIVERIES, Some(150)).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[]).await;
+    let first = post_all(&fixture, &client, 0..DELIVERIES, Some(150)).await;
     let unanswered: Vec<usize> = first.iter().filter(|(_, reply)| reply.is_none()).map(|(n, _)| *n).collect();
     assert!(!unanswered.is_empty() && unanswered.len() < DELIVERIES, "{} unanswered", unanswered.len());
-    let successor = site.open(&[]).await;
-    let second = post_all(&site, &successor, unanswered, None).await;
+    let successor = fixture.open(&[]).await;
+    let second = post_all(&fixture, &successor, unanswered, None).await;
     let answered = first.into_iter().filter_map(|(n, reply)| Some((n, reply?)));
     let again = second.into_iter().map(|(n, reply)| (n, reply.expect("the successor runs")));
-    all_is_accounted_for(&site, &answered.chain(again).collect()).await;
+    all_is_accounted_for(&fixture, &answered.chain(again).collect()).await;
 }

@@ -4,8 +4,8 @@ use http::HeaderMap;
 use millrace_tests::runtime_api::Outcome;
 use serde_json::{Map, Value, json};
 
-use super::door::{Form, TIME, encode, request, to_map};
-use super::site::{Site, signed};
+use super::client::{Form, TIME, encode, request, to_map};
+use super::fixture::{WebhookFixture, signed};
 
 /// A REST API's request, payload format 1.0: headers as they were written, each once and with all of their values.
 fn rest(headers: &HeaderMap, body: &[u8], form: Form) -> Value {
@@ -47,30 +47,30 @@ fn function_url(headers: &HeaderMap, body: &[u8], form: Form) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rest_apis_and_function_urls_hand_over_the_same_delivery() {
-    let site = Site::new().await;
-    let door = site.open(&[]).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[]).await;
     let mut stored = 0;
     for form in [Form::Plain, Form::Base64] {
         for shape in [rest, function_url] {
             let body = format!(r#"{{"n":{stored}}}"#);
             let headers = signed("github", &format!("id-{stored}"), body.as_bytes());
             let event = shape(&headers, body.as_bytes(), form);
-            assert_eq!(door.send(&event, TIME).await.event_ids().len(), 1, "{event}");
+            assert_eq!(client.send(&event, TIME).await.event_ids().len(), 1, "{event}");
             // The other shape of the same delivery.
             let other = request("POST", "/webhooks/github", &headers, body.as_bytes(), form);
-            door.send(&other, TIME).await.was(202, "duplicate");
+            client.send(&other, TIME).await.was(202, "duplicate");
             stored += 1;
         }
     }
-    let rows = site.rows().await;
+    let rows = fixture.rows().await;
     assert!(rows.iter().all(|row| row.event_type == "issues"), "{rows:?}");
-    assert_eq!(site.counted().await, (0..stored).map(|n| (n, 1)).collect());
+    assert_eq!(fixture.counted().await, (0..stored).map(|n| (n, 1)).collect());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_is_no_request_is_an_error_of_the_invocation_and_the_function_goes_on() {
-    let site = Site::new().await;
-    let door = site.open(&[]).await;
+    let fixture = WebhookFixture::new().await;
+    let client = fixture.open(&[]).await;
     for event in [
         json!({ "Records": [] }),
         json!({}),
@@ -78,10 +78,14 @@ async fn an_event_that_is_no_request_is_an_error_of_the_invocation_and_the_funct
         json!({ "isBase64Encoded": "canary" }),
         json!({ "rawPath": 7, "body": "canary" }),
     ] {
-        let outcome = door.function.invoke(&event, TIME).await;
+        let outcome = client.function.invoke(&event, TIME).await;
         let Outcome::Error(error) = outcome else { panic!("{outcome:?}") };
         assert!(!error.to_string().contains("canary"), "{error}");
     }
-    assert!(door.function.logs().iter().all(|line| !line.contains("canary")), "{:?}", door.function.logs());
-    door.deliver("bearer", "1", "{}").await.was(202, "stored");
+    assert!(
+        client.function.logs().iter().all(|line| !line.contains("canary")),
+        "{:?}",
+        client.function.logs()
+    );
+    client.deliver("bearer", "1", "{}").await.was(202, "stored");
 }

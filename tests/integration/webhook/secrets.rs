@@ -9,12 +9,12 @@ use millrace::config::environment::Secret;
 use millrace::config::webhook::Scheme;
 use serde_json::json;
 
-use super::door::{Door, Form, Reply};
-use super::site::Site;
+use super::client::{Form, Reply, WebhookClient};
+use super::fixture::WebhookFixture;
 
 /// Two members of one secret: what is valid now, and what was before or will be.
 struct Rotation {
-    site: Site,
+    fixture: WebhookFixture,
     client: aws_sdk_secretsmanager::Client,
     name: String,
 }
@@ -22,14 +22,14 @@ struct Rotation {
 impl Rotation {
     async fn new() -> Rotation {
         let name = format!("webhooks/{}", uuid::Uuid::now_v7().simple());
-        let site = Site::with_sources(&format!(
+        let fixture = WebhookFixture::with_sources(&format!(
             "[rotated.webhook]\npreset = 'github'\ndelivery_id = 'header:X-Delivery'\ndedupe = 'id'\n
              secret = ['secretsmanager:{name}#current', 'secretsmanager:{name}#other']"
         ))
         .await;
-        let client = secretsmanager_client(&site.aws.address.config().await);
+        let client = secretsmanager_client(&fixture.aws.address.config().await);
         client.create_secret().name(&name).secret_string("{}").send().await.expect("make a secret");
-        Rotation { site, client, name }
+        Rotation { fixture, client, name }
     }
 
     async fn hold(&self, current: &str, other: &str) {
@@ -45,47 +45,47 @@ impl Rotation {
 }
 
 /// Posts a new delivery, signed with `secret`.
-async fn post(door: &Door, secret: &str) -> Reply {
+async fn post(client: &WebhookClient, secret: &str) -> Reply {
     let mut headers: HeaderMap =
         sign(&Scheme::Github, &Secret::new(secret), "", b"{}", SystemTime::now()).expect("sign");
     let id = uuid::Uuid::now_v7().to_string();
     headers.insert("x-delivery", id.parse().expect("a value"));
-    door.post("rotated", &headers, b"{}", Form::Plain).await
+    client.post("rotated", &headers, b"{}", Form::Plain).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_secret_is_accepted_at_once_and_the_two_that_are_kept_are_the_two_that_work() {
     let rotation = Rotation::new().await;
     rotation.hold("first", "second").await;
-    let door = rotation.site.open(&[]).await;
+    let client = rotation.fixture.open(&[]).await;
     for secret in ["first", "second"] {
-        post(&door, secret).await.was(202, "stored");
+        post(&client, secret).await.was(202, "stored");
     }
     rotation.hold("third", "first").await;
     // Known secrets cost no look at the store, so the one that is gone still works until somebody needs the new one.
-    post(&door, "second").await.was(202, "stored");
-    post(&door, "third").await.was(202, "stored");
-    post(&door, "first").await.was(202, "stored");
-    post(&door, "second").await.is_problem(401, "unauthorized");
-    assert_eq!(rotation.site.row_count().await, 5);
+    post(&client, "second").await.was(202, "stored");
+    post(&client, "third").await.was(202, "stored");
+    post(&client, "first").await.was(202, "stored");
+    post(&client, "second").await.is_problem(401, "unauthorized");
+    assert_eq!(rotation.fixture.row_count().await, 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_is_gone_is_refused_once_its_time_in_the_cache_is_over() {
     let rotation = Rotation::new().await;
     rotation.hold("first", "second").await;
-    let door = rotation.site.open(&[("MILLRACE_SECRET_REFRESH", "1 s")]).await;
-    post(&door, "first").await.was(202, "stored");
+    let client = rotation.fixture.open(&[("MILLRACE_SECRET_REFRESH", "1 s")]).await;
+    post(&client, "first").await.was(202, "stored");
     rotation.hold("second", "third").await;
     let refused = async {
         // Always a good signature until then: nothing but time makes the function look.
-        while post(&door, "first").await.status == 202 {
+        while post(&client, "first").await.status == 202 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(20), refused).await.expect("the old secret dies");
     for secret in ["second", "third"] {
-        post(&door, secret).await.was(202, "stored");
+        post(&client, secret).await.was(202, "stored");
     }
 }
 
@@ -93,10 +93,10 @@ async fn a_secret_that_is_gone_is_refused_once_its_time_in_the_cache_is_over() {
 async fn while_the_store_is_away_known_secrets_go_on_and_an_unknown_source_is_shut() {
     let rotation = Rotation::new().await;
     rotation.hold("first", "second").await;
-    let store = millrace_tests::proxy::Proxy::start(rotation.site.aws.port()).await;
+    let store = millrace_tests::proxy::Proxy::start(rotation.fixture.aws.port()).await;
     let address = format!("http://127.0.0.1:{}", store.port());
     let settings = [("AWS_ENDPOINT_URL_SECRETS_MANAGER", &*address), ("MILLRACE_SECRET_REFRESH", "1 s")];
-    let (known, unknown) = (rotation.site.open(&settings).await, rotation.site.open(&settings).await);
+    let (known, unknown) = (rotation.fixture.open(&settings).await, rotation.fixture.open(&settings).await);
     post(&known, "first").await.was(202, "stored");
     store.refuse();
     tokio::time::sleep(Duration::from_millis(1_100)).await;

@@ -3,23 +3,23 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, IsTerminal};
 
-use millrace::dead_letter::{Filter, Letter, Message};
+use millrace::dead_letter::{DeadLetter, Filter, Message};
 use millrace::{Error, Kind, Result};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{Desk, Outcome, Stop, check_meant, print_incomplete, stopped};
-use crate::arguments::dead_letters::DropLetters;
-use crate::letters::entry::Entry;
-use crate::letters::summary::{Summary, counted_letters, print_lines};
-use crate::letters::{POLL, Progress, each};
+use crate::arguments::dead_letters::DropDeadLetters;
+use crate::dead_letters::entry::Entry;
+use crate::dead_letters::summary::{Summary, counted_dead_letters, print_lines};
+use crate::dead_letters::{POLL, Progress, each};
 use crate::terminal::{Terminal, counted, figure};
 
 /// More lines are not read by anybody.
 const SHOWN: usize = 50;
 
-pub(super) fn check(arguments: &DropLetters) -> Result<()> {
+pub(super) fn check(arguments: &DropDeadLetters) -> Result<()> {
     let everything = arguments.filter.to_filter(OffsetDateTime::now_utc()).is_empty();
     check_meant(everything, arguments.all, "drop")?;
     if !arguments.yes && !std::io::stdin().is_terminal() {
@@ -33,17 +33,17 @@ pub(super) fn check(arguments: &DropLetters) -> Result<()> {
 }
 
 pub(super) async fn run(
-    arguments: &DropLetters,
+    arguments: &DropDeadLetters,
     desk: &Desk<'_>,
     stop: &mut Stop,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
     let filter = arguments.filter.to_filter(OffsetDateTime::now_utc());
     let Some((found, complete)) = stop.unless_asked(find(desk, &filter)).await? else {
-        return Ok(stopped("no letter is dropped", terminal));
+        return Ok(stopped("no dead letter is dropped", terminal));
     };
     if found.summary.is_empty() {
-        terminal.line("  no such letter in the dead-letter queue");
+        terminal.line("  no such dead letter in the dead-letter queue");
         return Ok(Outcome::Done);
     }
     let lines = found.summary.lines();
@@ -58,20 +58,22 @@ pub(super) async fn run(
         print_incomplete(terminal);
     }
     if !arguments.yes {
-        terminal
-            .prompt(&format!("Drop {}? [y/N] ", counted(found.summary.len() as u64, "letter", "letters")));
+        terminal.prompt(&format!(
+            "Drop {}? [y/N] ",
+            counted(found.summary.len() as u64, "dead letter", "dead letters")
+        ));
         match stop.unless_asked(answer()).await? {
             Some(true) => {}
             Some(false) => {
                 terminal.line("nothing is dropped");
                 return Ok(Outcome::Done);
             }
-            None => return Ok(stopped("no letter is dropped", terminal)),
+            None => return Ok(stopped("no dead letter is dropped", terminal)),
         }
     }
     let mut dropped = Dropped::default();
     let ended = stop.unless_asked(drop_found(desk, &found.message_ids, &mut dropped)).await?;
-    let done = counted_letters(dropped.ids.len(), dropped.messages);
+    let done = counted_dead_letters(dropped.ids.len(), dropped.messages);
     if ended.is_none() {
         return Ok(stopped(&format!("{done} dropped so far, the others are in the queue"), terminal));
     }
@@ -94,7 +96,7 @@ struct Found {
 async fn find(desk: &Desk<'_>, filter: &Filter) -> Result<(Found, bool)> {
     let progress = Progress::new("reading the dead-letter queue");
     let mut found = Found::default();
-    let complete = each(&desk.mailbox, &progress, |entry| {
+    let complete = each(&desk.reader, &progress, |entry| {
         if entry.is_meant(filter) {
             found.summary.add(&entry);
             found.message_ids.insert(entry.message_id);
@@ -114,14 +116,14 @@ struct Dropped {
 /// Deletes the messages that were shown, and no other: whatever came since has not been seen by anybody.
 async fn drop_found(desk: &Desk<'_>, message_ids: &HashSet<String>, dropped: &mut Dropped) -> Result<()> {
     let progress = Progress::new("dropping dead letters");
-    // Objects go last, and only those that no letter points to that stays.
-    let mut pointers: HashMap<Uuid, Letter> = HashMap::new();
+    // Objects go last, and only those that no dead letter points to that stays.
+    let mut pointers: HashMap<Uuid, DeadLetter> = HashMap::new();
     let mut staying: HashSet<Uuid> = HashSet::new();
-    let mut scan = desk.mailbox.scan(POLL);
+    let mut scan = desk.reader.scan(POLL);
     while let Some(messages) = scan.next().await? {
         let (chosen, others): (Vec<Message>, Vec<Message>) =
             messages.into_iter().partition(|message| message_ids.contains(&message.id));
-        staying.extend(others.into_iter().filter_map(|other| Some(Entry::of_message(other).letter?.id)));
+        staying.extend(others.into_iter().filter_map(|other| Some(Entry::of_message(other).dead_letter?.id)));
         if chosen.is_empty() {
             continue;
         }
@@ -131,14 +133,19 @@ async fn drop_found(desk: &Desk<'_>, message_ids: &HashSet<String>, dropped: &mu
             let entry = Entry::of_message(message);
             dropped.ids.insert(entry.id);
             dropped.messages += 1;
-            pointers.extend(entry.letter.filter(Letter::is_pointer).map(|letter| (letter.id, letter)));
+            pointers.extend(
+                entry
+                    .dead_letter
+                    .filter(DeadLetter::is_pointer)
+                    .map(|dead_letter| (dead_letter.id, dead_letter)),
+            );
         }
     }
     let complete = scan.is_complete();
     scan.finish().await?;
     if complete {
-        for letter in pointers.values().filter(|letter| !staying.contains(&letter.id)) {
-            desk.mailbox.forget(letter).await?;
+        for dead_letter in pointers.values().filter(|dead_letter| !staying.contains(&dead_letter.id)) {
+            desk.reader.delete_object(dead_letter).await?;
         }
     }
     Ok(())

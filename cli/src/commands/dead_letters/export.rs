@@ -5,33 +5,33 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use millrace::dead_letter::{Filter, Letter};
+use millrace::dead_letter::{DeadLetter, Filter};
 use millrace::{Error, Kind, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Desk, Outcome, Stop, print_incomplete, stopped};
-use crate::arguments::dead_letters::ExportLetters;
-use crate::letters::entry::Entry;
-use crate::letters::summary::counted_letters;
-use crate::letters::{POLL, Progress};
+use crate::arguments::dead_letters::ExportDeadLetters;
+use crate::dead_letters::entry::Entry;
+use crate::dead_letters::summary::counted_dead_letters;
+use crate::dead_letters::{POLL, Progress};
 use crate::terminal::{Terminal, counted};
 
 pub(super) async fn run(
-    arguments: &ExportLetters,
+    arguments: &ExportDeadLetters,
     desk: &Desk<'_>,
     stop: &mut Stop,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
     let filter = arguments.filter.to_filter(OffsetDateTime::now_utc());
-    // Standard output is for letters; what else there is to say goes beside it.
+    // Standard output is for dead letters; what else there is to say goes beside it.
     let mut aside = Terminal::stderr();
     let mut exported = Exported::default();
     let ended = match &arguments.output {
         Some(path) => {
             let mut file = NewFile::create(path)?;
             let write = async |line: &str| file.line(line);
-            let ended = stop.unless_asked(letters(desk, &filter, &mut exported, write)).await?;
+            let ended = stop.unless_asked(dead_letters(desk, &filter, &mut exported, write)).await?;
             if ended.is_some() {
                 file.keep()?;
             }
@@ -42,23 +42,29 @@ pub(super) async fn run(
                 terminal.line(line);
                 Ok(())
             };
-            stop.unless_asked(letters(desk, &filter, &mut exported, write)).await?
+            stop.unless_asked(dead_letters(desk, &filter, &mut exported, write)).await?
         }
     };
     let Some(complete) = ended else {
         let what = match &arguments.output {
             Some(path) => format!("{} was not written", path.display()),
-            None => "not all letters are exported".to_owned(),
+            None => "not all dead letters are exported".to_owned(),
         };
         return Ok(stopped(&what, &mut aside));
     };
     if let Some(path) = &arguments.output {
-        let letters = exported.ids.len();
-        aside.line(&format!("{} in {}", counted_letters(letters, letters as u64), path.display()));
+        let dead_letters = exported.ids.len();
+        aside.line(&format!(
+            "{} in {}",
+            counted_dead_letters(dead_letters, dead_letters as u64),
+            path.display()
+        ));
     }
     if exported.unreadable > 0 {
         let left_out = counted(exported.unreadable, "message", "messages");
-        aside.bad(&format!("{left_out} left out, being no letters: `millrace dead-letters list` shows them"));
+        aside.bad(&format!(
+            "{left_out} left out, being no dead_letters: `millrace dead-letters list` shows them"
+        ));
     }
     for id in &exported.gone {
         aside.bad(&format!("{id} is written without what it held: its object is gone from the bucket"));
@@ -73,20 +79,20 @@ pub(super) async fn run(
 struct Exported {
     /// Copies are left out.
     ids: HashSet<Uuid>,
-    /// Letters whose object is not in the bucket any more.
+    /// Dead letters whose object is not in the bucket any more.
     gone: Vec<Uuid>,
     unreadable: u64,
 }
 
-/// Writes every letter that is meant as it comes.
-async fn letters(
+/// Writes every dead letter that is meant as it comes.
+async fn dead_letters(
     desk: &Desk<'_>,
     filter: &Filter,
     exported: &mut Exported,
     mut write: impl AsyncFnMut(&str) -> Result<()>,
 ) -> Result<bool> {
     let progress = Progress::new("exporting dead letters");
-    let mut scan = desk.mailbox.scan(POLL);
+    let mut scan = desk.reader.scan(POLL);
     while let Some(messages) = scan.next().await? {
         progress.add(messages.len());
         for message in messages {
@@ -94,17 +100,17 @@ async fn letters(
             if !entry.is_meant(filter) {
                 continue;
             }
-            let Some(letter) = entry.letter else {
+            let Some(dead_letter) = entry.dead_letter else {
                 exported.unreadable += 1;
                 continue;
             };
-            if !exported.ids.insert(letter.id) {
+            if !exported.ids.insert(dead_letter.id) {
                 continue;
             }
-            let opened = match desk.mailbox.open(&letter).await {
+            let opened = match desk.reader.open(&dead_letter).await {
                 Err(error) if error.kind() == Kind::Contract => {
-                    exported.gone.push(letter.id);
-                    letter
+                    exported.gone.push(dead_letter.id);
+                    dead_letter
                 }
                 opened => opened?,
             };
@@ -116,8 +122,8 @@ async fn letters(
     Ok(complete)
 }
 
-fn line(letter: &Letter) -> Result<String> {
-    serde_json::to_string(letter)
+fn line(dead_letter: &DeadLetter) -> Result<String> {
+    serde_json::to_string(dead_letter)
         .map_err(|error| Error::new(Kind::Bug, "write a dead letter as JSON").with_source(error))
 }
 

@@ -4,25 +4,25 @@ use millrace::Result;
 use time::OffsetDateTime;
 
 use super::{Desk, Outcome, Stop, print_incomplete, print_json, stopped};
-use crate::arguments::dead_letters::ListLetters;
-use crate::letters::summary::{Line, Page, Summary, counted_letters, print_lines};
+use crate::arguments::dead_letters::ListDeadLetters;
+use crate::dead_letters::summary::{Line, Page, Summary, counted_dead_letters, print_lines};
 use crate::terminal::Terminal;
 
 pub(super) async fn run(
-    arguments: &ListLetters,
+    arguments: &ListDeadLetters,
     desk: &Desk<'_>,
     stop: &mut Stop,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
     let filter = arguments.filter.to_filter(OffsetDateTime::now_utc());
     let Some((summary, complete)) = desk.summary(&filter, arguments.archived, stop).await? else {
-        return Ok(stopped("every letter is where it was", terminal));
+        return Ok(stopped("every dead letter is where it was", terminal));
     };
     let lines = summary.lines();
     let (shown, pages) = page(&lines, arguments.page, arguments.limit);
     if arguments.json {
         let page = Page {
-            letters: shown,
+            dead_letters: shown,
             page: arguments.page,
             pages,
             matching: summary.len(),
@@ -48,10 +48,16 @@ fn page<'a, 'b>(lines: &'a [&'b Line], page: u32, limit: u32) -> (&'a [&'b Line]
     (&lines[from..to], u32::try_from(lines.len().div_ceil(limit)).unwrap_or(u32::MAX))
 }
 
-fn print(summary: &Summary, shown: &[&Line], arguments: &ListLetters, pages: u32, terminal: &mut Terminal) {
+fn print(
+    summary: &Summary,
+    shown: &[&Line],
+    arguments: &ListDeadLetters,
+    pages: u32,
+    terminal: &mut Terminal,
+) {
     let place = if arguments.archived { "in the archive" } else { "in the dead-letter queue" };
     if summary.is_empty() {
-        terminal.line(&format!("  no such letter {place}"));
+        terminal.line(&format!("  no such dead letter {place}"));
         return;
     }
     if shown.is_empty() {
@@ -64,7 +70,7 @@ fn print(summary: &Summary, shown: &[&Line], arguments: &ListLetters, pages: u32
     terminal.line("");
     terminal.line(&format!(
         "  {} {place}; page {} of {pages}",
-        counted_letters(summary.len(), summary.messages()),
+        counted_dead_letters(summary.len(), summary.messages()),
         arguments.page
     ));
 }

@@ -7,17 +7,17 @@ mod redrive;
 mod restore;
 mod show;
 
-use millrace::dead_letter::{Filter, Mailbox};
+use millrace::dead_letter::{DeadLetterReader, Filter};
 use millrace::{Error, Kind, Result};
 use serde::Serialize;
 
 use super::{Outcome, Stop};
 use crate::arguments::dead_letters::DeadLettersCommand;
 use crate::checkout::Checkout;
+use crate::dead_letters::archive::Archive;
+use crate::dead_letters::summary::Summary;
+use crate::dead_letters::{Progress, each};
 use crate::environment::{Clients, Environment};
-use crate::letters::archive::Archive;
-use crate::letters::summary::Summary;
-use crate::letters::{Progress, each};
 use crate::terminal::Terminal;
 
 pub async fn run(
@@ -36,7 +36,7 @@ pub async fn run(
         return redrive::run(arguments, &environment, terminal).await;
     }
     let clients = environment.clients().await?;
-    let desk = Desk { mailbox: environment.mailbox(&clients), environment: &environment, clients: &clients };
+    let desk = Desk { reader: environment.reader(&clients), environment: &environment, clients: &clients };
     let mut stop = Stop::listen()?;
     let ended = match command {
         DeadLettersCommand::List(arguments) => list::run(arguments, &desk, &mut stop, terminal).await,
@@ -47,7 +47,7 @@ pub async fn run(
         DeadLettersCommand::Redrive(_) => Ok(Outcome::Done),
     };
     // However it ended: what was hidden is put back before this program goes.
-    desk.mailbox.settle().await;
+    desk.reader.settle().await;
     ended
 }
 
@@ -55,7 +55,7 @@ pub async fn run(
 struct Desk<'a> {
     environment: &'a Environment,
     clients: &'a Clients,
-    mailbox: Mailbox,
+    reader: DeadLetterReader,
 }
 
 impl Desk<'_> {
@@ -67,7 +67,7 @@ impl Desk<'_> {
         }
     }
 
-    /// Every letter that is meant, in a line each; whether that is all of them. None when somebody asked to stop.
+    /// Every dead letter that is meant, in a line each; whether that is all of them. None when somebody asked to stop.
     async fn summary(
         &self,
         filter: &Filter,
@@ -87,7 +87,7 @@ impl Desk<'_> {
             stop.unless_asked(async { look.await.map(|()| true) }).await?
         } else {
             let progress = Progress::new("reading the dead-letter queue");
-            let look = each(&self.mailbox, &progress, |entry| {
+            let look = each(&self.reader, &progress, |entry| {
                 if entry.is_meant(filter) {
                     summary.add(&entry);
                 }
@@ -104,7 +104,7 @@ fn check_meant(is_everything: bool, all: bool, command: &str) -> Result<()> {
     match (is_everything, all) {
         (true, false) => Err(Error::new(
             Kind::Config,
-            format!("which letters? give a filter (`millrace dead-letters {command} --help`), or --all"),
+            format!("which dead letters? give a filter (`millrace dead-letters {command} --help`), or --all"),
         )),
         (false, true) => Err(Error::new(Kind::Config, "a filter and --all: which of the two?")),
         _ => Ok(()),

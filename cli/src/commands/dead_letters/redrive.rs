@@ -11,15 +11,15 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Outcome, Stop, check_meant, print_json, stopped};
-use crate::arguments::dead_letters::RedriveLetters;
+use crate::arguments::dead_letters::RedriveDeadLetters;
+use crate::dead_letters::Progress;
 use crate::environment::{Environment, aws_failure};
-use crate::letters::Progress;
 use crate::terminal::{Align, Terminal, counted, figure, one_line};
 
 /// Runs in a row that did nothing though there is more to do: going on would never end.
 const FRUITLESS_RUNS: u32 = 3;
 
-/// What one run of the function answers: letters by what became of them. Each must be there: an answer to something else is
+/// What one run of the function answers: dead letters by what became of them. Each must be there: an answer to something else is
 /// not to be taken for nothing done.
 #[derive(Debug, Deserialize)]
 struct Answer {
@@ -33,7 +33,7 @@ struct Answer {
     reasons: Vec<Failure>,
 }
 
-/// Letters that failed again, for one reason.
+/// Dead letters that failed again, for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Failure {
     code: String,
@@ -76,19 +76,19 @@ impl Sums {
         self.reasons.sort_by_key(|failure| std::cmp::Reverse(failure.count));
     }
 
-    /// Letters that something became of.
+    /// Dead letters that something became of.
     fn done(&self) -> u64 {
         self.redriven + self.duplicate + self.void + self.failed
     }
 }
 
-pub(super) fn check(arguments: &RedriveLetters) -> Result<()> {
+pub(super) fn check(arguments: &RedriveDeadLetters) -> Result<()> {
     let everything = arguments.filter.to_filter(OffsetDateTime::now_utc()).is_empty();
     check_meant(everything, arguments.all, "redrive")
 }
 
 pub(super) async fn run(
-    arguments: &RedriveLetters,
+    arguments: &RedriveDeadLetters,
     environment: &Environment,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
@@ -133,7 +133,7 @@ struct Redrive<'a> {
     function: &'a str,
     filter: Filter,
     sent_before: String,
-    arguments: &'a RedriveLetters,
+    arguments: &'a RedriveDeadLetters,
 }
 
 impl Redrive<'_> {
@@ -204,7 +204,7 @@ fn print(sums: &Sums, as_json: bool, terminal: &mut Terminal) -> Result<()> {
     line(sums.waiting, "waiting: nothing is known of them yet; they are in the queue");
     line(sums.left, "left in the queue");
     if sums.done() + sums.waiting + sums.left == 0 {
-        terminal.line("  no such letter in the dead-letter queue");
+        terminal.line("  no such dead letter in the dead-letter queue");
     }
     if !sums.reasons.is_empty() {
         terminal.line("");
@@ -215,11 +215,11 @@ fn print(sums: &Sums, as_json: bool, terminal: &mut Terminal) -> Result<()> {
                 vec![figure(failure.count), one_line(&failure.code, 40), one_line(&failure.message, 120)]
             })
             .collect();
-        let columns = [("letters", Align::Right), ("reason", Align::Left), ("message", Align::Left)];
+        let columns = [("dead letters", Align::Right), ("reason", Align::Left), ("message", Align::Left)];
         terminal.table(&columns, &rows);
     }
     if sums.failed > 0 {
-        let failed = counted(sums.failed, "letter", "letters");
+        let failed = counted(sums.failed, "dead letter", "dead letters");
         terminal.bad(&format!("{failed} failed again: `millrace dead-letters show ID` says what to do"));
     }
     Ok(())

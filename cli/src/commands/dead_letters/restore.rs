@@ -4,12 +4,12 @@ use millrace::Result;
 use time::OffsetDateTime;
 
 use super::{Desk, Outcome, Stop, stopped};
-use crate::arguments::dead_letters::RestoreLetters;
-use crate::letters::Progress;
+use crate::arguments::dead_letters::RestoreDeadLetters;
+use crate::dead_letters::Progress;
 use crate::terminal::{Terminal, counted};
 
 pub(super) async fn run(
-    arguments: &RestoreLetters,
+    arguments: &RestoreDeadLetters,
     desk: &Desk<'_>,
     stop: &mut Stop,
     terminal: &mut Terminal,
@@ -28,12 +28,12 @@ pub(super) async fn run(
         });
         stop.unless_asked(work).await?
     };
-    let done = counted(restored, "letter", "letters");
+    let done = counted(restored, "dead letter", "dead letters");
     if ended.is_none() {
         return Ok(stopped(&format!("{done} restored so far, the others are in the archive"), terminal));
     }
     if restored == 0 {
-        terminal.line("  no such letter in the archive");
+        terminal.line("  no such dead letter in the archive");
     } else {
         terminal.good(&format!("{done} back in the dead-letter queue"));
     }

@@ -1,14 +1,14 @@
 //! `millrace dead-letters show`
 
-use millrace::dead_letter::{Filter, Letter, LetterKind, Origin, Payload};
+use millrace::dead_letter::{DeadLetter, DeadLetterKind, Filter, Origin, Payload};
 use millrace::{Kind, Result};
 use serde_json::{Value, json};
 
 use super::{Desk, Outcome, Stop, print_json, stopped};
-use crate::arguments::dead_letters::ShowLetter;
-use crate::letters::advice;
-use crate::letters::entry::Entry;
-use crate::letters::{Progress, each};
+use crate::arguments::dead_letters::ShowDeadLetter;
+use crate::dead_letters::advice;
+use crate::dead_letters::entry::Entry;
+use crate::dead_letters::{Progress, each};
 use crate::terminal::{Terminal, bytes, figure};
 
 /// What is found under one id.
@@ -22,7 +22,8 @@ struct Found {
 impl Found {
     fn take(&mut self, entry: Entry) {
         self.message_ids.push(entry.message_id.clone());
-        let attempts = |entry: &Entry| entry.letter.as_ref().map_or(0, |letter| letter.attempts);
+        let attempts =
+            |entry: &Entry| entry.dead_letter.as_ref().map_or(0, |dead_letter| dead_letter.attempts);
         if self.entry.as_ref().is_none_or(|known| attempts(known) < attempts(&entry)) {
             self.entry = Some(entry);
         }
@@ -30,35 +31,35 @@ impl Found {
 }
 
 pub(super) async fn run(
-    arguments: &ShowLetter,
+    arguments: &ShowDeadLetter,
     desk: &Desk<'_>,
     stop: &mut Stop,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
     let Some(found) = stop.unless_asked(find(arguments, desk)).await? else {
-        return Ok(stopped("every letter is where it was", terminal));
+        return Ok(stopped("every dead letter is where it was", terminal));
     };
     let Some(entry) = found.entry else {
         let archived = if arguments.archived { "archived " } else { "" };
-        terminal.bad(&format!("no {archived}letter {}", arguments.id));
+        terminal.bad(&format!("no {archived}dead letter {}", arguments.id));
         return Ok(Outcome::Bad);
     };
-    let Some(letter) = &entry.letter else {
+    let Some(dead_letter) = &entry.dead_letter else {
         if arguments.json {
             print_json(&json!({ "message_ids": found.message_ids, "body": entry.body }), terminal)?;
         } else {
-            terminal.line("Neither a letter nor a record of AWS that is known here. The message:");
+            terminal.line("Neither a dead letter nor a record of AWS that is known here. The message:");
             terminal.line("");
             print_text(&entry.body, terminal);
         }
         return Ok(Outcome::Done);
     };
-    let opened = match desk.mailbox.open(letter).await {
+    let opened = match desk.reader.open(dead_letter).await {
         Ok(opened) => opened,
-        // The letter is there all the same; what it held is not.
+        // The dead letter is there all the same; what it held is not.
         Err(error) if error.kind() == Kind::Contract => {
             terminal.bad(&error.chain());
-            letter.clone()
+            dead_letter.clone()
         }
         Err(error) => return Err(error),
     };
@@ -66,7 +67,7 @@ pub(super) async fn run(
         let advice = advice::find(opened.kind, &opened.reason);
         print_json(
             &json!({
-                "letter": opened,
+                "dead letter": opened,
                 "message_ids": found.message_ids,
                 "meaning": advice.as_ref().map(|advice| advice.meaning),
                 "what_to_do": advice.as_ref().map(|advice| advice.what_to_do),
@@ -79,7 +80,7 @@ pub(super) async fn run(
     Ok(Outcome::Done)
 }
 
-async fn find(arguments: &ShowLetter, desk: &Desk<'_>) -> Result<Found> {
+async fn find(arguments: &ShowDeadLetter, desk: &Desk<'_>) -> Result<Found> {
     let mut found = Found::default();
     let filter = Filter { ids: Some(vec![arguments.id]), ..Filter::default() };
     if arguments.archived {
@@ -94,7 +95,7 @@ async fn find(arguments: &ShowLetter, desk: &Desk<'_>) -> Result<Found> {
             .await?;
     } else {
         let progress = Progress::new("reading the dead-letter queue");
-        each(&desk.mailbox, &progress, |entry| {
+        each(&desk.reader, &progress, |entry| {
             if entry.is_meant(&filter) {
                 found.take(entry);
             }
@@ -105,41 +106,41 @@ async fn find(arguments: &ShowLetter, desk: &Desk<'_>) -> Result<Found> {
     Ok(found)
 }
 
-fn print(letter: &Letter, copies: usize, terminal: &mut Terminal) {
+fn print(dead_letter: &DeadLetter, copies: usize, terminal: &mut Terminal) {
     let mut field = |name: &str, value: &str| terminal.line(&format!("{name:<14}{}", readable(value, "")));
-    field("id", &letter.id.to_string());
-    field("kind", letter.kind.name());
-    if let Some(source) = &letter.source {
+    field("id", &dead_letter.id.to_string());
+    field("kind", dead_letter.kind.name());
+    if let Some(source) = &dead_letter.source {
         field("source", source);
     }
-    if let Some(event_type) = &letter.event_type {
+    if let Some(event_type) = &dead_letter.event_type {
         field("event type", event_type);
     }
-    field("first failed", &letter.first_failed_at);
-    field("attempts", &figure(letter.attempts));
+    field("first failed", &dead_letter.first_failed_at);
+    field("attempts", &figure(dead_letter.attempts));
     field("messages", &figure(copies as u64));
-    let reason = &letter.reason;
+    let reason = &dead_letter.reason;
     field("reason", &reason.code);
     field("", &reason.message);
     let more = [("column", &reason.column), ("sqlstate", &reason.sqlstate), ("model", &reason.model)];
     for (name, value) in more.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))) {
         field(name, value);
     }
-    for (name, value) in origin(&letter.origin) {
+    for (name, value) in origin(&dead_letter.origin) {
         field(name, &value);
     }
     terminal.heading("What it holds");
-    print_payload(letter, terminal);
+    print_payload(dead_letter, terminal);
     terminal.heading("What to do");
-    match advice::find(letter.kind, reason) {
+    match advice::find(dead_letter.kind, reason) {
         Some(advice) => {
             terminal.line(&format!("{}.", advice.meaning));
             terminal.line(&format!("{}.", advice.what_to_do));
         }
         None => terminal.line("This reason is not in docs/dead-letters.md: look at its message."),
     }
-    terminal.line(&format!("    millrace dead-letters redrive --id {}", letter.id));
-    terminal.line(&format!("    millrace dead-letters drop --id {}", letter.id));
+    terminal.line(&format!("    millrace dead-letters redrive --id {}", dead_letter.id));
+    terminal.line(&format!("    millrace dead-letters drop --id {}", dead_letter.id));
 }
 
 /// The fields that are there, in words.
@@ -163,8 +164,8 @@ fn origin(origin: &Origin) -> Vec<(&'static str, String)> {
     fields
 }
 
-fn print_payload(letter: &Letter, terminal: &mut Terminal) {
-    match &letter.payload {
+fn print_payload(dead_letter: &DeadLetter, terminal: &mut Terminal) {
+    match &dead_letter.payload {
         Payload::Pointer { pointer } => {
             let size = bytes(pointer.bytes);
             terminal.line(&format!("{size} in s3://{}/{}", pointer.bucket, pointer.key));
@@ -173,23 +174,23 @@ fn print_payload(letter: &Letter, terminal: &mut Terminal) {
             terminal.line("bytes that are not UTF-8, in base64:");
             print_text(base64, terminal);
         }
-        Payload::Json(Value::String(text)) => print_raw(letter.kind, text, terminal),
+        Payload::Json(Value::String(text)) => print_raw(dead_letter.kind, text, terminal),
         Payload::Json(value) => {
             print_json_text(value, terminal);
             // What JSON has to escape is hard to read in it.
             if let Some(body) = value.get("body").and_then(Value::as_str) {
                 terminal.heading("Its body");
-                print_raw(letter.kind, body, terminal);
+                print_raw(dead_letter.kind, body, terminal);
             }
         }
     }
 }
 
 /// JSON is laid out; a record of a file stays as it is, whatever it looks like.
-fn print_raw(kind: LetterKind, text: &str, terminal: &mut Terminal) {
+fn print_raw(kind: DeadLetterKind, text: &str, terminal: &mut Terminal) {
     let parsed =
         serde_json::from_str::<Value>(text).ok().filter(|value| value.is_object() || value.is_array());
-    match parsed.filter(|_| kind != LetterKind::Rows) {
+    match parsed.filter(|_| kind != DeadLetterKind::Rows) {
         Some(value) => print_json_text(&value, terminal),
         None => print_text(text, terminal),
     }

@@ -85,7 +85,7 @@ impl Sender<'_> {
             None => ("no answer".to_owned(), false),
         };
         let name = format!("{} {}", self.source.name, self.event_type);
-        terminal.verdict(good, &format!("  {name:<22} {how:<15} {text}  {}", seconds(began.elapsed())));
+        terminal.status_line(good, &format!("  {name:<22} {how:<15} {text}  {}", seconds(began.elapsed())));
         Ok(good)
     }
 }

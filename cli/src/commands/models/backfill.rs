@@ -11,7 +11,7 @@ use millrace_models::project::Project;
 use millrace_models::transform::Bounds;
 use uuid::Uuid;
 
-use super::{Outcome, connect, dead_letters, deadline, find};
+use super::{Outcome, connect, dead_letter_queue, deadline, find};
 use crate::arguments::Backfill;
 use crate::checkout::Checkout;
 use crate::commands::Stop;
@@ -27,7 +27,7 @@ pub async fn run(
     let model = find(project, &arguments.model)?;
     check_has_history(model)?;
     let environment = Environment::load(checkout)?;
-    let letters = dead_letters(&environment).await?;
+    let dead_letters = dead_letter_queue(&environment).await?;
     let mut connection = connect(checkout)?;
     let deployment = Box::pin(deploy::deploy(&mut connection, project, deadline())).await?;
     if let Some(error) = deployment.stopped.get(&model.name)
@@ -39,7 +39,7 @@ pub async fn run(
     let history = History {
         connection: &mut connection,
         project,
-        letters: &letters,
+        dead_letters: &dead_letters,
         stop: &mut Stop::listen()?,
         full_refresh: arguments.full_refresh,
         rate: arguments.rate,
@@ -65,7 +65,7 @@ pub fn check_has_history(model: &Model) -> Result<()> {
 pub struct History<'a> {
     pub connection: &'a mut Connection,
     pub project: &'a Project,
-    pub letters: &'a DeadLetterQueue,
+    pub dead_letters: &'a DeadLetterQueue,
     pub stop: &'a mut Stop,
     pub full_refresh: bool,
     /// At most so many events a second.
@@ -85,7 +85,7 @@ impl History<'_> {
             self.connection,
             self.project,
             model,
-            self.letters,
+            self.dead_letters,
             Uuid::now_v7(),
             options,
             |progress| {

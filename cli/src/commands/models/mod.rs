@@ -24,7 +24,7 @@ use crate::environment::{self, Environment};
 use crate::terminal::{Terminal, counted};
 
 /// Nobody waits longer for a command; whatever is stopped goes on where it was.
-const PATIENCE: Duration = Duration::from_secs(24 * 3_600);
+const TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
 /// As the functions have it.
 const MESSAGE_BYTES: usize = 1 << 20;
 
@@ -90,7 +90,7 @@ fn connect(checkout: &Checkout) -> Result<Connection> {
 }
 
 /// The queue that events go to which a model cannot take.
-async fn dead_letters(environment: &Environment) -> Result<DeadLetterQueue> {
+async fn dead_letter_queue(environment: &Environment) -> Result<DeadLetterQueue> {
     let clients = environment.clients().await?;
     Ok(DeadLetterQueue::new(
         clients.sqs,
@@ -137,5 +137,5 @@ fn find<'p>(project: &'p Project, name: &str) -> Result<&'p Model> {
 }
 
 fn deadline() -> Instant {
-    Instant::now() + PATIENCE
+    Instant::now() + TIMEOUT
 }

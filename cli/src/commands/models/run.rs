@@ -11,7 +11,7 @@ use millrace_models::transform::{self, Bounds, Limits, Summary, Waiting};
 use uuid::Uuid;
 
 use super::backfill::{History, check_has_history};
-use super::{Outcome, chosen, connect, dead_letters, deadline};
+use super::{Outcome, chosen, connect, dead_letter_queue, deadline};
 use crate::arguments::RunModels;
 use crate::checkout::Checkout;
 use crate::commands::Stop;
@@ -41,7 +41,7 @@ pub async fn run(
         models.iter().try_for_each(|model| check_has_history(model))?;
     }
     let environment = Environment::load(checkout)?;
-    let letters = dead_letters(&environment).await?;
+    let dead_letters = dead_letter_queue(&environment).await?;
     let mut connection = connect(checkout)?;
     let mut stop = Stop::listen()?;
     for problem in project.problems() {
@@ -64,7 +64,7 @@ pub async fn run(
             let history = History {
                 connection: &mut connection,
                 project,
-                letters: &letters,
+                dead_letters: &dead_letters,
                 stop: &mut stop,
                 full_refresh: true,
                 rate: None,
@@ -83,11 +83,11 @@ pub async fn run(
     }
     let limits = Limits {
         bounds: Bounds::default(),
-        linger: Duration::ZERO,
+        idle_poll: Duration::ZERO,
         last_claim: deadline(),
         deadline: deadline(),
     };
-    let work = Box::pin(transform::run(&mut connection, project, &letters, Uuid::now_v7(), limits));
+    let work = Box::pin(transform::run(&mut connection, project, &dead_letters, Uuid::now_v7(), limits));
     let Some(summary) = stop.unless_asked(work).await? else { return Ok(stopped(terminal)) };
     for (model, rows) in &summary.rows {
         terminal.line(&format!("  ran       {model}  {}", counted(*rows, "row", "rows")));
@@ -105,7 +105,7 @@ pub async fn run(
             let history = History {
                 connection: &mut connection,
                 project,
-                letters: &letters,
+                dead_letters: &dead_letters,
                 stop: &mut stop,
                 full_refresh: false,
                 rate: None,
@@ -162,7 +162,7 @@ pub async fn run(
         false => warned == 0,
     };
     let good = failed == 0 && skipped == 0 && nothing_waits;
-    terminal.verdict(good, &format!("{ok} ok, {warned} warned, {failed} failed, {skipped} skipped"));
+    terminal.status_line(good, &format!("{ok} ok, {warned} warned, {failed} failed, {skipped} skipped"));
     Ok(if good { Outcome::Done } else { Outcome::Bad })
 }
 

@@ -46,6 +46,6 @@ pub async fn run(
             }
         }
     }
-    terminal.verdict(failed == 0, &format!("{ok} ok, {warned} warned, {failed} failed"));
+    terminal.status_line(failed == 0, &format!("{ok} ok, {warned} warned, {failed} failed"));
     Ok(if failed == 0 { Outcome::Done } else { Outcome::Bad })
 }

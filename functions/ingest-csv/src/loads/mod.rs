@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql, Type};
 use uuid::Uuid;
 
-use crate::notification::Created;
+use crate::notification::ObjectCreated;
 use crate::object::Object;
 use crate::plan::LoadPlan;
 
@@ -17,8 +17,8 @@ const FIND_LOAD: &str = include_str!("find_load.sql");
 const START_LOAD: &str = include_str!("start_load.sql");
 const BEGIN_ATTEMPT: &str = include_str!("begin_attempt.sql");
 const COMMITTED_CHUNKS: &str = include_str!("committed_chunks.sql");
-const FIND_PUT_BACK: &str = include_str!("find_put_back.sql");
-const SETTLE_PUT_BACK: &str = include_str!("settle_put_back.sql");
+const FIND_REDRIVEN: &str = include_str!("find_redriven.sql");
+const FINISH_REDRIVEN: &str = include_str!("finish_redriven.sql");
 const FINISH_LOAD: &str = include_str!("finish_load.sql");
 
 /// A load that was begun, by this invocation or an earlier one.
@@ -26,7 +26,7 @@ const FINISH_LOAD: &str = include_str!("finish_load.sql");
 pub struct Load {
     pub id: Uuid,
     pub plan: LoadPlan,
-    /// 1, and one more each time that the file's letter was put back.
+    /// 1, and one more each time that the file's dead letter was put back.
     pub attempt: u32,
     /// Set once the load has ended: `loaded`, `stopped`, `failed` or `superseded`.
     pub outcome: Option<String>,
@@ -88,7 +88,7 @@ pub async fn find(connection: &mut Connection, origin: &str, deadline: Instant) 
 pub async fn start(
     connection: &mut Connection,
     object: &Object,
-    created: &Created,
+    created: &ObjectCreated,
     plan: &LoadPlan,
     deadline: Instant,
 ) -> Result<Load> {
@@ -127,36 +127,36 @@ pub async fn start(
 }
 
 /// The load of a record that is put back.
-pub struct PutBack {
+pub struct RedrivenLoad {
     pub plan: LoadPlan,
     /// A newer version of the file, or a later attempt at it, took its place.
     pub is_hidden: bool,
 }
 
 /// The load that read a record.
-pub async fn find_put_back(
+pub async fn find_redriven(
     connection: &mut Connection,
     load_id: Uuid,
     deadline: Instant,
-) -> Result<Option<PutBack>> {
+) -> Result<Option<RedrivenLoad>> {
     connection
         .run_statement("find the load of a record", deadline, async |session| {
             let rows = session
-                .query_typed(FIND_PUT_BACK, &[(&load_id, Type::UUID)])
+                .query_typed(FIND_REDRIVEN, &[(&load_id, Type::UUID)])
                 .await
                 .map_err(|error| from_postgres("look up the load of a record in staging.loads", error))?;
             let Some(row) = rows.first() else { return Ok(None) };
-            Ok(Some(PutBack { plan: read_plan(row)?, is_hidden: row.get("is_hidden") }))
+            Ok(Some(RedrivenLoad { plan: read_plan(row)?, is_hidden: row.get("is_hidden") }))
         })
         .await
 }
 
 /// Hides what was put back of a load that was replaced meanwhile.
-pub async fn settle_put_back(connection: &mut Connection, load_id: Uuid, deadline: Instant) -> Result<()> {
+pub async fn finish_redriven(connection: &mut Connection, load_id: Uuid, deadline: Instant) -> Result<()> {
     connection
         .run_statement("settle a record that was put back", deadline, async |session| {
             session
-                .execute_typed(SETTLE_PUT_BACK, &[(&load_id, Type::UUID)])
+                .execute_typed(FINISH_REDRIVEN, &[(&load_id, Type::UUID)])
                 .await
                 .map_err(|error| from_postgres("hide a record whose file was replaced", error))?;
             Ok(())

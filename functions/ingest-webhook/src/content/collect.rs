@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use millrace::config::csv::InvalidCharacters;
-use millrace::jsonb::{Flaw, FlawKind, MAX_DEPTH, Scanner, Value, replace_characters};
+use millrace::jsonb::{Defect, DefectKind, MAX_DEPTH, Scanner, Value, replace_characters};
 
 use super::{Parsed, Position, Record, Reject, Repair};
 
@@ -42,7 +42,7 @@ impl<'b> Collector<'b> {
 
     /// Adds a value of the body. Values come in the order of the body.
     pub fn add(&mut self, value: &Value) {
-        if value.flaw.is_none()
+        if value.defect.is_none()
             && let Some(text) = self.text.and_then(|text| text.get(value.range.clone()))
         {
             self.records.push(Record { json: Cow::Borrowed(text), repair: None });
@@ -70,8 +70,8 @@ impl<'b> Collector<'b> {
         raw: Cow<'b, [u8]>,
         in_body: bool,
     ) {
-        let place = |flaw: Flaw| {
-            if in_body { format!(", at byte {} of the body", flaw.offset) } else { String::new() }
+        let place = |defect: Defect| {
+            if in_body { format!(", at byte {} of the body", defect.offset) } else { String::new() }
         };
         let invalid = std::str::from_utf8(&json).err();
         if let Some(error) = invalid
@@ -83,21 +83,21 @@ impl<'b> Collector<'b> {
             self.rejects.push(Reject { code: "invalid_utf8", reason, position, raw });
             return;
         }
-        let refused = if self.replace { value.fatal } else { value.flaw };
-        if let Some(flaw) = refused {
-            let (code, what) = describe(flaw.kind);
-            let reason = format!("{what}{}", place(flaw));
+        let refused = if self.replace { value.fatal } else { value.defect };
+        if let Some(defect) = refused {
+            let (code, what) = describe(defect.kind);
+            let reason = format!("{what}{}", place(defect));
             self.rejects.push(Reject { code, reason, position, raw });
             return;
         }
-        let rule = match (invalid, value.flaw) {
+        let rule = match (invalid, value.defect) {
             (Some(_), _) => Some("invalid_utf8_replaced"),
-            (None, Some(Flaw { kind: FlawKind::LoneSurrogate, .. })) => Some("lone_surrogate_replaced"),
+            (None, Some(Defect { kind: DefectKind::LoneSurrogate, .. })) => Some("lone_surrogate_replaced"),
             (None, Some(_)) => Some("nul_replaced"),
             (None, None) => None,
         };
         let mut json = json.into_owned();
-        if value.flaw.is_some() {
+        if value.defect.is_some() {
             replace_characters(&mut json);
         }
         let json = match String::from_utf8(json) {
@@ -119,16 +119,16 @@ impl<'b> Collector<'b> {
     }
 }
 
-fn describe(kind: FlawKind) -> (&'static str, Cow<'static, str>) {
+fn describe(kind: DefectKind) -> (&'static str, Cow<'static, str>) {
     match kind {
-        FlawKind::Nul => ("nul_character", "a NUL character, which PostgreSQL cannot store".into()),
-        FlawKind::LoneSurrogate => {
+        DefectKind::Nul => ("nul_character", "a NUL character, which PostgreSQL cannot store".into()),
+        DefectKind::LoneSurrogate => {
             ("lone_surrogate", "half of a surrogate pair, which is no character".into())
         }
-        FlawKind::Number => (
+        DefectKind::Number => (
             "number_out_of_range",
             "a number with more digits, or a larger exponent, than can be stored".into(),
         ),
-        FlawKind::Depth => ("nested_too_deep", format!("nested deeper than {MAX_DEPTH} levels").into()),
+        DefectKind::Depth => ("nested_too_deep", format!("nested deeper than {MAX_DEPTH} levels").into()),
     }
 }

@@ -24,7 +24,7 @@ pub struct Event {
     /// 0-based number of the record in its delivery.
     pub number: u64,
     pub event_type: String,
-    /// JSON text; `None` for a record that was rejected: its letter has been sent, and the ledger counts it.
+    /// JSON text; `None` for a record that was rejected: its dead letter has been sent, and the ledger counts it.
     pub payload: Option<String>,
     /// The record as it came, when it had to be mended.
     pub repair: Option<Repair>,

@@ -16,10 +16,10 @@ use super::flush::{Flush, takes_jsonb};
 use super::group::{self, Bounds};
 use super::{Delivery, NotStored, Stored};
 
-const FORGET: &str = include_str!("forget_deliveries.sql");
+const EXPIRE_DELIVERY_KEYS: &str = include_str!("expire_delivery_keys.sql");
 /// Expired keys are deleted once in so many flushes, after the answers and at most so many.
-const FORGET_EVERY: u64 = 1_000;
-const FORGET_AT_MOST: i32 = 10_000;
+const EXPIRE_EVERY: u64 = 1_000;
+const EXPIRE_AT_MOST: i32 = 10_000;
 /// Requests that wait without being looked at; an environment serves fewer at once.
 const WAITING: usize = 1_024;
 
@@ -85,8 +85,8 @@ impl Writer {
             let group = group::next(&mut waiting, self.bounds, |waiting| &waiting.delivery);
             self.write(group).await;
             self.flushes += 1;
-            if self.flushes.is_multiple_of(FORGET_EVERY) {
-                self.forget().await;
+            if self.flushes.is_multiple_of(EXPIRE_EVERY) {
+                self.expire_delivery_keys().await;
             }
         }
     }
@@ -202,13 +202,13 @@ impl Writer {
     }
 
     /// Deletes expired keys. Their time is over, so it does not matter when it fails.
-    async fn forget(&mut self) {
+    async fn expire_delivery_keys(&mut self) {
         let deadline = Instant::now() + self.patience;
         let forgotten = self
             .connection
             .run_statement("forget deliveries", deadline, async |client| {
                 client
-                    .query_typed_one(FORGET, &[(&FORGET_AT_MOST, Type::INT4)])
+                    .query_typed_one(EXPIRE_DELIVERY_KEYS, &[(&EXPIRE_AT_MOST, Type::INT4)])
                     .await
                     .map(|row| row.get::<_, i64>(0))
                     .map_err(|error| {

@@ -1,4 +1,4 @@
-//! Whether a delivery comes from its sender: headers, raw body, keys and clock in, verdict out.
+//! Whether a delivery comes from its sender: headers, raw body, keys and clock in, verification out.
 //!
 //! Nothing here does I/O, and nothing in a header or a body makes it panic or work without bound: headers are short, and
 //! few signatures are looked at.
@@ -29,7 +29,7 @@ pub use sign::sign;
 
 /// What came of verifying a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Verification {
     Accepted(Accepted),
     Refused(Refusal),
 }
@@ -58,10 +58,16 @@ struct Presented<'h> {
 /// Verifies a delivery over its body's raw bytes, in constant time as far as secrets go.
 ///
 /// `keys` were made for `scheme`.
-pub fn verify(scheme: &Scheme, headers: &HeaderMap, body: &[u8], keys: &Keys, now: SystemTime) -> Verdict {
+pub fn verify(
+    scheme: &Scheme,
+    headers: &HeaderMap,
+    body: &[u8],
+    keys: &Keys,
+    now: SystemTime,
+) -> Verification {
     match check(scheme, headers, body, keys, now) {
-        Ok(accepted) => Verdict::Accepted(accepted),
-        Err(refusal) => Verdict::Refused(refusal),
+        Ok(accepted) => Verification::Accepted(accepted),
+        Err(refusal) => Verification::Refused(refusal),
     }
 }
 

@@ -5,7 +5,7 @@ use millrace::config::environment::Secret;
 use millrace::config::webhook::{Algorithm, Encoding, Preset, Scheme};
 use proptest::prelude::*;
 
-use super::{Accepted, Keys, Refusal, Verdict, sign, verify};
+use super::{Accepted, Keys, Refusal, Verification, sign, verify};
 
 const NOW: u64 = 1_614_265_330;
 const STANDARD_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -80,15 +80,15 @@ fn signed(scheme: &Scheme, body: &[u8], seconds: u64) -> HeaderMap {
     sign(scheme, &Secret::new(secret(scheme)), "msg_1", body, at(seconds)).unwrap()
 }
 
-/// The verdict at [`NOW`] with the scheme's own secret: `accepted`, or the refusal's code.
+/// The verification at [`NOW`] with the scheme's own secret: `accepted`, or the refusal's code.
 fn code(scheme: &Scheme, headers: &HeaderMap, body: &[u8]) -> &'static str {
     code_of(verify(scheme, headers, body, &keys(scheme, &[secret(scheme)]), at(NOW)))
 }
 
-fn code_of(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Accepted(_) => "accepted",
-        Verdict::Refused(refusal) => refusal.code(),
+fn code_of(verification: Verification) -> &'static str {
+    match verification {
+        Verification::Accepted(_) => "accepted",
+        Verification::Refused(refusal) => refusal.code(),
     }
 }
 
@@ -142,8 +142,8 @@ fn the_known_vectors_are_accepted_and_made() {
         if scheme.preset() == Preset::Standard {
             sent.extend(headers(&[("webhook-id", standard_id), ("webhook-timestamp", &NOW.to_string())]));
         }
-        let verdict = verify(scheme, &sent, body.as_bytes(), &keys(scheme, &[secret]), at(NOW));
-        assert_eq!(code_of(verdict), "accepted", "{signature}");
+        let verification = verify(scheme, &sent, body.as_bytes(), &keys(scheme, &[secret]), at(NOW));
+        assert_eq!(code_of(verification), "accepted", "{signature}");
     }
 }
 
@@ -155,10 +155,10 @@ fn what_a_sender_signs_is_accepted_and_nothing_else_is() {
         assert_eq!(code(&scheme, &sent, body), "accepted", "{scheme:?}");
         assert_eq!(code(&scheme, &HeaderMap::new(), body), "missing_header", "{scheme:?}");
 
-        let verdict = verify(&scheme, &sent, body, &keys(&scheme, &[other_secret(&scheme)]), at(NOW));
+        let verification = verify(&scheme, &sent, body, &keys(&scheme, &[other_secret(&scheme)]), at(NOW));
         let mismatch =
             if scheme.preset().has_credential() { "wrong_credentials" } else { "no_signature_matches" };
-        assert_eq!(code_of(verdict), mismatch, "{scheme:?}");
+        assert_eq!(code_of(verification), mismatch, "{scheme:?}");
         if !scheme.preset().has_credential() {
             assert_eq!(code(&scheme, &sent, b"{\"id\": \"evt_1\"}\n"), mismatch, "{scheme:?}");
             assert_eq!(code(&scheme, &sent, b""), mismatch, "{scheme:?}");
@@ -263,7 +263,7 @@ fn the_window_is_three_hundred_seconds_either_way() {
         }
         let sent = signed(&scheme, body, NOW);
         let accepted = verify(&scheme, &sent, body, &keys(&scheme, &[secret(&scheme)]), at(NOW));
-        assert_eq!(accepted, Verdict::Accepted(Accepted { signed_at: Some(NOW), secret: 0 }));
+        assert_eq!(accepted, Verification::Accepted(Accepted { signed_at: Some(NOW), secret: 0 }));
     }
     let old = signed(&scheme(Preset::Stripe), body, NOW - 301);
     let patient = Scheme::Stripe { tolerance: Duration::from_secs(301) };
@@ -291,8 +291,10 @@ fn two_live_secrets_are_both_accepted_and_told_apart() {
         for (secrets, index) in
             [([secret(&scheme), other_secret(&scheme)], 0), ([other_secret(&scheme), secret(&scheme)], 1)]
         {
-            let verdict = verify(&scheme, &sent, b"{}", &keys(&scheme, &secrets), at(NOW));
-            let Verdict::Accepted(accepted) = verdict else { panic!("{scheme:?}: {verdict:?}") };
+            let verification = verify(&scheme, &sent, b"{}", &keys(&scheme, &secrets), at(NOW));
+            let Verification::Accepted(accepted) = verification else {
+                panic!("{scheme:?}: {verification:?}")
+            };
             assert_eq!(accepted.secret, index, "{scheme:?}");
         }
     }
@@ -352,13 +354,13 @@ fn ed25519_verifies_with_the_public_key() {
     let (scheme, body) = (scheme(Preset::Standard), b"{\"test\": 1}");
     let sent = sign(&scheme, &Secret::new(PRIVATE), "msg_1", body, at(NOW)).unwrap();
     assert!(sent["webhook-signature"].to_str().unwrap().starts_with("v1a,"));
-    let verdict = |secrets: &[&str], body: &[u8]| {
+    let verification = |secrets: &[&str], body: &[u8]| {
         code_of(verify(&scheme, &sent, body, &keys(&scheme, secrets), at(NOW)))
     };
-    assert_eq!(verdict(&[PUBLIC], body), "accepted");
-    assert_eq!(verdict(&[STANDARD_SECRET, PUBLIC], body), "accepted");
-    assert_eq!(verdict(&[PUBLIC], b"{\"test\": 2}"), "no_signature_matches");
-    assert_eq!(verdict(&[STANDARD_SECRET], body), "no_signature_matches");
+    assert_eq!(verification(&[PUBLIC], body), "accepted");
+    assert_eq!(verification(&[STANDARD_SECRET, PUBLIC], body), "accepted");
+    assert_eq!(verification(&[PUBLIC], b"{\"test\": 2}"), "no_signature_matches");
+    assert_eq!(verification(&[STANDARD_SECRET], body), "no_signature_matches");
 }
 
 #[test]
@@ -477,8 +479,8 @@ proptest! {
                 sent.append(*name, value);
             }
         }
-        let verdict = verify(&scheme, &sent, &body, &keys(&scheme, &[secret(&scheme)]), at(now.into()));
-        prop_assert_ne!(code_of(verdict), "accepted");
+        let verification = verify(&scheme, &sent, &body, &keys(&scheme, &[secret(&scheme)]), at(now.into()));
+        prop_assert_ne!(code_of(verification), "accepted");
     }
 
     #[test]

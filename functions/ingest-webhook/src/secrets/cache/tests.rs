@@ -6,7 +6,7 @@ use millrace::config::{SecretReference, Sources};
 
 use super::*;
 use crate::authenticate;
-use crate::verify::{Refusal, Verdict, sign};
+use crate::verify::{Refusal, Verification, sign};
 
 /// Secrets that a test changes, and how often each was asked for.
 #[derive(Default)]
@@ -53,12 +53,12 @@ fn signed(source: &WebhookSource, secret: &str) -> HeaderMap {
     sign(&source.scheme, &Secret::new(secret), "1", b"{}", SystemTime::now()).unwrap()
 }
 
-async fn verdict(cache: &SecretCache<&Store>, source: &WebhookSource, secret: &str) -> &'static str {
+async fn verification(cache: &SecretCache<&Store>, source: &WebhookSource, secret: &str) -> &'static str {
     let headers = signed(source, secret);
     match authenticate(cache, source, &headers, b"{}", SystemTime::now()).await {
-        Ok(Verdict::Accepted(_)) => "accepted",
-        Ok(Verdict::Refused(Refusal::NoSignatureMatches { .. })) => "refused",
-        Ok(Verdict::Refused(_)) => "refused for another reason",
+        Ok(Verification::Accepted(_)) => "accepted",
+        Ok(Verification::Refused(Refusal::NoSignatureMatches { .. })) => "refused",
+        Ok(Verification::Refused(_)) => "refused for another reason",
         Err(_) => "unknown",
     }
 }
@@ -74,7 +74,7 @@ fn secrets_are_fetched_once_while_they_are_recent() {
     let cache = SecretCache::with_timing(&store, timing(LONG, LONG, LONG));
     run(async {
         for _ in 0..3 {
-            assert_eq!(verdict(&cache, &source, "one").await, "accepted");
+            assert_eq!(verification(&cache, &source, "one").await, "accepted");
         }
     });
     assert_eq!(store.asked(), 1);
@@ -87,9 +87,9 @@ fn both_of_two_secrets_are_accepted() {
     store.put("env:OLD", "old");
     let cache = SecretCache::with_timing(&store, timing(LONG, LONG, LONG));
     run(async {
-        assert_eq!(verdict(&cache, &source, "new").await, "accepted");
-        assert_eq!(verdict(&cache, &source, "old").await, "accepted");
-        assert_eq!(verdict(&cache, &source, "older").await, "refused");
+        assert_eq!(verification(&cache, &source, "new").await, "accepted");
+        assert_eq!(verification(&cache, &source, "old").await, "accepted");
+        assert_eq!(verification(&cache, &source, "older").await, "refused");
     });
 }
 
@@ -99,11 +99,11 @@ fn a_mismatch_fetches_the_new_secret_and_the_old_one_dies() {
     store.put("env:A", "one");
     let cache = SecretCache::with_timing(&store, timing(LONG, Duration::ZERO, LONG));
     run(async {
-        assert_eq!(verdict(&cache, &source, "one").await, "accepted");
+        assert_eq!(verification(&cache, &source, "one").await, "accepted");
         store.put("env:A", "two");
-        assert_eq!(verdict(&cache, &source, "one").await, "accepted", "it is still in the cache");
-        assert_eq!(verdict(&cache, &source, "two").await, "accepted");
-        assert_eq!(verdict(&cache, &source, "one").await, "refused");
+        assert_eq!(verification(&cache, &source, "one").await, "accepted", "it is still in the cache");
+        assert_eq!(verification(&cache, &source, "two").await, "accepted");
+        assert_eq!(verification(&cache, &source, "one").await, "refused");
     });
 }
 
@@ -114,10 +114,10 @@ fn mismatches_do_not_make_secrets_be_fetched_over_and_over() {
     let cache = SecretCache::with_timing(&store, timing(LONG, LONG, LONG));
     run(async {
         for _ in 0..5 {
-            assert_eq!(verdict(&cache, &source, "forged").await, "refused");
+            assert_eq!(verification(&cache, &source, "forged").await, "refused");
         }
         assert_eq!(store.asked(), 2, "the first fetch, and one refetch");
-        assert_eq!(verdict(&cache, &source, "one").await, "accepted");
+        assert_eq!(verification(&cache, &source, "one").await, "accepted");
     });
 }
 
@@ -127,12 +127,12 @@ fn concurrent_mismatches_share_one_refetch() {
     store.put("env:A", "one");
     let cache = SecretCache::with_timing(&store, timing(LONG, LONG, LONG));
     run(async {
-        assert_eq!(verdict(&cache, &source, "one").await, "accepted");
+        assert_eq!(verification(&cache, &source, "one").await, "accepted");
         store.put("env:A", "two");
         let (a, b, c) = tokio::join!(
-            verdict(&cache, &source, "two"),
-            verdict(&cache, &source, "two"),
-            verdict(&cache, &source, "two"),
+            verification(&cache, &source, "two"),
+            verification(&cache, &source, "two"),
+            verification(&cache, &source, "two"),
         );
         assert_eq!([a, b, c], ["accepted"; 3]);
     });
@@ -145,9 +145,9 @@ fn what_no_secret_can_mend_fetches_nothing() {
     store.put("env:A", "one");
     let cache = SecretCache::with_timing(&store, timing(LONG, Duration::ZERO, LONG));
     run(async {
-        let verdict =
+        let verification =
             authenticate(&cache, &source, &HeaderMap::new(), b"{}", SystemTime::now()).await.unwrap();
-        assert!(matches!(verdict, Verdict::Refused(Refusal::MissingHeader { .. })));
+        assert!(matches!(verification, Verification::Refused(Refusal::MissingHeader { .. })));
     });
     assert_eq!(store.asked(), 1);
 }
@@ -158,15 +158,15 @@ fn good_secrets_outlive_their_store() {
     store.put("env:A", "one");
     let cache = SecretCache::with_timing(&store, timing(Duration::ZERO, Duration::ZERO, Duration::ZERO));
     run(async {
-        assert_eq!(verdict(&cache, &source, "one").await, "accepted");
+        assert_eq!(verification(&cache, &source, "one").await, "accepted");
         store.lose();
-        assert_eq!(verdict(&cache, &source, "one").await, "accepted");
-        assert_eq!(verdict(&cache, &source, "forged").await, "refused");
-        assert_eq!(verdict(&cache, &source, "one").await, "accepted");
+        assert_eq!(verification(&cache, &source, "one").await, "accepted");
+        assert_eq!(verification(&cache, &source, "forged").await, "refused");
+        assert_eq!(verification(&cache, &source, "one").await, "accepted");
         // Refreshed as soon as the store is back, and the old one dies.
         store.put("env:A", "two");
-        assert_eq!(verdict(&cache, &source, "two").await, "accepted");
-        assert_eq!(verdict(&cache, &source, "one").await, "refused");
+        assert_eq!(verification(&cache, &source, "two").await, "accepted");
+        assert_eq!(verification(&cache, &source, "one").await, "refused");
     });
 }
 
@@ -198,16 +198,16 @@ fn a_source_without_its_secret_says_what_to_set_and_leaves_the_others_alone() {
     run(async {
         let error = cache.get(a).await.unwrap_err();
         assert_eq!(error.message(), "source a: the secret env:A: the store is away");
-        assert_eq!(verdict(&cache, a, "one").await, "unknown");
-        assert_eq!(verdict(&cache, b, "two").await, "accepted");
+        assert_eq!(verification(&cache, a, "one").await, "unknown");
+        assert_eq!(verification(&cache, b, "two").await, "accepted");
         assert_eq!(store.asked(), 2, "after a failure the store is left alone for a while");
     });
 
     let eager = SecretCache::with_timing(&store, timing(LONG, LONG, Duration::ZERO));
     run(async {
-        assert_eq!(verdict(&eager, a, "one").await, "unknown");
+        assert_eq!(verification(&eager, a, "one").await, "unknown");
         store.put("env:A", "one");
-        assert_eq!(verdict(&eager, a, "one").await, "accepted", "without a restart");
+        assert_eq!(verification(&eager, a, "one").await, "accepted", "without a restart");
     });
 }
 

@@ -1,0 +1,58 @@
+//! What to do about a dead letter: the tables of docs/dead-letters.md, so that the program and the documentation say the same.
+
+use millrace::dead_letter::{DeadLetterKind, Reason};
+
+const DOCUMENTATION: &str = include_str!("../../../docs/dead-letters.md");
+
+/// A line of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advice {
+    pub kind: &'static str,
+    pub code: &'static str,
+    pub meaning: &'static str,
+    pub what_to_do: &'static str,
+}
+
+/// What the documentation says of this kind and reason; none for a code that it does not know.
+pub fn find(kind: DeadLetterKind, reason: &Reason) -> Option<Advice> {
+    all().find(|advice| advice.kind == kind.name() && advice.code == reason.code)
+}
+
+/// Every line, in its order.
+pub fn all() -> impl Iterator<Item = Advice> {
+    let mut kind = "";
+    DOCUMENTATION.lines().filter_map(move |line| {
+        if let Some(heading) = line.strip_prefix('#') {
+            // "### `rows`: a record of a file"
+            kind = heading.split('`').nth(1).unwrap_or_default();
+            return None;
+        }
+        let mut cells = line.strip_prefix("| `")?.strip_suffix(" |")?.splitn(3, " | ");
+        let (code, meaning, what_to_do) = (cells.next()?.strip_suffix('`')?, cells.next()?, cells.next()?);
+        (!kind.is_empty()).then_some(Advice { kind, code, meaning, what_to_do })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_known_reason_has_advice_and_an_unknown_one_has_none() {
+        let advice = find(DeadLetterKind::Rows, &Reason::new("wrong_type", "why")).unwrap();
+        assert!(advice.meaning.contains("`columns`"), "{advice:?}");
+        assert!(advice.what_to_do.contains("redrive"), "{advice:?}");
+        assert_eq!(find(DeadLetterKind::Event, &Reason::new("wrong_type", "why")), None);
+    }
+
+    #[test]
+    fn every_kind_is_there_and_nothing_is_there_twice() {
+        let kinds: BTreeSet<&str> = all().map(|advice| advice.kind).collect();
+        assert_eq!(kinds, BTreeSet::from(["upload", "rows", "delivery", "event"]));
+        let unique: BTreeSet<(&str, &str)> = all().map(|advice| (advice.kind, advice.code)).collect();
+        assert_eq!(unique.len(), all().count());
+        assert!(all().all(|advice| !advice.meaning.is_empty() && !advice.what_to_do.is_empty()));
+    }
+}

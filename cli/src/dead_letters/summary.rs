@@ -1,0 +1,312 @@
+//! Many dead letters, a line each: never what they hold, so that a queue of any size fits in memory.
+
+use std::collections::{BTreeMap, HashMap};
+
+use millrace::dead_letter::{DeadLetterKind, Origin, Reason};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+use super::entry::Entry;
+use crate::terminal::{Align, Terminal, counted, figure, one_line};
+
+/// More of a message is for `show`.
+const MESSAGE_CHARACTERS: usize = 500;
+
+/// One dead letter, however many copies of it there are.
+#[derive(Debug, Clone, Serialize)]
+pub struct Line {
+    pub id: Uuid,
+    /// None for a message that is no dead letter.
+    pub kind: Option<DeadLetterKind>,
+    pub source: Option<String>,
+    pub event_type: Option<String>,
+    pub reason: Option<Reason>,
+    pub origin: Option<Origin>,
+    pub attempts: u32,
+    pub first_failed_at: String,
+    /// Messages in the queue.
+    pub copies: u64,
+}
+
+/// Dead letters of one kind and reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Total {
+    pub kind: String,
+    pub code: String,
+    pub dead_letters: u64,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+pub struct Page<'a> {
+    pub dead_letters: &'a [&'a Line],
+    pub page: u32,
+    pub pages: u32,
+    /// Dead letters that match, on all pages.
+    pub matching: usize,
+    /// Messages that match: copies are counted.
+    pub messages: u64,
+    /// False when the queue holds more than can be looked at.
+    pub complete: bool,
+    pub totals: Vec<Total>,
+}
+
+#[derive(Debug, Default)]
+pub struct Summary {
+    lines: HashMap<Uuid, Line>,
+}
+
+impl Summary {
+    pub fn add(&mut self, entry: &Entry) {
+        let dead_letter = entry.dead_letter.as_ref();
+        let line = self.lines.entry(entry.id).or_insert_with(|| Line {
+            id: entry.id,
+            kind: dead_letter.map(|dead_letter| dead_letter.kind),
+            source: dead_letter.and_then(|dead_letter| dead_letter.source.clone()),
+            event_type: dead_letter.and_then(|dead_letter| dead_letter.event_type.clone()),
+            reason: dead_letter.map(|dead_letter| shortened(&dead_letter.reason)),
+            origin: dead_letter.map(|dead_letter| dead_letter.origin.clone()),
+            attempts: dead_letter.map_or(1, |dead_letter| dead_letter.attempts),
+            first_failed_at: dead_letter.map_or_else(
+                || OffsetDateTime::from(entry.sent_at).format(&Rfc3339).unwrap_or_default(),
+                |dead_letter| dead_letter.first_failed_at.clone(),
+            ),
+            copies: 0,
+        });
+        line.copies += 1;
+        // Of several copies the one that failed last says what is the matter now.
+        if let Some(dead_letter) = dead_letter.filter(|dead_letter| dead_letter.attempts > line.attempts) {
+            line.attempts = dead_letter.attempts;
+            line.reason = Some(shortened(&dead_letter.reason));
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Copies counted.
+    pub fn messages(&self) -> u64 {
+        self.lines.values().map(|line| line.copies).sum()
+    }
+
+    /// Newest first.
+    pub fn lines(&self) -> Vec<&Line> {
+        let mut lines: Vec<&Line> = self.lines.values().collect();
+        // A dead letter is as old as the moment it names, not as the text of it.
+        lines.sort_by_cached_key(|line| {
+            let at = OffsetDateTime::parse(&line.first_failed_at, &Rfc3339).ok();
+            (std::cmp::Reverse(at), line.id)
+        });
+        lines
+    }
+
+    /// Most dead letters first.
+    pub fn totals(&self) -> Vec<Total> {
+        let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
+        for line in self.lines.values() {
+            *counts.entry((kind(line), code(line))).or_default() += 1;
+        }
+        let mut totals: Vec<Total> = counts
+            .into_iter()
+            .map(|((kind, code), dead_letters)| Total { kind, code, dead_letters })
+            .collect();
+        totals.sort_by_key(|total| std::cmp::Reverse(total.dead_letters));
+        totals
+    }
+
+    pub fn print_totals(&self, terminal: &mut Terminal) {
+        let rows: Vec<Vec<String>> = self
+            .totals()
+            .into_iter()
+            .map(|total| vec![total.kind, one_line(&total.code, 40), figure(total.dead_letters)])
+            .collect();
+        let columns = [("kind", Align::Left), ("reason", Align::Left), ("dead letters", Align::Right)];
+        terminal.table(&columns, &rows);
+    }
+}
+
+/// `12 dead_letters`, `12 dead_letters in 14 messages`
+pub fn counted_dead_letters(dead_letters: usize, messages: u64) -> String {
+    let text = counted(dead_letters as u64, "dead letter", "dead letters");
+    if dead_letters as u64 == messages { text } else { format!("{text} in {} messages", figure(messages)) }
+}
+
+pub fn print_lines(lines: &[&Line], terminal: &mut Terminal) {
+    use Align::{Left, Right};
+    let columns = [
+        ("first failed", Left),
+        ("kind", Left),
+        ("source/event_type", Left),
+        ("reason", Left),
+        ("tries", Right),
+        ("copies", Right),
+        ("from", Left),
+        ("id", Left),
+    ];
+    let rows: Vec<Vec<String>> = lines
+        .iter()
+        .map(|line| {
+            vec![
+                one_line(&moment(&line.first_failed_at), 20),
+                kind(line),
+                one_line(&source(line), 40),
+                one_line(&reason(line), 40),
+                line.attempts.to_string(),
+                figure(line.copies),
+                one_line(&line.origin.as_ref().map_or_else(|| "-".to_owned(), place), 60),
+                line.id.to_string(),
+            ]
+        })
+        .collect();
+    terminal.table(&columns, &rows);
+}
+
+fn shortened(reason: &Reason) -> Reason {
+    let mut reason = reason.clone();
+    if let Some((end, _)) = reason.message.char_indices().nth(MESSAGE_CHARACTERS) {
+        reason.message.truncate(end);
+        reason.message.push('…');
+    }
+    reason
+}
+
+fn kind(line: &Line) -> String {
+    line.kind.map_or("unreadable", DeadLetterKind::name).to_owned()
+}
+
+fn code(line: &Line) -> String {
+    line.reason.as_ref().map_or_else(|| "-".to_owned(), |reason| reason.code.clone())
+}
+
+/// `refused_by_model orders`
+fn reason(line: &Line) -> String {
+    let model = line.reason.as_ref().and_then(|reason| reason.model.as_deref());
+    model.map_or_else(|| code(line), |model| format!("{} {model}", code(line)))
+}
+
+fn source(line: &Line) -> String {
+    match (&line.source, &line.event_type) {
+        (Some(source), Some(event_type)) => format!("{source}/{event_type}"),
+        (Some(source), None) => source.clone(),
+        _ => "-".to_owned(),
+    }
+}
+
+/// Where it is from, shortly: `orders.csv:17`, the delivery's id, the event's.
+fn place(origin: &Origin) -> String {
+    let file = || {
+        let key = origin.key.as_deref()?;
+        let name = key.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(key);
+        Some(origin.line.map_or_else(|| name.to_owned(), |line| format!("{name}:{line}")))
+    };
+    let delivery = || {
+        let id = origin.delivery_id.as_deref()?;
+        Some(origin.record.map_or_else(|| id.to_owned(), |record| format!("{id}#{record}")))
+    };
+    let event = || origin.event_id.map(|id| format!("event {id}"));
+    event().or_else(delivery).or_else(file).or_else(|| origin.message_id.clone()).unwrap_or("-".to_owned())
+}
+
+/// `2026-01-02 03:04:05`
+fn moment(text: &str) -> String {
+    text.get(..19).map_or_else(|| text.to_owned(), |text| text.replace('T', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use millrace::dead_letter::{DeadLetter, Message, Payload};
+
+    use super::*;
+
+    fn dead_letter(name: &str, code: &str, first_failed_at: &str) -> DeadLetter {
+        let mut dead_letter = DeadLetter::new(
+            DeadLetterKind::Rows,
+            name,
+            Some("shop"),
+            Some("orders"),
+            Reason::new(code, "why"),
+            Origin::default(),
+            Payload::raw(b"a"),
+        );
+        dead_letter.first_failed_at = first_failed_at.to_owned();
+        dead_letter
+    }
+
+    fn entry(dead_letter: &DeadLetter) -> Entry {
+        Entry::of_message(Message {
+            id: Uuid::now_v7().to_string(),
+            receipt: String::new(),
+            body: dead_letter.to_body(),
+            sent_at: SystemTime::now(),
+            receive_count: 1,
+        })
+    }
+
+    #[test]
+    fn lines_are_newest_first_by_the_moment_and_copies_are_one() {
+        let mut summary = Summary::default();
+        let old = dead_letter("a", "wrong_type", "2026-01-01T00:00:00Z");
+        let middle = dead_letter("b", "wrong_type", "2026-01-02T01:30:00+02:00");
+        let new = dead_letter("c", "field_too_long", "2026-01-02T00:00:00Z");
+        for dead_letter in [&old, &new, &middle, &old, &old] {
+            summary.add(&entry(dead_letter));
+        }
+        let lines: Vec<(Uuid, u64)> = summary.lines().iter().map(|line| (line.id, line.copies)).collect();
+        assert_eq!(lines, [(new.id, 1), (middle.id, 1), (old.id, 3)]);
+        assert_eq!((summary.len(), summary.messages()), (3, 5));
+        let totals: Vec<(String, u64)> =
+            summary.totals().into_iter().map(|total| (total.code, total.dead_letters)).collect();
+        assert_eq!(totals, [("wrong_type".to_owned(), 2), ("field_too_long".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn the_copy_that_failed_last_says_why() {
+        for turned in [false, true] {
+            let first = dead_letter("a", "wrong_type", "2026-01-01T00:00:00Z");
+            let again =
+                DeadLetter { attempts: 2, reason: Reason::new("field_too_long", "why"), ..first.clone() };
+            let mut copies = [first, again];
+            if turned {
+                copies.reverse();
+            }
+            let mut summary = Summary::default();
+            copies.iter().for_each(|dead_letter| summary.add(&entry(dead_letter)));
+            let lines = summary.lines();
+            assert_eq!((lines[0].attempts, code(lines[0]).as_str()), (2, "field_too_long"));
+        }
+    }
+
+    #[test]
+    fn no_line_is_longer_than_a_line() {
+        let mut long = dead_letter("a", "wrong_type", "2026-01-01T00:00:00Z");
+        long.reason.message = "ä".repeat(10_000);
+        let mut summary = Summary::default();
+        summary.add(&entry(&long));
+        let message = &summary.lines()[0].reason.as_ref().unwrap().message;
+        assert_eq!(message.chars().count(), MESSAGE_CHARACTERS + 1);
+    }
+
+    #[test]
+    fn a_place_is_what_one_would_look_for() {
+        let key = Some("incoming/shop/orders/a.csv".to_owned());
+        for (origin, text) in [
+            (Origin { key: key.clone(), line: Some(17), ..Origin::default() }, "a.csv:17"),
+            (Origin { key: key.clone(), ..Origin::default() }, "a.csv"),
+            (Origin { key, event_id: Some(7), ..Origin::default() }, "event 7"),
+            (Origin { delivery_id: Some("d1".to_owned()), record: Some(2), ..Origin::default() }, "d1#2"),
+            (Origin { message_id: Some("m1".to_owned()), ..Origin::default() }, "m1"),
+            (Origin::default(), "-"),
+        ] {
+            assert_eq!(place(&origin), text);
+        }
+    }
+}

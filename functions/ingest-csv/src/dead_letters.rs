@@ -1,0 +1,125 @@
+//! The dead letters of a file: one for each record that could not become a row, one for a file that could not be loaded.
+
+use millrace::copy::RefusedRow;
+use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::chunks::Chunk;
+use crate::csv::{Position, Reject};
+use crate::notification::ObjectCreated;
+use crate::object::Object;
+
+/// The code of a record that was read well, and that PostgreSQL would not take: its dead letter holds it as JSON.
+pub const REFUSED_BY_DATABASE: &str = "refused_by_database";
+
+/// Whose dead letters these are.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender<'a> {
+    pub object: &'a Object,
+    pub load_id: Uuid,
+    /// Which attempt at the file this is.
+    pub attempt: u32,
+    pub source: &'a str,
+    pub event_type: &'a str,
+}
+
+impl Sender<'_> {
+    /// A dead letter for each reject of `chunk`, and for each of its rows that PostgreSQL refused.
+    pub fn record_dead_letters(&self, chunk: &Chunk, refused: &[RefusedRow]) -> Vec<DeadLetter> {
+        let rejects = chunk.rejects.iter().map(|reject| self.reject_dead_letter(reject));
+        let refused = refused.iter().filter_map(|row| {
+            let position = chunk.positions.get(row.row)?;
+            let mut reason = Reason::new(REFUSED_BY_DATABASE, row.refusal.message.clone());
+            reason.sqlstate = Some(row.refusal.sqlstate.clone());
+            Some(self.record_dead_letter(position, reason, Payload::raw(&chunk.batch.payload(row.row))))
+        });
+        rejects.chain(refused).collect()
+    }
+
+    fn reject_dead_letter(&self, reject: &Reject) -> DeadLetter {
+        self.record_dead_letter(&reject.position, reject_reason(reject), Payload::raw(&reject.raw))
+    }
+
+    fn record_dead_letter(&self, position: &Position, reason: Reason, payload: Payload) -> DeadLetter {
+        let origin = Origin {
+            record: Some(position.record),
+            line: Some(position.line),
+            offset: Some(position.offset),
+            ..self.origin()
+        };
+        DeadLetter::new(
+            DeadLetterKind::Rows,
+            &format!("{}@{}", self.object.origin(), position.offset),
+            Some(self.source),
+            Some(self.event_type),
+            reason,
+            origin,
+            payload,
+        )
+    }
+
+    /// What the chunks of this attempt are made of.
+    pub fn chunk_origin(&self, first_record: u64) -> String {
+        let object = self.object.origin();
+        match self.attempt {
+            1 => format!("{object}#{first_record}"),
+            attempt => format!("{object}&attempt={attempt}#{first_record}"),
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            bucket: Some(self.object.bucket.clone()),
+            key: Some(self.object.key.clone()),
+            version: Some(self.object.version_name()),
+            load_id: Some(self.load_id),
+            ..Origin::default()
+        }
+    }
+
+    /// The dead letter of a file whose load ended early; `notification` lets it be put back through the front door.
+    pub fn upload_dead_letter(&self, reason: Reason, staged: Value, created: &ObjectCreated) -> DeadLetter {
+        let payload = json!({ "notification": created.body, "staged": staged });
+        let dead_letter = DeadLetter::new(
+            DeadLetterKind::Upload,
+            &self.object.origin(),
+            Some(self.source),
+            Some(self.event_type),
+            reason,
+            self.origin(),
+            Payload::Json(payload),
+        );
+        after_attempts(dead_letter, created)
+    }
+}
+
+/// Why a record was rejected; the same whether its file is read or its dead letter.
+pub fn reject_reason(reject: &Reject) -> Reason {
+    let message = if (reject.raw.len() as u64) < reject.raw_len {
+        let kept = reject.raw.len();
+        format!("{}; of {} bytes the first {kept} are kept here", reject.reason, reject.raw_len)
+    } else {
+        reject.reason.clone().into_owned()
+    };
+    let mut reason = Reason::new(reject.code, message);
+    reason.column = reject.column.clone();
+    reason
+}
+
+/// The dead letter of a file that was put back before knows of its earlier failures.
+pub fn after_attempts(dead_letter: DeadLetter, created: &ObjectCreated) -> DeadLetter {
+    match &created.again {
+        Some(again) => DeadLetter {
+            attempts: again.attempt,
+            first_failed_at: again.first_failed_at.clone(),
+            ..dead_letter
+        },
+        None => dead_letter,
+    }
+}
+
+/// The dead letter of a message that leads to no file: it names no source, or is no notification at all.
+pub fn message_dead_letter(name: &str, reason: Reason, origin: Origin, body: Value) -> DeadLetter {
+    DeadLetter::new(DeadLetterKind::Upload, name, None, None, reason, origin, Payload::Json(body))
+}

@@ -1,0 +1,1 @@
+select staging.finish_redriven($1)

@@ -1,1 +1,0 @@
-select staging.settle_put_back($1)

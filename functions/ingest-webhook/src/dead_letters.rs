@@ -1,0 +1,97 @@
+//! The dead letters of a delivery: itself when the database could not take it, and each of its records that became no event.
+
+use std::collections::BTreeMap;
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
+use http::{HeaderMap, HeaderName};
+use millrace::config::WebhookSource;
+use millrace::config::webhook::{EventTypeRule, Place};
+use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
+use serde_json::{Value, json};
+
+/// Whose dead letters these are.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender<'a> {
+    pub source: &'a WebhookSource,
+    pub delivery_id: &'a str,
+    /// By these it is known again when it is put back: the same delivery is stored once, whichever way it comes.
+    pub dedupe_keys: &'a [String],
+    pub headers: &'a HeaderMap,
+}
+
+impl Sender<'_> {
+    /// The dead letter of a whole delivery, its body as it came: whoever puts it back reads it as the function would have.
+    pub fn delivery_dead_letter(&self, event_type: &str, body: &[u8], reason: Reason) -> DeadLetter {
+        let mut payload = json!({
+            "dedupe_keys": self.dedupe_keys,
+            "headers": self.kept_headers(),
+        });
+        match Payload::raw(body) {
+            Payload::Json(text) => payload["body"] = text,
+            Payload::Base64 { base64 } => payload["body_base64"] = Value::from(base64),
+            Payload::Pointer { .. } => {}
+        }
+        self.dead_letter(event_type, "", self.origin(None), reason, Payload::Json(payload))
+    }
+
+    /// The dead letter of one record, 0-based, as it stood in the body.
+    pub fn record_dead_letter(
+        &self,
+        event_type: &str,
+        record: u64,
+        raw: &[u8],
+        reason: Reason,
+    ) -> DeadLetter {
+        let name = format!("#{record}");
+        self.dead_letter(event_type, &name, self.origin(Some(record)), reason, Payload::raw(raw))
+    }
+
+    /// What the body is read by, and what its events are called by; never what proves where it came from.
+    fn kept_headers(&self) -> BTreeMap<&str, &str> {
+        let rules = self.source.event_type.iter().filter_map(|rule| match rule {
+            EventTypeRule::Places(places) => Some(places.iter()),
+            EventTypeRule::Constant(_) => None,
+        });
+        let named: Vec<&str> = rules
+            .flatten()
+            .filter_map(|place| match place {
+                Place::Header(name) => Some(name.as_str()),
+                Place::Pointer(_) => None,
+            })
+            .collect();
+        let is_kept = |name: &HeaderName| {
+            name == CONTENT_TYPE
+                || name.as_str().starts_with("ce-")
+                || named.iter().any(|named| named.eq_ignore_ascii_case(name.as_str()))
+        };
+        let is_secret = |name: &HeaderName| name == AUTHORIZATION || name == COOKIE;
+        self.headers
+            .iter()
+            .filter(|(name, _)| is_kept(name) && !is_secret(name))
+            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+            .collect()
+    }
+
+    fn origin(&self, record: Option<u64>) -> Origin {
+        Origin { delivery_id: Some(self.delivery_id.to_owned()), record, ..Origin::default() }
+    }
+
+    fn dead_letter(
+        &self,
+        event_type: &str,
+        part: &str,
+        origin: Origin,
+        reason: Reason,
+        payload: Payload,
+    ) -> DeadLetter {
+        DeadLetter::new(
+            DeadLetterKind::Delivery,
+            &format!("webhook:{}:{}{part}", self.source.name, self.delivery_id),
+            Some(&self.source.name),
+            Some(event_type),
+            reason,
+            origin,
+            payload,
+        )
+    }
+}

@@ -1,0 +1,1 @@
+select staging.expire_delivery_keys($1)

@@ -1,1 +1,0 @@
-select staging.forget_deliveries($1)

@@ -1,0 +1,1 @@
+delete from pipeline.invalidations where model <> all ($1)

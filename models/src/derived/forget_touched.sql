@@ -1,1 +1,0 @@
-delete from pipeline.touched where model <> all ($1)

@@ -1,0 +1,221 @@
+//! Invalidation triggers: a change below a derived relation says, in its own transaction, what has to be computed again.
+
+use millrace::Result;
+use millrace::database::failure::from_postgres;
+use tokio_postgres::Transaction;
+use tokio_postgres::types::Type;
+
+use super::catalog::{BaseKind, Function, Node, Trigger, bounded, function_name, functions, nodes, triggers};
+use super::rollup;
+use crate::project::Project;
+use crate::sql::{identifier, literal};
+
+const FUNCTION: &str = include_str!("invalidation_function.sql");
+const INVALIDATE_ALL: &str = include_str!("invalidate_all.sql");
+const INVALIDATE_BUCKETS: &str = include_str!("invalidate_buckets.sql");
+const INVALIDATE_RELATION: &str = include_str!("invalidate_relation.sql");
+const DELETE: &str = include_str!("delete_invalidations.sql");
+
+/// What a trigger fires on, and the rows that its function sees.
+const EVENTS: [(&str, &str); 4] = [
+    ("insert", "referencing new table as new_rows"),
+    ("update", "referencing old table as old_rows new table as new_rows"),
+    ("delete", "referencing old table as old_rows"),
+    ("truncate", ""),
+];
+/// Arguments of triggers.
+const BUCKETS: &str = "buckets";
+const EVERYTHING: &str = "everything";
+
+/// All of the derived relation `model` is to be computed again.
+pub async fn invalidate_relation(transaction: &Transaction<'_>, model: &str) -> Result<()> {
+    transaction
+        .execute_typed(INVALIDATE_RELATION, &[(&model, Type::TEXT)])
+        .await
+        .map_err(|error| from_postgres("invalidate a derived relation", error))?;
+    Ok(())
+}
+
+/// What a deployment has to do.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    /// Derived relations that are not watched as they should be.
+    pub names: Vec<String>,
+    /// There are triggers that nobody wants.
+    pub has_unwanted: bool,
+}
+
+pub(super) async fn due(transaction: &Transaction<'_>, project: &Project) -> Result<Due> {
+    let nodes = nodes(transaction, project).await?;
+    let there = There::read(transaction).await?;
+    let has_unwanted = !there.unwanted(&kept(project, &nodes)).is_empty();
+    let mut due = Due { names: Vec::new(), has_unwanted };
+    for node in &nodes {
+        let index = rollup::missing_index(transaction, node).await?;
+        if index.is_some() || !there.missing(node).statements.is_empty() {
+            due.names.push(node.name.clone());
+        }
+    }
+    Ok(due)
+}
+
+/// Makes the triggers below one derived relation what it wants, and the index by which its buckets are found. When
+/// triggers were made or changed it is invalidated as a whole: nobody watched until now.
+pub(super) async fn watch(transaction: &Transaction<'_>, project: &Project, name: &str) -> Result<()> {
+    let nodes = nodes(transaction, project).await?;
+    let Some(node) = nodes.iter().find(|node| node.name == name) else { return Ok(()) };
+    rollup::check_bucket(transaction, node).await?;
+    let missing = There::read(transaction).await?.missing(node);
+    let statements =
+        missing.statements + &rollup::missing_index(transaction, node).await?.unwrap_or_default();
+    transaction
+        .batch_execute(&statements)
+        .await
+        .map_err(|error| from_postgres(&format!("watch what facts.{name} is computed from"), error))?;
+    if missing.is_fresh {
+        invalidate_relation(transaction, name).await?;
+    }
+    Ok(())
+}
+
+/// Functions whose derived relation is gone take their triggers along.
+pub(super) async fn drop_unwanted(transaction: &Transaction<'_>, project: &Project) -> Result<()> {
+    let nodes = nodes(transaction, project).await?;
+    let kept = kept(project, &nodes);
+    for function in There::read(transaction).await?.unwanted(&kept) {
+        let sql = format!("drop function pipeline.{} cascade", identifier(&function));
+        transaction
+            .batch_execute(&sql)
+            .await
+            .map_err(|error| from_postgres("drop the triggers of a derived relation that is gone", error))?;
+    }
+    transaction
+        .execute_typed(DELETE, &[(&kept, Type::TEXT_ARRAY)])
+        .await
+        .map_err(|error| from_postgres("forget what invalidated derived relations that are gone", error))?;
+    Ok(())
+}
+
+/// The relations whose triggers stay. Those of a broken file do until it is mended, and those of a model whose relation is
+/// not there: what invalidates it must not be lost meanwhile.
+fn kept(project: &Project, nodes: &[Node<'_>]) -> Vec<String> {
+    let names = nodes.iter().map(|node| &node.name);
+    let names = names.chain(project.broken.iter().map(|broken| &broken.name));
+    names.chain(project.models.iter().map(|model| &model.name)).cloned().collect()
+}
+
+/// The functions and triggers that there are.
+struct There {
+    functions: Vec<Function>,
+    triggers: Vec<Trigger>,
+}
+
+/// What a derived relation lacks.
+struct Missing {
+    statements: String,
+    /// Something changed unwatched.
+    is_fresh: bool,
+}
+
+impl There {
+    async fn read(transaction: &Transaction<'_>) -> Result<There> {
+        Ok(There { functions: functions(transaction).await?, triggers: triggers(transaction).await? })
+    }
+
+    fn missing(&self, node: &Node<'_>) -> Missing {
+        let function = Function { name: function_name(&node.name), source: body(node) };
+        let mut statements = String::new();
+        if !self.functions.contains(&function) {
+            statements += &FUNCTION
+                .replace("{function}", &identifier(&function.name))
+                .replace("{body}", &literal(&function.source));
+        }
+        let same = |one: &Trigger, other: &Trigger| one.relation == other.relation && one.name == other.name;
+        let wanted = wanted_triggers(node, &function.name);
+        for (trigger, create) in &wanted {
+            // One that somebody disabled stays so: what is below is not watched then, and computed from every time.
+            let is_there = |other: &Trigger| {
+                same(trigger, other)
+                    && other.function == trigger.function
+                    && other.argument == trigger.argument
+            };
+            if !self.triggers.iter().any(is_there) {
+                statements += create;
+            }
+        }
+        let is_fresh = !statements.is_empty();
+        for trigger in self.triggers.iter().filter(|trigger| trigger.function == function.name) {
+            if !wanted.iter().any(|(other, _)| same(other, trigger)) {
+                statements += &format!("drop trigger {} on {};\n", identifier(&trigger.name), trigger.on);
+            }
+        }
+        Missing { statements, is_fresh }
+    }
+
+    /// The names of functions that nobody wants.
+    fn unwanted(&self, kept: &[String]) -> Vec<String> {
+        let kept: Vec<String> = kept.iter().map(|name| function_name(name)).collect();
+        let names = self.functions.iter().map(|function| function.name.clone());
+        names.filter(|name| !kept.contains(name)).collect()
+    }
+}
+
+/// The source of the node's function. It begins with what would make the old rows wrong when it changes.
+fn body(node: &Node<'_>) -> String {
+    let name = literal(&node.name);
+    let bucket = node.model.and_then(|model| model.bucket.as_ref());
+    let reason = node.model.map_or("made by hand", |model| model.fingerprint.as_str());
+    let template = if bucket.is_some() { INVALIDATE_BUCKETS } else { INVALIDATE_ALL };
+    template
+        .replace("{reason}", reason)
+        .replace("{model}", &name)
+        .replace("{expression}", bucket.map_or("", |bucket| bucket.expression.as_str()))
+}
+
+fn wanted_triggers(node: &Node<'_>, function: &str) -> Vec<(Trigger, String)> {
+    let bucket = node.model.and_then(|model| model.bucket.as_ref());
+    let watched = node.bases.iter().filter(|base| base.kind == BaseKind::Table && base.can_be_watched);
+    watched
+        .flat_map(|base| {
+            let of_bucket =
+                base.schema == "facts" && bucket.is_some_and(|bucket| bucket.model == base.name);
+            let argument = if of_bucket { BUCKETS } else { EVERYTHING };
+            EVENTS.iter().map(move |(event, rows)| {
+                let name = bounded(&format!("{function}_{event}"));
+                let create = format!(
+                    "create or replace trigger {} after {event} on {} {rows} for each statement execute function pipeline.{}({});\n",
+                    identifier(&name),
+                    base.qualified(),
+                    identifier(function),
+                    literal(argument),
+                );
+                let trigger = Trigger {
+                    relation: base.relation,
+                    on: base.qualified(),
+                    function: function.to_owned(),
+                    name,
+                    argument: argument.to_owned(),
+                    is_enabled: true,
+                };
+                (trigger, create)
+            })
+        })
+        .collect()
+}
+
+/// Every change of what `node` is computed from invalidates it; otherwise it has to be computed again every time. A
+/// materialized view below it changes by our own hand, and its refresh invalidates what is above.
+pub fn is_watched(node: &Node<'_>, triggers: &[Trigger]) -> bool {
+    let function = function_name(&node.name);
+    !node.bases.is_empty()
+        && node.bases.iter().all(|base| match base.kind {
+            BaseKind::View | BaseKind::MaterializedView => true,
+            BaseKind::Other => false,
+            BaseKind::Table => {
+                let on_it = |trigger: &&Trigger| {
+                    trigger.relation == base.relation && trigger.function == function && trigger.is_enabled
+                };
+                triggers.iter().filter(on_it).count() == EVENTS.len()
+            }
+        })
+}

@@ -1,0 +1,1 @@
+insert into pipeline.invalidations (model) values ($1)

@@ -1,9 +1,0 @@
--- Takes what touched $1 away. Whatever is touched from now on is for the next refresh.
-with taken as (
-    delete from pipeline.touched where model = $1 returning bucket
-)
-select
-    count(*) > 0 as is_touched,
-    coalesce(bool_or(bucket is null), false) as everything,
-    coalesce(jsonb_agg(distinct bucket) filter (where bucket is not null), '[]') as buckets
-from taken

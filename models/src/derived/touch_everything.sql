@@ -1,1 +1,0 @@
-insert into pipeline.touched (model) values ($1)

@@ -1,0 +1,135 @@
+//! The events of a claim, and halves of them.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use millrace::Result;
+use millrace::database::failure::from_postgres;
+use tokio_postgres::Transaction;
+use tokio_postgres::types::{ToSql, Type};
+use uuid::Uuid;
+
+const EVENT_IDS: &str = include_str!("event_ids.sql");
+
+/// Events of one batch, from one id to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventRange {
+    pub batch_id: Uuid,
+    pub received_at: SystemTime,
+    pub first_id: i64,
+    pub last_id: i64,
+}
+
+impl EventRange {
+    /// All events of a batch.
+    pub fn whole(batch_id: Uuid, received_at: SystemTime) -> Self {
+        EventRange { batch_id, received_at, first_id: 0, last_id: i64::MAX }
+    }
+}
+
+/// Units as the parameters of [`CLAIMED`](super::statement::CLAIMED).
+pub struct Parameters {
+    received_at: Vec<SystemTime>,
+    batch_id: Vec<Uuid>,
+    first_id: Vec<i64>,
+    last_id: Vec<i64>,
+}
+
+impl Parameters {
+    pub fn new(ranges: &[EventRange]) -> Self {
+        Parameters {
+            received_at: ranges.iter().map(|range| range.received_at).collect(),
+            batch_id: ranges.iter().map(|range| range.batch_id).collect(),
+            first_id: ranges.iter().map(|range| range.first_id).collect(),
+            last_id: ranges.iter().map(|range| range.last_id).collect(),
+        }
+    }
+
+    pub fn typed(&self) -> [(&(dyn ToSql + Sync), Type); 4] {
+        [
+            (&self.received_at, Type::TIMESTAMPTZ_ARRAY),
+            (&self.batch_id, Type::UUID_ARRAY),
+            (&self.first_id, Type::INT8_ARRAY),
+            (&self.last_id, Type::INT8_ARRAY),
+        ]
+    }
+}
+
+/// The parts of a set of ranges.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Split {
+    /// There was one event, or none: its id.
+    Event(Option<i64>),
+    Two(Vec<EventRange>, Vec<EventRange>),
+}
+
+/// Cuts ranges in halves: by batch while there are several, then by event.
+#[derive(Default)]
+pub struct Splitter {
+    ids: HashMap<Uuid, Vec<i64>>,
+}
+
+impl Splitter {
+    pub async fn split(&mut self, transaction: &Transaction<'_>, ranges: &[EventRange]) -> Result<Split> {
+        let range = match ranges {
+            [] => return Ok(Split::Event(None)),
+            [range] => range,
+            several => {
+                let (first, second) = several.split_at(several.len() / 2);
+                return Ok(Split::Two(first.to_vec(), second.to_vec()));
+            }
+        };
+        let ids = match self.ids.entry(range.batch_id) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(unknown) => {
+                unknown.insert(event_ids(transaction, range).await?)
+            }
+        };
+        let from = ids.partition_point(|id| *id < range.first_id);
+        let to = ids.partition_point(|id| *id <= range.last_id);
+        Ok(split_ids(range, &ids[from..to]))
+    }
+}
+
+fn split_ids(range: &EventRange, ids: &[i64]) -> Split {
+    match ids {
+        [] => Split::Event(None),
+        [id] => Split::Event(Some(*id)),
+        ids => {
+            let (first, second) = ids.split_at(ids.len() / 2);
+            let part =
+                |ids: &[i64]| vec![EventRange { first_id: ids[0], last_id: ids[ids.len() - 1], ..*range }];
+            Split::Two(part(first), part(second))
+        }
+    }
+}
+
+async fn event_ids(transaction: &Transaction<'_>, range: &EventRange) -> Result<Vec<i64>> {
+    let rows = transaction
+        .query_typed(EVENT_IDS, &[(&range.received_at, Type::TIMESTAMPTZ), (&range.batch_id, Type::UUID)])
+        .await
+        .map_err(|error| from_postgres("list the events of a batch", error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_hold_every_event_once() {
+        let range = EventRange::whole(Uuid::nil(), SystemTime::UNIX_EPOCH);
+        let ids: Vec<i64> = vec![3, 4, 9, 1_000, 1_001];
+        let mut stack = vec![range];
+        let mut found = Vec::new();
+        while let Some(range) = stack.pop() {
+            let inside: Vec<i64> =
+                ids.iter().copied().filter(|id| (range.first_id..=range.last_id).contains(id)).collect();
+            match split_ids(&range, &inside) {
+                Split::Event(id) => found.extend(id),
+                Split::Two(first, second) => stack.extend(second.into_iter().chain(first)),
+            }
+        }
+        assert_eq!(found, ids);
+    }
+}

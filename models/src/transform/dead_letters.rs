@@ -1,0 +1,83 @@
+//! The dead letters of events that a model cannot take.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use millrace::Result;
+use millrace::database::failure::from_postgres;
+use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Row, Transaction};
+use uuid::Uuid;
+
+use crate::deploy::table::enforced;
+use crate::facts::apply::{Refusal, Refused};
+use crate::model::Model;
+
+const REFUSED_EVENTS: &str = include_str!("refused_events.sql");
+
+/// One dead letter for each event and model that refused it, with the event as it came.
+pub async fn write(
+    transaction: &Transaction<'_>,
+    models: &[&Model],
+    refused: &BTreeMap<&str, Vec<Refused>>,
+) -> Result<Vec<DeadLetter>> {
+    let mut dead_letters = Vec::new();
+    for model in models {
+        let Some(refused) = refused.get(model.name.as_str()) else { continue };
+        let received_at: Vec<SystemTime> = refused.iter().map(|refused| refused.received_at).collect();
+        let event_id: Vec<i64> = refused.iter().map(|refused| refused.event_id).collect();
+        let rows = transaction
+            .query_typed(
+                REFUSED_EVENTS,
+                &[(&received_at, Type::TIMESTAMPTZ_ARRAY), (&event_id, Type::INT8_ARRAY)],
+            )
+            .await
+            .map_err(|error| from_postgres("read the events that a model refused", error))?;
+        dead_letters.extend(refused.iter().zip(&rows).map(|(refused, row)| dead_letter(model, refused, row)));
+    }
+    Ok(dead_letters)
+}
+
+fn dead_letter(model: &Model, refused: &Refused, row: &Row) -> DeadLetter {
+    let Refused { batch_id, event_id, refusal, .. } = refused;
+    let object: Option<String> = row.get("object");
+    let place = object.as_deref().and_then(|object| object.strip_prefix("s3://")?.split_once('/'));
+    let load: Option<String> = row.get("load");
+    let origin = Origin {
+        bucket: place.map(|(bucket, _)| bucket.to_owned()),
+        key: place.map(|(_, key)| key.to_owned()),
+        version: load.as_deref().and_then(|load| Some(load.rsplit_once("?version=")?.1.to_owned())),
+        batch_id: Some(*batch_id),
+        event_id: Some(*event_id),
+        ..Origin::default()
+    };
+    DeadLetter::new(
+        DeadLetterKind::Event,
+        &name(*batch_id, *event_id, &model.name),
+        row.get("source"),
+        row.get("event_type"),
+        reason(model, refusal),
+        origin,
+        Payload::raw(row.get::<_, &str>("payload").as_bytes()),
+    )
+}
+
+fn name(batch_id: Uuid, event_id: i64, model: &str) -> String {
+    format!("event:{batch_id}/{event_id}@{model}")
+}
+
+/// Why a model refused an event.
+pub fn reason(model: &Model, refusal: &Refusal) -> Reason {
+    let test = refusal.constraint.as_deref().and_then(|name| enforced(model).get(name).copied());
+    let (code, message) = match test {
+        Some(condition) => ("test_failed", format!("the test `{condition}` of the model failed")),
+        None => ("refused_by_model", refusal.message.clone()),
+    };
+    Reason {
+        column: refusal.column.clone(),
+        sqlstate: Some(refusal.sqlstate.clone()),
+        model: Some(model.name.clone()),
+        ..Reason::new(code, message)
+    }
+}

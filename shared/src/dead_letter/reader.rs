@@ -1,0 +1,309 @@
+//! The receiving side of the dead-letter queue. Nothing leaves the queue but by [`DeadLetterReader::delete`].
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_sqs::types::{
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
+    MessageSystemAttributeName,
+};
+use futures_util::stream::{self, StreamExt};
+use time::OffsetDateTime;
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+use super::envelope::{DeadLetter, Payload, Pointer};
+use super::parse::{ParsedMessage, parse_body_sent};
+use super::scan::Scan;
+use crate::{Error, Kind, Result};
+
+/// SQS gives and takes ten messages a request.
+const ENTRIES: usize = 10;
+/// Requests under way at once.
+const CONCURRENCY: usize = 8;
+const TRIES: u32 = 4;
+/// A client gives up on an answer after ten seconds; a poll must have ended before.
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
+/// SQS hides nothing for longer.
+const LONGEST_HIDE: Duration = Duration::from_secs(12 * 3_600);
+
+/// Where dead letters are taken from.
+#[derive(Debug, Clone)]
+pub struct DeadLetterReader {
+    sqs: aws_sdk_sqs::Client,
+    s3: aws_sdk_s3::Client,
+    queue_url: String,
+    /// What scans that were given up are still putting back.
+    returning: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+/// A message of the queue, hidden from others for as long as its receiver said.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub id: String,
+    /// Good for this delivery of the message alone.
+    pub receipt: String,
+    pub body: String,
+    pub sent_at: SystemTime,
+    /// How often it was received, this time included.
+    pub receive_count: u32,
+}
+
+impl Message {
+    pub fn read(&self) -> ParsedMessage {
+        parse_body_sent(&self.id, &self.body, OffsetDateTime::from(self.sent_at))
+    }
+}
+
+/// What is done to messages, ten at a time.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Hide { seconds: i32 },
+    Delete,
+}
+
+impl Change {
+    fn name(self) -> &'static str {
+        match self {
+            Change::Hide { seconds: 0 } => "put dead letters back",
+            Change::Hide { .. } => "hide dead letters",
+            Change::Delete => "delete dead letters",
+        }
+    }
+
+    /// A message that nobody holds, or somebody else, or that is gone, is back already.
+    fn is_done_anyway(self, failure: &BatchResultErrorEntry) -> bool {
+        matches!(self, Change::Hide { seconds: 0 })
+            && ["MessageNotInflight", "ReceiptHandleIsInvalid", "InvalidParameterValue"]
+                .iter()
+                .any(|code| failure.code().ends_with(code))
+    }
+}
+
+impl DeadLetterReader {
+    pub fn new(sqs: aws_sdk_sqs::Client, s3: aws_sdk_s3::Client, queue_url: String) -> Self {
+        DeadLetterReader { sqs, s3, queue_url, returning: Arc::default() }
+    }
+
+    /// Up to ten messages, hidden from others for `hide`; none when none has come within `wait`, of which at most eight
+    /// seconds are waited. Without a wait SQS asks some of its servers only, and may answer with none though some are there.
+    pub async fn receive(&self, hide: Duration, wait: Duration) -> Result<Vec<Message>> {
+        let answer = self
+            .sqs
+            .receive_message()
+            .queue_url(&self.queue_url)
+            .max_number_of_messages(ENTRIES as i32)
+            .visibility_timeout(whole_seconds(hide.min(LONGEST_HIDE)))
+            .wait_time_seconds(whole_seconds(wait.min(LONGEST_WAIT)))
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .send()
+            .await
+            .map_err(|error| failed(Kind::Transient, "receive dead letters").with_source(error))?;
+        Ok(answer.messages.unwrap_or_default().into_iter().filter_map(message).collect())
+    }
+
+    /// Hides messages from others for so long from now on; `Duration::ZERO` puts them back.
+    ///
+    /// # Errors
+    /// When some could not be hidden, another receiver having taken them, say. Putting such a message back is no error.
+    pub async fn hide(&self, messages: &[&Message], hide: Duration) -> Result<()> {
+        let receipts = messages.iter().map(|message| message.receipt.clone()).collect();
+        self.hide_receipts(receipts, hide).await
+    }
+
+    /// Takes messages out of the queue for good.
+    ///
+    /// # Errors
+    /// When some may still be there; those that could be deleted are.
+    pub async fn delete(&self, messages: &[&Message]) -> Result<()> {
+        let receipts = messages.iter().map(|message| message.receipt.clone()).collect();
+        self.delete_receipts(receipts).await
+    }
+
+    pub(super) async fn hide_receipts(&self, receipts: Vec<String>, hide: Duration) -> Result<()> {
+        let seconds = whole_seconds(hide.min(LONGEST_HIDE));
+        self.change(receipts, Change::Hide { seconds }).await
+    }
+
+    pub(super) async fn delete_receipts(&self, receipts: Vec<String>) -> Result<()> {
+        self.change(receipts, Change::Delete).await
+    }
+
+    /// Every group is tried, also after one has failed.
+    async fn change(&self, receipts: Vec<String>, change: Change) -> Result<()> {
+        let groups: Vec<Vec<String>> = receipts.chunks(ENTRIES).map(<[String]>::to_vec).collect();
+        stream::iter(groups)
+            .map(|group| self.change_group(group, change))
+            .buffer_unordered(CONCURRENCY)
+            .fold(Ok(()), async |all, one| all.and(one))
+            .await
+    }
+
+    async fn change_group(&self, mut receipts: Vec<String>, change: Change) -> Result<()> {
+        let mut pause = Duration::from_millis(50);
+        let mut refused = 0;
+        let mut last_code = String::new();
+        for _ in 0..TRIES {
+            if receipts.is_empty() {
+                break;
+            }
+            let failures = match change {
+                Change::Hide { seconds } => self.hide_group(&receipts, seconds).await?,
+                Change::Delete => self.delete_group(&receipts).await?,
+            };
+            // Each entry can fail alone; one that is wrong is so the next time too.
+            let mut again = Vec::new();
+            for failure in failures.iter().filter(|failure| !change.is_done_anyway(failure)) {
+                last_code = failure.code().to_owned();
+                let receipt = failure.id().parse::<usize>().ok().and_then(|index| receipts.get(index));
+                match receipt.filter(|_| !failure.sender_fault()) {
+                    Some(receipt) => again.push(receipt.clone()),
+                    None => refused += 1,
+                }
+            }
+            receipts = again;
+            if !receipts.is_empty() {
+                warn!(failed = receipts.len(), code = last_code, "{}: trying again", change.name());
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+        }
+        refused += receipts.len();
+        if refused == 0 {
+            return Ok(());
+        }
+        Err(failed(Kind::Transient, &format!("{}: {refused} refused ({last_code})", change.name())))
+    }
+
+    async fn hide_group(&self, receipts: &[String], seconds: i32) -> Result<Vec<BatchResultErrorEntry>> {
+        let doing = Change::Hide { seconds }.name();
+        let mut request = self.sqs.change_message_visibility_batch().queue_url(&self.queue_url);
+        for (index, receipt) in receipts.iter().enumerate() {
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(receipt)
+                .visibility_timeout(seconds)
+                .build()
+                .map_err(|error| failed(Kind::Bug, doing).with_source(error))?;
+            request = request.entries(entry);
+        }
+        let answer =
+            request.send().await.map_err(|error| failed(Kind::Transient, doing).with_source(error))?;
+        Ok(answer.failed)
+    }
+
+    async fn delete_group(&self, receipts: &[String]) -> Result<Vec<BatchResultErrorEntry>> {
+        let doing = Change::Delete.name();
+        let mut request = self.sqs.delete_message_batch().queue_url(&self.queue_url);
+        for (index, receipt) in receipts.iter().enumerate() {
+            let entry = DeleteMessageBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(receipt)
+                .build()
+                .map_err(|error| failed(Kind::Bug, doing).with_source(error))?;
+            request = request.entries(entry);
+        }
+        let answer =
+            request.send().await.map_err(|error| failed(Kind::Transient, doing).with_source(error))?;
+        Ok(answer.failed)
+    }
+
+    /// The dead letter whole: from the bucket if its message is a pointer, else as it is.
+    ///
+    /// # Errors
+    /// Of [`Kind::Contract`] when the object is gone or is not this dead letter; of [`Kind::Transient`] when it cannot be read now.
+    pub async fn open(&self, dead_letter: &DeadLetter) -> Result<DeadLetter> {
+        let Some(pointer) = pointer_of(dead_letter) else { return Ok(dead_letter.clone()) };
+        let wrong = |what: &str| {
+            let place = format!("s3://{}/{}", pointer.bucket, pointer.key);
+            Error::new(Kind::Contract, format!("open a dead letter: {place} {what}"))
+                .with_code("dead_letter_object_missing")
+        };
+        let answer = self.s3.get_object().bucket(&pointer.bucket).key(&pointer.key).send().await;
+        let object = answer.map_err(|error| {
+            if error.as_service_error().is_some_and(|error| error.is_no_such_key()) {
+                wrong("is gone").with_source(error)
+            } else {
+                failed(Kind::Transient, "open a dead letter").with_source(error)
+            }
+        })?;
+        let body = object
+            .body
+            .collect()
+            .await
+            .map_err(|error| failed(Kind::Transient, "open a dead letter").with_source(error))?;
+        let whole: DeadLetter = serde_json::from_slice(&body.into_bytes())
+            .map_err(|error| wrong("is no dead letter").with_source(error))?;
+        if whole.id != dead_letter.id {
+            return Err(wrong("is another dead letter"));
+        }
+        // The message may be newer, and then knows of more attempts.
+        Ok(DeadLetter { payload: whole.payload, ..dead_letter.clone() })
+    }
+
+    /// Deletes the object of a dead letter whose message was a pointer. Only once no message of this dead letter is left: copies of it,
+    /// and the dead letter it becomes by failing again, point to the same object.
+    pub async fn delete_object(&self, dead_letter: &DeadLetter) -> Result<()> {
+        let Some(pointer) = pointer_of(dead_letter) else { return Ok(()) };
+        self.s3
+            .delete_object()
+            .bucket(&pointer.bucket)
+            .key(&pointer.key)
+            .send()
+            .await
+            .map_err(|error| failed(Kind::Transient, "delete a dead letter's object").with_source(error))?;
+        Ok(())
+    }
+
+    /// Begins to look at everything in the queue; a poll waits for `wait`. See [`Scan`].
+    pub fn scan(&self, wait: Duration) -> Scan {
+        Scan::begin(self.clone(), wait)
+    }
+
+    pub(super) fn returns(&self, task: JoinHandle<()>) {
+        self.returning.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+    }
+
+    /// Completes once every scan that was given up has put back what it had seen. A program that was asked to stop waits for
+    /// this before it ends.
+    pub async fn settle(&self) {
+        let tasks = std::mem::take(&mut *self.returning.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            if let Err(error) = task.await {
+                warn!(%error, "putting dead letters back was cut off; they come back by themselves");
+            }
+        }
+    }
+}
+
+/// Where the dead letter is kept whole.
+fn pointer_of(dead_letter: &DeadLetter) -> Option<&Pointer> {
+    match &dead_letter.payload {
+        Payload::Pointer { pointer } if dead_letter.is_pointer() => Some(pointer),
+        _ => None,
+    }
+}
+
+fn message(message: aws_sdk_sqs::types::Message) -> Option<Message> {
+    let number = |name| message.attributes.as_ref()?.get(&name)?.parse::<u64>().ok();
+    let sent_at = number(MessageSystemAttributeName::SentTimestamp);
+    let receive_count = number(MessageSystemAttributeName::ApproximateReceiveCount);
+    Some(Message {
+        // An unknown age counts as none: nothing is archived for it.
+        sent_at: sent_at.map_or_else(SystemTime::now, |millis| UNIX_EPOCH + Duration::from_millis(millis)),
+        receive_count: receive_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
+        id: message.message_id?,
+        receipt: message.receipt_handle?,
+        body: message.body.unwrap_or_default(),
+    })
+}
+
+/// SQS counts in whole seconds; rounded up, so that a short time is not none.
+fn whole_seconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX)
+}
+
+fn failed(kind: Kind, doing: &str) -> Error {
+    Error::new(kind, doing).with_code("dead_letters_unavailable")
+}

@@ -1,0 +1,148 @@
+//! Dead letters on their way back: what a function is asked to take again, and what it says became of each.
+//!
+//! A function takes back the dead letters that it sends, under its own role and today's configuration. Whoever asks deletes a
+//! dead letter only once it knows its outcome.
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tracing::info;
+use uuid::Uuid;
+
+use super::{DeadLetter, Reason};
+use crate::{Error, Kind, Result};
+
+/// An invocation's event: `{"redrive": [dead_letter, …]}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RedriveRequest {
+    pub redrive: Vec<DeadLetter>,
+}
+
+/// The answer to it: a outcome for each dead letter, in their order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RedriveResponse {
+    pub outcomes: Vec<RedriveResult>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RedriveResult {
+    pub id: Uuid,
+    #[serde(flatten)]
+    pub outcome: RedriveOutcome,
+}
+
+/// What became of a dead letter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum RedriveOutcome {
+    /// What it holds is committed, by this call.
+    Redriven,
+    /// What it holds was there before.
+    Duplicate,
+    /// There is nothing left to put back: a newer version of its file took its place.
+    Void { message: String },
+    /// It cannot be taken, again.
+    Failed { reason: Reason },
+    /// Nothing is known, or its time has not come: it stays in the queue.
+    Pending { message: String },
+}
+
+impl RedriveOutcome {
+    /// What to do about a dead letter whose redrive ended in `error`: what may pass leaves it where it is.
+    pub fn of_error(error: &Error) -> RedriveOutcome {
+        match error.kind() {
+            Kind::Contract => RedriveOutcome::Failed { reason: Reason::new(error.code(), error.chain()) },
+            _ => RedriveOutcome::Pending { message: error.chain() },
+        }
+    }
+
+    /// Whether the dead letter is done with, and its message may go.
+    pub fn is_settled(&self) -> bool {
+        matches!(self, RedriveOutcome::Redriven | RedriveOutcome::Duplicate | RedriveOutcome::Void { .. })
+    }
+}
+
+impl RedriveRequest {
+    /// The dead letters that an event asks to take back; `None` when it is any other event.
+    ///
+    /// # Errors
+    /// When it asks for that, and holds something else than dead letters.
+    pub fn read(event: &Value) -> Option<Result<Vec<DeadLetter>>> {
+        let dead_letters = event.get("redrive")?;
+        Some(Vec::deserialize(dead_letters).map_err(|error| {
+            Error::new(Kind::Contract, "read the dead letters to take back")
+                .with_code("not_a_dead_letter")
+                .with_source(error)
+        }))
+    }
+}
+
+impl RedriveResponse {
+    /// The answer about dead letters that were taken back since `started`, with the line that tells of them.
+    pub fn new(outcomes: Vec<RedriveResult>, started: Instant) -> Self {
+        let redriven_count =
+            outcomes.iter().filter(|outcome| outcome.outcome == RedriveOutcome::Redriven).count();
+        let duration_ms = started.elapsed().as_millis() as u64;
+        info!(dead_letter_count = outcomes.len(), redriven_count, duration_ms, "dead letters taken back");
+        RedriveResponse { outcomes }
+    }
+
+    /// As what a function answers Lambda with.
+    pub fn to_value(&self) -> Result<Value> {
+        serde_json::to_value(self)
+            .map_err(|error| Error::new(Kind::Bug, "write the outcomes of dead letters").with_source(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_tagged_and_carries_its_reason() {
+        let id = Uuid::nil();
+        let reason = Reason::new("wrong_type", "not a number");
+        let cases = [
+            (RedriveOutcome::Redriven, json!({ "id": id, "outcome": "redriven" })),
+            (
+                RedriveOutcome::Void { message: "replaced".into() },
+                json!({ "id": id, "outcome": "void", "message": "replaced" }),
+            ),
+            (
+                RedriveOutcome::Failed { reason },
+                json!({ "id": id, "outcome": "failed",
+                        "reason": { "code": "wrong_type", "message": "not a number" } }),
+            ),
+        ];
+        for (outcome, value) in cases {
+            let outcome = RedriveResult { id, outcome };
+            assert_eq!(serde_json::to_value(&outcome).unwrap(), value);
+            assert_eq!(serde_json::from_value::<RedriveResult>(value).unwrap(), outcome);
+        }
+    }
+
+    #[test]
+    fn other_events_are_none_of_ours() {
+        assert!(RedriveRequest::read(&json!({ "Records": [] })).is_none());
+        assert!(
+            RedriveRequest::read(&json!({ "redrive": [] })).is_some_and(|dead_letters| dead_letters.is_ok())
+        );
+        let error = RedriveRequest::read(&json!({ "redrive": [1] })).and_then(Result::err);
+        assert_eq!(error.map(|error| error.code()), Some("not_a_dead_letter"));
+    }
+
+    #[test]
+    fn only_what_cannot_pass_fails_again() {
+        let contract = Error::new(Kind::Contract, "no").with_code("wrong_type");
+        assert!(matches!(RedriveOutcome::of_error(&contract), RedriveOutcome::Failed { .. }));
+        for kind in [Kind::Transient, Kind::Conflict, Kind::Config, Kind::Bug] {
+            assert!(matches!(
+                RedriveOutcome::of_error(&Error::new(kind, "no")),
+                RedriveOutcome::Pending { .. }
+            ));
+        }
+    }
+}
