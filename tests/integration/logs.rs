@@ -80,17 +80,17 @@ async fn a_file_has_a_line_for_each_batch_and_one_for_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_has_a_line_and_so_has_its_flush() {
     let fixture = webhook::fixture::WebhookFixture::new().await;
-    let door = fixture.open(&[]).await;
-    door.deliver("orders", "a", r#"{"n":1}"#).await.was(202, "stored");
-    check(&door.function, "ingest-webhook").await;
+    let client = fixture.open(&[]).await;
+    client.deliver("orders", "a", r#"{"n":1}"#).await.was(202, "stored");
+    check(&client.function, "ingest-webhook").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_that_are_put_back_or_moved_have_a_line_and_are_counted() {
     let fixture = TransformFixture::new(&[]).await;
     let mut variables = fixture.aws.variables(&fixture.database.url_for("millrace_transform"));
-    for door in ["INGEST_CSV", "INGEST_WEBHOOK", "TRANSFORM"] {
-        variables.push((format!("MILLRACE_{door}_FUNCTION"), "nobody".to_owned()));
+    for name in ["INGEST_CSV", "INGEST_WEBHOOK", "TRANSFORM"] {
+        variables.push((format!("MILLRACE_{name}_FUNCTION"), "nobody".to_owned()));
     }
     let function = Function::spawn(&binary("redrive"), &variables).await;
     // Nobody takes it back: it waits.

@@ -124,15 +124,15 @@ async fn metrics_are_off_where_the_setting_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_are_counted_by_what_became_of_them() {
     let fixture = webhook::fixture::WebhookFixture::new().await;
-    let door = fixture.open(&[]).await;
-    door.deliver("orders", "a", r#"{"n":1}"#).await.was(202, "stored");
-    door.deliver("orders", "a", r#"{"n":1}"#).await.was(202, "duplicate");
-    door.deliver("bearer", "b", r#"{"n":2}"#).await.was(202, "stored");
+    let client = fixture.open(&[]).await;
+    client.deliver("orders", "a", r#"{"n":1}"#).await.was(202, "stored");
+    client.deliver("orders", "a", r#"{"n":1}"#).await.was(202, "duplicate");
+    client.deliver("bearer", "b", r#"{"n":2}"#).await.was(202, "stored");
     let headers = webhook::fixture::signed("orders", "c", b"other");
-    assert_eq!(door.post("orders", &headers, b"{}", webhook::client::Form::Plain).await.status, 401);
-    assert_eq!(door.post("made-up", &headers, b"{}", webhook::client::Form::Plain).await.status, 404);
+    assert_eq!(client.post("orders", &headers, b"{}", webhook::client::Form::Plain).await.status, 401);
+    assert_eq!(client.post("made-up", &headers, b"{}", webhook::client::Form::Plain).await.status, 404);
 
-    let lines = after(&door.function, 5).await;
+    let lines = after(&client.function, 5).await;
     let counts = |lines: &[Value]| {
         ["DeliveriesStored", "DeliveriesDuplicate", "DeliveriesRefused", "EventsStored"]
             .map(|metric| sum(lines, metric))
@@ -148,14 +148,14 @@ async fn deliveries_are_counted_by_what_became_of_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_at_once_share_lines_and_none_is_left_out() {
     let fixture = webhook::fixture::WebhookFixture::new().await;
-    let door = fixture.open(&[]).await;
-    door.deliver("orders", "first", "{}").await.was(202, "stored");
+    let client = fixture.open(&[]).await;
+    client.deliver("orders", "first", "{}").await.was(202, "stored");
     let count = 64;
     let deliveries: Vec<(String, String)> =
         (0..count).map(|n| (format!("id-{n}"), format!("{{\"n\":{n}}}"))).collect();
     // While one flush waits, the others gather, so that they end together.
     let block = fixture.block().await;
-    let posted = join_all(deliveries.iter().map(|(id, body)| door.deliver("orders", id, body)));
+    let posted = join_all(deliveries.iter().map(|(id, body)| client.deliver("orders", id, body)));
     let (replies, ()) = tokio::join!(posted, async {
         fixture.until_blocked().await;
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -164,7 +164,7 @@ async fn deliveries_at_once_share_lines_and_none_is_left_out() {
     for reply in replies {
         reply.was(202, "stored");
     }
-    let lines = after(&door.function, count + 1).await;
+    let lines = after(&client.function, count + 1).await;
     for metric in ["DeliveriesStored", "EventsStored", "FlushSize"] {
         assert_eq!(sum(&lines, metric), (count + 1) as f64, "{metric}");
     }
@@ -176,14 +176,14 @@ async fn a_delivery_without_a_database_is_queued_and_an_error() {
     let fixture = webhook::fixture::WebhookFixture::new().await;
     let nobody = "postgresql://millrace_ingest@127.0.0.1:1/x?sslmode=disable";
     let settings = [("DATABASE_URL", nobody), ("MILLRACE_DATABASE_TIMEOUT", "300 ms")];
-    let door = fixture.open(&settings).await;
-    door.deliver("orders", "a", r#"{"n":1}"#).await.was(202, "queued");
+    let client = fixture.open(&settings).await;
+    client.deliver("orders", "a", r#"{"n":1}"#).await.was(202, "queued");
     let mut nowhere = settings.to_vec();
     nowhere.push(("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:1"));
     let lost = fixture.open(&nowhere).await;
     assert_eq!(lost.deliver("orders", "a", r#"{"n":1}"#).await.status, 503);
 
-    let lines = after(&door.function, 1).await;
+    let lines = after(&client.function, 1).await;
     assert_eq!((sum(&lines, "DeliveriesQueued"), sum(&lines, "DeliveriesTurnedAway")), (1.0, 0.0));
     assert_eq!((sum(&lines, "Errors"), sum(&lines, "ErrorsTransient")), (1.0, 1.0));
     assert!(sum(&lines, "DatabaseRetries") >= 1.0);

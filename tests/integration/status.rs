@@ -46,13 +46,13 @@ async fn everything() -> DoctorFixture {
         .await;
 
     // Webhooks, the last one again: nine events, two of which the model refuses.
-    let door = fixture.door().await;
+    let client = fixture.client().await;
     for n in 0..9 {
         let total = if n % 4 == 3 { "free" } else { "2.5" };
         let body = json!({ "n": n, "total": total }).to_string();
-        fixture.post(&door, "bearer", "", &n.to_string(), body.as_bytes()).await.was(202, "stored");
+        fixture.post(&client, "bearer", "", &n.to_string(), body.as_bytes()).await.was(202, "stored");
         if n == 8 {
-            fixture.post(&door, "bearer", "", "8", body.as_bytes()).await.was(202, "duplicate");
+            fixture.post(&client, "bearer", "", "8", body.as_bytes()).await.was(202, "duplicate");
         }
     }
     fixture.transform().await;

@@ -32,13 +32,13 @@ pub fn spawn(mut command: Command, death_signal: i32) -> io::Result<Child> {
 }
 
 /// Asks the child to stop, with `signal`, waits, and kills its whole group when it does not.
-pub fn stop(child: &mut Child, signal: i32, patience: Duration) {
+pub fn stop(child: &mut Child, signal: i32, timeout: Duration) {
     if matches!(child.try_wait(), Ok(Some(_))) {
         return;
     }
     let pid = child.id().cast_signed();
     send(pid, signal);
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     while Instant::now() < deadline {
         if matches!(child.try_wait(), Ok(Some(_))) {
             // What it started itself is in its group.

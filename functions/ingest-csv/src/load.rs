@@ -307,8 +307,8 @@ impl Loader {
             load_id: Some(sender.load_id),
             span: Some(chunk.span),
         };
-        let patience = commit_by.min(Instant::now() + STAGE_TIMEOUT);
-        ledger::stage(connection, &chunk.batch, &entry, patience, async |refused| {
+        let timeout = commit_by.min(Instant::now() + STAGE_TIMEOUT);
+        ledger::stage(connection, &chunk.batch, &entry, timeout, async |refused| {
             let dead_letters = sender.record_dead_letters(chunk, refused);
             self.dead_letter_queue.send(&dead_letters).await
         })

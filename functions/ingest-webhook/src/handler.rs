@@ -42,7 +42,7 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 pub enum Reply {
     Http(Answer),
     /// What became of dead letters that were put back.
-    Fates(redrive::RedriveResponse),
+    Redrive(redrive::RedriveResponse),
 }
 
 /// The function: clients and configuration, built once.
@@ -93,7 +93,7 @@ impl IngestWebhook {
         let span = info_span!("invocation", request_id);
         async {
             let outcomes = self.redrive(dead_letters, deadline).await;
-            Ok(Reply::Fates(redrive::RedriveResponse::new(outcomes, started)))
+            Ok(Reply::Redrive(redrive::RedriveResponse::new(outcomes, started)))
         }
         .instrument(span)
         .await

@@ -8,7 +8,7 @@
 //! - [`request`]: what can be asked for, and what is answered.
 //! - [`handler`]: an invocation.
 //! - [`run`](mod@run): dead letters from the queue to their targets, until none is left or time is up.
-//! - [`doors`]: the functions and the queue that take dead letters back.
+//! - [`targets`]: the functions and the queue that take dead letters back.
 //! - [`archive`]: old dead letters into the bucket.
 //! - [`settings`]: the environment.
 

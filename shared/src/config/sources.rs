@@ -19,10 +19,10 @@ use crate::{Error, Kind, Result};
 mod webhook;
 pub use webhook::KEYS as WEBHOOK_KEYS;
 
-/// The doors that exist.
-const DOORS: &[&str] = &["csv", "webhook"];
+/// The sub-tables that a source can have.
+const INPUTS: &[&str] = &["csv", "webhook"];
 /// Keys of `[<source>.csv]` alone.
-const DOOR_KEYS: &[&str] = &["path", "event_type", "event_types"];
+const CSV_KEYS: &[&str] = &["path", "event_type", "event_types"];
 /// Keys of `[<source>.csv]` and of `[<source>.csv.event_types.<event_type>]`.
 pub const OPTION_KEYS: &[&str] = &[
     "encoding",
@@ -93,18 +93,18 @@ impl Sources {
         let mut document = Document::new(file_name, text);
         let tables = document.parse();
         let mut sources = Sources::default();
-        for (name, doors) in &tables {
+        for (name, inputs) in &tables {
             check_key(&mut document, name, "source");
-            let Some(doors) = document.table(doors) else { continue };
-            for (door, options) in doors {
-                match door.get_ref().as_ref() {
+            let Some(inputs) = document.table(inputs) else { continue };
+            for (input, options) in inputs {
+                match input.get_ref().as_ref() {
                     "csv" => {
                         let Some(table) = document.table(options) else { continue };
                         let source = read_source(&mut document, table);
                         sources.check_paths(&mut document, name, &source);
                         if !source.paths.is_empty() && source.event_type.is_none() {
                             document.problem(
-                                door.span(),
+                                input.span(),
                                 "`path` needs `event_type`, since the key need not hold it",
                             );
                         }
@@ -112,11 +112,11 @@ impl Sources {
                     }
                     "webhook" => {
                         let Some(table) = document.table(options) else { continue };
-                        if let Some(source) = webhook::read(&mut document, name, door, table) {
+                        if let Some(source) = webhook::read(&mut document, name, input, table) {
                             sources.webhooks.insert(source.name.clone(), source);
                         }
                     }
-                    _ => document.unknown_key(door, DOORS),
+                    _ => document.unknown_key(input, INPUTS),
                 }
             }
         }
@@ -295,10 +295,10 @@ fn read_options<'t>(
             ),
             "max_rejected_share" => set(&mut options.max_rejected_share, document.share(value)),
             "columns" => read_columns(document, value, &mut options.columns),
-            name if is_door && DOOR_KEYS.contains(&name) => {}
+            name if is_door && CSV_KEYS.contains(&name) => {}
             _ => {
                 let known: Vec<&str> =
-                    OPTION_KEYS.iter().chain(if is_door { DOOR_KEYS } else { &[] }).copied().collect();
+                    OPTION_KEYS.iter().chain(if is_door { CSV_KEYS } else { &[] }).copied().collect();
                 document.unknown_key(key, &known);
             }
         }

@@ -169,7 +169,7 @@ impl Scan {
     pub async fn finish(mut self) -> Result<()> {
         self.stop.send_replace(true);
         self.received.close();
-        put_back(&self.reader, &self.held, &mut self.tasks).await
+        show_again(&self.reader, &self.held, &mut self.tasks).await
     }
 }
 
@@ -184,7 +184,7 @@ impl Drop for Scan {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (reader, held) = (self.reader.clone(), Arc::clone(&self.held));
         self.reader.returns(runtime.spawn(async move {
-            if let Err(error) = put_back(&reader, &held, &mut tasks).await {
+            if let Err(error) = show_again(&reader, &held, &mut tasks).await {
                 warn!(error = error.chain(), "dead letters come back when their time is over");
             }
         }));
@@ -193,11 +193,11 @@ impl Drop for Scan {
 
 /// What is held goes back at once; then what the polls still under way bring. These are not cut off: what they were about
 /// to bring would stay hidden. The renewal ends first, or it could hide again what has just been put back.
-async fn put_back(reader: &DeadLetterReader, held: &Held, tasks: &mut Tasks) -> Result<()> {
+async fn show_again(reader: &DeadLetterReader, held: &Held, tasks: &mut Tasks) -> Result<()> {
     ended(&mut tasks.renewal).await?;
-    let first = put_back_held(reader, held).await;
+    let first = show_held(reader, held).await;
     ended(&mut tasks.reading).await?;
-    put_back_held(reader, held).await.and(first)
+    show_held(reader, held).await.and(first)
 }
 
 async fn ended(task: &mut Option<JoinHandle<()>>) -> Result<()> {
@@ -207,7 +207,7 @@ async fn ended(task: &mut Option<JoinHandle<()>>) -> Result<()> {
     ended.map_err(|error| Error::new(Kind::Bug, "read the dead-letter queue").with_source(error))
 }
 
-async fn put_back_held(reader: &DeadLetterReader, held: &Held) -> Result<()> {
+async fn show_held(reader: &DeadLetterReader, held: &Held) -> Result<()> {
     let handles = held.receipts(|_| true);
     reader.hide_receipts(handles.clone(), Duration::ZERO).await?;
     held.let_go(&handles);

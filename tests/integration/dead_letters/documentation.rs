@@ -57,7 +57,7 @@ fn codes_in_code() -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
     for (path, text) in product() {
         let path = path.to_str().unwrap();
-        // functions/redrive makes no dead letters: it hands on what the doors say, and counts under words of its own.
+        // functions/redrive makes no dead letters: it hands on what the clients say, and counts under words of its own.
         if !path.contains("functions/redrive/") {
             codes.extend(words_after(&text, "Reason::new("));
         }

@@ -21,7 +21,7 @@ async fn files_that_never_arrived_are_found_on_every_page_and_can_be_loaded() {
     for (key, body) in [
         ("incoming/shop/orders/00000.csv", "id\nagain\n"),
         ("incoming/shop/orders/", ""),
-        ("elsewhere/shop/orders/a.csv", "id\n1\n"),
+        ("other/shop/orders/a.csv", "id\n1\n"),
         ("incoming/nowhere.csv", "id\n1\n"),
     ] {
         s3.put_object()

@@ -90,15 +90,15 @@ impl DoctorFixture {
         for (file, event_type) in [("airports.csv", "airports"), ("weather-with-errors.csv", "weather")] {
             fixture.load(&loader, &format!("incoming/demo/{event_type}/{file}"), sample_file(file)).await;
         }
-        let door = fixture.door().await;
+        let client = fixture.client().await;
         for (source, event_type, file) in [
             ("github", "push", "github-push.json"),
             ("shopify", "orders/create", "shopify-orders-create.json"),
         ] {
             let body = sample_file(&format!("webhooks/{file}"));
             let id = Uuid::now_v7().to_string();
-            fixture.post(&door, source, event_type, &id, &body).await.was(202, "stored");
-            fixture.post(&door, source, event_type, &id, &body).await.was(202, "duplicate");
+            fixture.post(&client, source, event_type, &id, &body).await.was(202, "stored");
+            fixture.post(&client, source, event_type, &id, &body).await.was(202, "duplicate");
         }
         fixture.transform().await;
         fixture.refresh().await;
@@ -126,7 +126,7 @@ impl DoctorFixture {
         Function::spawn(&binary(name), &self.environment(role)).await
     }
 
-    pub async fn door(&self) -> WebhookClient {
+    pub async fn client(&self) -> WebhookClient {
         WebhookClient::new(self.function("ingest-webhook").await)
     }
 
@@ -147,7 +147,7 @@ impl DoctorFixture {
     /// Signs a body as the sender of `source` would, and posts it. Without an event type it is all in the body.
     pub async fn post(
         &self,
-        door: &WebhookClient,
+        client: &WebhookClient,
         source: &str,
         event_type: &str,
         id: &str,
@@ -163,7 +163,7 @@ impl DoctorFixture {
         let headers: HeaderMap =
             delivery::headers(webhook, &Secret::new(secret.as_str()), file, body, choice, SystemTime::now())
                 .expect("sign");
-        door.post(source, &headers, body, Form::Plain).await
+        client.post(source, &headers, body, Form::Plain).await
     }
 
     /// Transforms what waits; what it did.
@@ -246,7 +246,7 @@ pub fn sample_file(name: &str) -> Vec<u8> {
     std::fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data").join(name)).expect(name)
 }
 
-/// Makes the queues what the template makes them; other tests have no patience for that.
+/// Makes the queues what the template makes them; other tests have no timeout for that.
 async fn as_the_template_sets_them(aws: &Aws) {
     let (uploads, dead_letters) = (&aws.upload_queue_url, &aws.dead_letter_queue_url);
     set_queue(aws, uploads, QueueAttributeName::VisibilityTimeout, "5400").await;

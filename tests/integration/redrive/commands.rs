@@ -13,10 +13,10 @@ use super::fixture::RedriveFixture;
 
 const SOURCES: &str = "[files.csv]\nheader = \"first\"\n[files.csv.columns]\ntotal = \"number\"\n\
     [shop.webhook]\npreset = \"bearer\"\nsecret = \"env:SECRET\"\ndelivery_id = \"header:X-Delivery\"\nevent_type = \"order\"\n";
-const SOURCES_MENDED: &str = "[files.csv]\nheader = \"first\"\n[elsewhere.csv]\npath = [\"incoming/elsewhere.csv\"]\nevent_type = \"orders\"\n\
+const SOURCES_MENDED: &str = "[files.csv]\nheader = \"first\"\n[other.csv]\npath = [\"incoming/other.csv\"]\nevent_type = \"orders\"\n\
     [shop.webhook]\npreset = \"bearer\"\nsecret = \"env:SECRET\"\ndelivery_id = \"header:X-Delivery\"\nevent_type = \"order\"\n";
 const ORDERS: &str = "-- kind = \"fact\"
--- source = [\"files/orders\", \"elsewhere/orders\", \"shop/order\", \"inserted/orders\"]
+-- source = [\"files/orders\", \"other/orders\", \"shop/order\", \"inserted/orders\"]
 -- key = [\"id\"]
 select (payload->>'id')::bigint as id, (payload->>'total')::numeric as total from batch";
 
@@ -53,7 +53,7 @@ async fn a_dead_letter_of_each_kind_is_listed_shown_mended_and_put_back_once() {
     fixture.lambda.deploy("redrive", fixture.redriver().await);
     // A record of the wrong type, a file without a source, a delivery without a database, an event no model takes.
     fixture.load("incoming/files/orders/a.csv", "id,total\n1,10\n2,ten\n").await;
-    fixture.load("incoming/elsewhere.csv", "id,total\n3,30\n").await;
+    fixture.load("incoming/other.csv", "id,total\n3,30\n").await;
     fixture.deploy("ingest-webhook", &AWAY).await;
     deliver(&fixture, "1", None, r#"{"id": 4, "total": "40"}"#).await;
     let insert = "insert into raw_events (source, event_type, payload) values ('inserted', 'orders', '{\"id\": 5, \"total\": \"five\"}')";

@@ -155,13 +155,13 @@ async fn a_duplicate_that_was_waited_for_leaves_no_key_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_environments_with_the_same_deliveries_store_each_once_and_never_wait_for_each_other_forever() {
     let fixture = WebhookFixture::new().await;
-    let doors = [fixture.open(&[]).await, fixture.open(&[]).await];
+    let clients = [fixture.open(&[]).await, fixture.open(&[]).await];
     // The one begins where the other ends; two keys each.
     let posts = (0..120).flat_map(|n: usize| {
         let deliver = async |client: &super::client::WebhookClient, n: usize| {
             client.deliver("shopify", &format!("id-{n}"), &body(n)).await
         };
-        [deliver(&doors[0], n), deliver(&doors[1], 119 - n)]
+        [deliver(&clients[0], n), deliver(&clients[1], 119 - n)]
     });
     let replies = join_all(posts).await;
     let became = |what: &str| replies.iter().filter(|reply| reply.became() == what).count();

@@ -27,7 +27,7 @@ struct Proxies {
 }
 
 impl Proxies {
-    async fn new(patience: &str) -> Proxies {
+    async fn new(timeout: &str) -> Proxies {
         let fixture = WebhookFixture::new().await;
         let database = Proxy::start(fixture.database.port()).await;
         let queue = Proxy::start(fixture.aws.port()).await;
@@ -36,7 +36,7 @@ impl Proxies {
             .open(&[
                 ("DATABASE_URL", &format!("{url}?sslmode=disable")),
                 ("AWS_ENDPOINT_URL_SQS", &format!("http://127.0.0.1:{}", queue.port())),
-                ("MILLRACE_DATABASE_TIMEOUT", patience),
+                ("MILLRACE_DATABASE_TIMEOUT", timeout),
             ])
             .await;
         Proxies { fixture, database, queue, client }
@@ -63,9 +63,11 @@ impl Proxies {
     }
 }
 
-/// Long before the deadline: the database's patience is what ends the wait, and it is a fraction of this.
+/// Long before the deadline: the database timeout ends the wait, and it is a fraction of this.
 async fn soon<T>(answer: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(12), answer).await.expect("an answer once the patience is over")
+    tokio::time::timeout(Duration::from_secs(12), answer)
+        .await
+        .expect("an answer once the timeout has passed")
 }
 
 #[tokio::test(flavor = "multi_thread")]

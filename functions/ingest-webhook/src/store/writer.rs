@@ -53,14 +53,14 @@ pub struct Writer {
     receiver: mpsc::Receiver<Waiting>,
     bounds: Bounds,
     /// How long one flush may take, retries and reconnecting included.
-    patience: Duration,
+    timeout: Duration,
     flushes: u64,
 }
 
 /// A store and the writer behind it.
-pub fn open(connection: Connection, bounds: Bounds, patience: Duration) -> (Store, Writer) {
+pub fn open(connection: Connection, bounds: Bounds, timeout: Duration) -> (Store, Writer) {
     let (sender, receiver) = mpsc::channel(WAITING);
-    (Store { sender }, Writer { connection, receiver, bounds, patience, flushes: 0 })
+    (Store { sender }, Writer { connection, receiver, bounds, timeout, flushes: 0 })
 }
 
 impl Writer {
@@ -93,7 +93,7 @@ impl Writer {
 
     /// Writes a group and answers every request in it.
     async fn write(&mut self, group: Vec<Waiting>) {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.timeout;
         let mut open = Vec::from([group]);
         while let Some(mut group) = open.pop() {
             let error = match self.flush(&group, deadline).await {
@@ -203,7 +203,7 @@ impl Writer {
 
     /// Deletes expired keys. Their time is over, so it does not matter when it fails.
     async fn expire_delivery_keys(&mut self) {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.timeout;
         let forgotten = self
             .connection
             .run_statement("forget deliveries", deadline, async |client| {

@@ -27,7 +27,7 @@ fn the_sample_declares_every_key() {
     let sample = include_str!("../../../../pipeline/sources.toml");
     Sources::parse("sources.toml", sample).expect("the sample is right");
     let guide = include_str!("../../../../docs/configuration.md");
-    for key in OPTION_KEYS.iter().chain(DOOR_KEYS) {
+    for key in OPTION_KEYS.iter().chain(CSV_KEYS) {
         assert!(sample.contains(key), "the sample says nothing of `{key}`");
         assert!(guide.contains(&format!("`{key}`")), "the guide says nothing of `{key}`");
     }
@@ -129,10 +129,10 @@ fn the_sample_has_a_webhook_for_every_preset_named_after_it() {
         assert_eq!(source.secrets, [SecretReference::SecretsManager { id, key: None }]);
         assert!(guide.contains(&format!("`{preset}`")), "the guide says nothing of `{preset}`");
     }
-    let (_, door) = guide.split_once("### `[<source>.webhook]`").expect("a chapter on webhooks");
+    let (_, kind) = guide.split_once("### `[<source>.webhook]`").expect("a chapter on webhooks");
     for key in WEBHOOK_KEYS {
         assert!(sample.contains(key), "the sample says nothing of `{key}`");
-        assert!(door.contains(&format!("`{key}`")), "the guide says nothing of `{key}`");
+        assert!(kind.contains(&format!("`{key}`")), "the guide says nothing of `{key}`");
     }
 }
 

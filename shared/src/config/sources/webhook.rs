@@ -40,7 +40,7 @@ const MAX_DEDUPE_DAYS: u64 = 365;
 pub(super) fn read<'t>(
     document: &mut Document<'t>,
     name: &Key<'t>,
-    door: &Key<'t>,
+    input: &Key<'t>,
     table: &DeTable<'t>,
 ) -> Option<WebhookSource> {
     for (key, _) in table {
@@ -54,7 +54,7 @@ pub(super) fn read<'t>(
         Some(value) => read_secrets(document, value),
         None => {
             document.problem(
-                door.span(),
+                input.span(),
                 "`secret` is missing: without one anybody could write here. Say where it is kept: \
                  `env:NAME`, `file:/path` or `secretsmanager:NAME`",
             );
@@ -75,11 +75,11 @@ pub(super) fn read<'t>(
         .unwrap_or_default();
     let Some(preset) = value("preset") else {
         let names = Preset::ALL.map(Preset::name).join(", ");
-        document.problem(door.span(), format!("`preset` is missing: one of {names}"));
+        document.problem(input.span(), format!("`preset` is missing: one of {names}"));
         return None;
     };
     let preset = document.choice(preset, &Preset::ALL.map(|preset| (preset.name(), preset)))?;
-    let scheme = read_scheme(document, preset, door, table)?;
+    let scheme = read_scheme(document, preset, input, table)?;
 
     let mut source = WebhookSource::new(name.get_ref(), scheme, content);
     source.secrets = secrets;
@@ -128,7 +128,7 @@ pub(super) fn read<'t>(
 fn read_scheme<'t>(
     document: &mut Document<'t>,
     preset: Preset,
-    door: &Key<'t>,
+    input: &Key<'t>,
     table: &DeTable<'t>,
 ) -> Option<Scheme> {
     let mut tolerance = Duration::from_secs(300);
@@ -190,7 +190,7 @@ fn read_scheme<'t>(
         Preset::Hmac => {
             let Some(header) = header else {
                 document.problem(
-                    door.span(),
+                    input.span(),
                     "preset hmac needs `header`: the one that carries the signature, such as `X-Signature`",
                 );
                 return None;
