@@ -174,7 +174,7 @@ pub fn sqs_event(message: &Message) -> Value {
 async fn make_queue(sqs: &aws_sdk_sqs::Client, name: &str, dead_letters: Option<&str>) -> String {
     let mut create = sqs.create_queue().queue_name(name);
     if let Some(arn) = dead_letters {
-        let redrive = json!({ "deadDeadLetterTargetArn": arn, "maxReceiveCount": 5 }).to_string();
+        let redrive = json!({ "deadLetterTargetArn": arn, "maxReceiveCount": 5 }).to_string();
         create = create.attributes(QueueAttributeName::RedrivePolicy, redrive);
     }
     create.send().await.expect("make a queue").queue_url.expect("its address")

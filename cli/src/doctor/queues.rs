@@ -68,7 +68,7 @@ pub fn settings(
 fn redrive(uploads: &Attributes, dead_letters: &str, queue: &str) -> Option<Finding> {
     let policy = uploads.get(&QueueAttributeName::RedrivePolicy);
     let policy: Value = policy.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let target = policy["deadDeadLetterTargetArn"].as_str().unwrap_or_default();
+    let target = policy["deadLetterTargetArn"].as_str().unwrap_or_default();
     // A string, where a template or a console wrote it.
     let count = &policy["maxReceiveCount"];
     let count = count.as_u64().or_else(|| count.as_str()?.parse().ok()).unwrap_or(0);
@@ -85,7 +85,7 @@ fn redrive(uploads: &Attributes, dead_letters: &str, queue: &str) -> Option<Find
         }
         _ => "the redrive policy of the upload queue has no maxReceiveCount".to_owned(),
     };
-    let policy = format!("{{\"deadDeadLetterTargetArn\":\"{dead_letters}\",\"maxReceiveCount\":\"5\"}}");
+    let policy = format!("{{\"deadLetterTargetArn\":\"{dead_letters}\",\"maxReceiveCount\":\"5\"}}");
     let attributes = serde_json::json!({ "RedrivePolicy": policy }).to_string();
     Some(Finding::problem("upload-queue", found, set(queue, &format!("'{attributes}'"))))
 }
@@ -183,7 +183,7 @@ mod tests {
     use crate::doctor::finding::Level;
 
     fn uploads() -> Attributes {
-        let policy = r#"{"deadDeadLetterTargetArn":"arn:d","maxReceiveCount":"5"}"#;
+        let policy = r#"{"deadLetterTargetArn":"arn:d","maxReceiveCount":"5"}"#;
         HashMap::from([
             (QueueAttributeName::VisibilityTimeout, "5400".to_owned()),
             (QueueAttributeName::MessageRetentionPeriod, "1209600".to_owned()),
@@ -216,9 +216,9 @@ mod tests {
             (QueueAttributeName::RedrivePolicy, ""),
             (
                 QueueAttributeName::RedrivePolicy,
-                r#"{"deadDeadLetterTargetArn":"arn:other","maxReceiveCount":5}"#,
+                r#"{"deadLetterTargetArn":"arn:other","maxReceiveCount":5}"#,
             ),
-            (QueueAttributeName::RedrivePolicy, r#"{"deadDeadLetterTargetArn":"arn:d"}"#),
+            (QueueAttributeName::RedrivePolicy, r#"{"deadLetterTargetArn":"arn:d"}"#),
         ] {
             let mut uploads = uploads();
             uploads.insert(name, value.to_owned());
