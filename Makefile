@@ -39,7 +39,8 @@ test: .tools/run.stamp .tools/data.stamp .tools/dbt.stamp function cli ## every 
 	  END { printf "\n%d passed, %d failed, %d skipped\n", passed, failed, ignored }' target/test.log; \
 	exit $$status
 
-lint: .tools/run.stamp .tools/check.stamp layer ## formatting, clippy, licences and bans, the template
+lint: .tools/run.stamp .tools/check.stamp layer ## words, formatting, clippy, licences and bans, the template
+	.ci/words
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked
 	$(bin)/cargo-deny --locked --log-level error check bans licenses sources
