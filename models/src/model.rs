@@ -40,7 +40,7 @@ pub struct Model {
 pub enum Kind {
     /// A table that every event is turned into rows of, once.
     Fact,
-    /// A table of which only touched buckets are computed again.
+    /// A table of which only invalidated buckets are computed again.
     Rollup,
     MaterializedView,
     View,

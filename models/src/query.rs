@@ -169,7 +169,7 @@ impl Sql {
             )));
         }
         let (model, plain) = self.source(select, expression).map_err(|message| wrong(&message))?;
-        // Wherever it stands, it would be read as if it held the touched buckets alone.
+        // Wherever it stands, it would be read as if it held the invalidated buckets alone.
         if self.mentions(query).iter().filter(|named| named.name == model).count() > 1 {
             return Err(wrong(&format!("a rollup reads `{model}`, from which its bucket comes, once")));
         }

@@ -54,21 +54,21 @@ pub async fn run(rounds: usize) {
         // What came in since is of the days since.
         let first = FACTS + new * round as i64;
         stack.add(first, new, &format!("{} + n % 7", 730 + 7 * round)).await;
-        let touched = refreshed(&mut connection, &project).await;
+        let invalidated = refreshed(&mut connection, &project).await;
         let wrong = "select count(*) from (
                 select day, shop, sales, total from facts.sales_daily
                 except
                 select date_trunc('day', sold_at), shop, count(*), sum(total) from facts.sales group by 1, 2
             ) as difference";
         assert_eq!(number(&stack.owner, wrong).await, 0);
-        eprintln!("round {round}/{rounds}  everything {full:?}  touched buckets {touched:?}");
+        eprintln!("round {round}/{rounds}  everything {full:?}  invalidated buckets {invalidated:?}");
         // The first round warms caches, and is not counted.
         if round > 0 {
             samples[0].push(full.as_secs_f64());
-            samples[1].push(touched.as_secs_f64());
+            samples[1].push(invalidated.as_secs_f64());
         }
     }
-    let (full, touched) = (median(&samples[0]), median(&samples[1]));
+    let (full, invalidated) = (median(&samples[0]), median(&samples[1]));
     let row = |name: &str, seconds: f64| {
         vec![name.to_owned(), format!("{:.0}", seconds * 1_000.0), format!("{:.1} %", seconds / full * 100.0)]
     };
@@ -80,7 +80,7 @@ pub async fn run(rounds: usize) {
             stack.describe().await
         ),
         &["", "ms", "of everything"],
-        &[row("everything computed again", full), row("the touched buckets", touched)],
+        &[row("everything computed again", full), row("the invalidated buckets", invalidated)],
     );
 }
 

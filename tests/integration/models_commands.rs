@@ -71,9 +71,9 @@ impl TransformFixture {
              union all select concat_ws(' ', 'trigger', oid, tgname) from pg_trigger
              union all select concat_ws(' ', 'comment', objoid, objsubid, description) from pg_description
              union all select 'models ' || to_jsonb(models)::text from pipeline.models
-             union all select 'releases ' || to_jsonb(releases)::text from pipeline.model_versions
+             union all select 'model_versions ' || to_jsonb(model_versions)::text from pipeline.model_versions
              union all select 'runs ' || to_jsonb(runs)::text from pipeline.runs
-             union all select 'invalidated ' || to_jsonb(invalidated)::text from pipeline.invalidations
+             union all select 'invalidations ' || to_jsonb(invalidations)::text from pipeline.invalidations
              union all select 'backfills ' || to_jsonb(backfills)::text from pipeline.backfills
              union all select 'backfill_batches ' || to_jsonb(backfill_batches)::text from pipeline.backfill_batches
              union all select 'batches ' || to_jsonb(batches)::text from staging.batches

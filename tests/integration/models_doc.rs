@@ -187,7 +187,7 @@ impl Reader {
                 compare(text, &said.lock().unwrap())?;
                 Ok(None)
             }
-            ["json", "dead letter"] => {
+            ["json", "dead_letter"] => {
                 let mut dead_letters = self.fixture.dead_letters().await;
                 dead_letters.sort_by_key(|dead_letter| dead_letter.origin.event_id);
                 let newest =

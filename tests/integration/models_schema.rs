@@ -6,7 +6,8 @@ use millrace_tests::postgres::{Database, number};
 use serde_json::Value;
 use tokio_postgres::Client;
 
-const TABLES: [&str; 6] = ["models", "releases", "runs", "invalidated", "backfills", "backfill_batches"];
+const TABLES: [&str; 6] =
+    ["models", "model_versions", "runs", "invalidations", "backfills", "backfill_batches"];
 const CLAIM: &str = "select * from staging.claim_batches('s', 'e', '-infinity', 1, 1)";
 /// One row of each table, so that a right that is missing cannot hide behind an empty table.
 const ROWS: &str = "

@@ -57,7 +57,7 @@ async fn everything() -> DoctorFixture {
     }
     fixture.transform().await;
     fixture.refresh().await;
-    // Inserted, and waiting; and what touched a view since.
+    // Inserted, and waiting; and what invalidated a view since.
     fixture.run(
         "insert into raw_events (source, event_type, payload) select 'late', 'e', '{}' from generate_series(1, 4);
          insert into raw_events (source, event_type, payload) values ('late', 'e', '{}');
@@ -189,7 +189,7 @@ async fn every_number_is_what_one_counts_by_hand() {
         assert_percentile(&fixture, &bearer[column], share).await;
     }
 
-    // Models: what their last runs wrote, and the one view that was touched since.
+    // Models: what their last runs wrote, and the one view that was invalidated since.
     let models = report["models"].as_array().unwrap();
     assert_eq!(models.len() as i64, fixture.number("select count(*) from pipeline.models").await);
     let model = |name: &str| models.iter().find(|model| model["model"] == name).expect(name);

@@ -214,10 +214,7 @@ mod tests {
             (QueueAttributeName::VisibilityTimeout, "5399"),
             (QueueAttributeName::MessageRetentionPeriod, "345600"),
             (QueueAttributeName::RedrivePolicy, ""),
-            (
-                QueueAttributeName::RedrivePolicy,
-                r#"{"deadLetterTargetArn":"arn:other","maxReceiveCount":5}"#,
-            ),
+            (QueueAttributeName::RedrivePolicy, r#"{"deadLetterTargetArn":"arn:other","maxReceiveCount":5}"#),
             (QueueAttributeName::RedrivePolicy, r#"{"deadLetterTargetArn":"arn:d"}"#),
         ] {
             let mut uploads = uploads();

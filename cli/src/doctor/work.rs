@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_touched_an_hour_ago_is_stale() {
+    fn what_was_invalidated_an_hour_ago_is_stale() {
         assert_eq!(stale(&[run("ok", None), run("ok", Some(3_600.0))])[0].level, Level::Ok);
         assert_eq!(stale(&[run("ok", Some(3_601.0))])[0].level, Level::Problem);
     }

@@ -85,7 +85,7 @@ pub(super) fn bounded(name: &str) -> String {
 
 /// The function by which changes invalidate the derived relation `name`.
 pub fn function_name(name: &str) -> String {
-    bounded(&format!("touch_{name}"))
+    bounded(&format!("invalidate_{name}"))
 }
 
 impl Base {
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn long_names_stay_apart_and_short_ones_as_they_are() {
-        assert_eq!(function_name("orders"), "touch_orders");
+        assert_eq!(function_name("orders"), "invalidate_orders");
         let (one, other) = ("ü".repeat(40), "ü".repeat(41));
         assert!(function_name(&one).len() <= LONGEST_NAME);
         assert_ne!(function_name(&one), function_name(&other));

@@ -1,4 +1,4 @@
--- The invalidate triggers there are, without the copies that partitions have.
+-- The invalidation triggers, without the copies that partitions have.
 select
     t.tgrelid as relation,
     format('%I.%I', n.nspname, c.relname) as "on",
@@ -11,6 +11,6 @@ join pg_proc p on p.oid = t.tgfoid
 join pg_class c on c.oid = t.tgrelid
 join pg_namespace n on n.oid = c.relnamespace
 where p.pronamespace = 'pipeline'::regnamespace
-    and starts_with(p.proname, 'touch_')
+    and starts_with(p.proname, 'invalidate_')
     and not t.tgisinternal
     and t.tgparentid = 0

@@ -18,7 +18,7 @@
 //!     // Duration, cold start, an error that comes out, and the line at its end.
 //!     metrics::invocation(request_id, async {
 //!         let redriven = 7;
-//!         metrics::add(names::LETTERS_REDRIVEN, redriven);
+//!         metrics::add(names::DEAD_LETTERS_REDRIVEN, redriven);
 //!         Ok(redriven)
 //!     })
 //!     .await

@@ -35,7 +35,7 @@ async fn archived_dead_letters_are_listed_shown_and_put_back() {
     assert!(text.contains("20 dead letters back in the dead-letter queue"), "{text}");
     let left = fixture.json(&["list", "--json", "--archived"]).await;
     assert_eq!(
-        (left["matching"].clone(), left["totals"][0]["dead letters"].clone()),
+        (left["matching"].clone(), left["totals"][0]["dead_letters"].clone()),
         (Value::from(10), Value::from(10))
     );
     assert!(

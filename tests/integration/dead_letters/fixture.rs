@@ -140,7 +140,7 @@ pub fn ids(dead_letters: &[DeadLetter]) -> BTreeSet<Uuid> {
 /// The ids of a page of `list --json`, in its order.
 pub fn page_ids(page: &Value) -> Vec<Uuid> {
     let id = |dead_letter: &Value| dead_letter["id"].as_str().unwrap().parse().unwrap();
-    page["dead letters"].as_array().unwrap().iter().map(id).collect()
+    page["dead_letters"].as_array().unwrap().iter().map(id).collect()
 }
 
 /// A dead letter of a record, as ingest-csv sends it.

@@ -29,7 +29,7 @@ async fn what_aws_puts_in_the_queue_is_an_upload() {
     // The schema holds for these as well.
     let list = fixture.json(&["list", "--json", "--kind", "upload"]).await;
     assert_eq!(list["matching"], 2);
-    let codes: Vec<&str> = list["dead letters"]
+    let codes: Vec<&str> = list["dead_letters"]
         .as_array()
         .unwrap()
         .iter()
@@ -78,11 +78,11 @@ async fn a_notification_that_its_queue_gave_up_is_found_there() {
     }
     let list =
         fixture.json(&["list", "--json", "--code", "received_too_often", "--source", "shop/orders"]).await;
-    assert_eq!(list["dead letters"].as_array().unwrap().len(), 1);
-    assert_eq!(list["dead letters"][0]["origin"]["key"], "incoming/shop/orders/a.csv");
+    assert_eq!(list["dead_letters"].as_array().unwrap().len(), 1);
+    assert_eq!(list["dead_letters"][0]["origin"]["key"], "incoming/shop/orders/a.csv");
     let id = page_ids(&list)[0].to_string();
     assert_eq!(
-        fixture.json(&["show", &id, "--json"]).await["dead letter"]["origin"]["bucket"],
+        fixture.json(&["show", &id, "--json"]).await["dead_letter"]["origin"]["bucket"],
         fixture.aws.bucket
     );
 }
@@ -153,7 +153,7 @@ async fn a_dead_letter_is_shown_whole_with_what_to_do() {
         }
         assert!(shown.chars().all(|it| it == '\n' || !it.is_control()), "{shown:?}");
         let json = fixture.json(&["show", &id, "--json"]).await;
-        assert_eq!(json["dead letter"], serde_json::to_value(dead_letter).unwrap());
+        assert_eq!(json["dead_letter"], serde_json::to_value(dead_letter).unwrap());
         assert!(json["what_to_do"].as_str().is_some_and(|text| text.contains("redrive")), "{json}");
     }
     let output = fixture.run(&["show", &uuid::Uuid::nil().to_string()]).await;

@@ -36,7 +36,7 @@ async fn pages_show_each_dead_letter_once_newest_first() {
     let mut listed: Vec<Uuid> = Vec::new();
     for (page, lines) in [("1", 50), ("2", 50), ("3", 30), ("4", 0)] {
         let list = fixture.json(&["list", "--json", "--page", page]).await;
-        assert_eq!(list["dead letters"].as_array().unwrap().len(), lines, "page {page}");
+        assert_eq!(list["dead_letters"].as_array().unwrap().len(), lines, "page {page}");
         assert_eq!(
             (&list["pages"], &list["matching"], &list["messages"]),
             (&Value::from(3), &Value::from(130), &Value::from(133))
@@ -112,7 +112,7 @@ async fn filters_choose_and_totals_count_what_they_choose() {
         let list = fixture.json(&[&["list", "--json"], arguments].concat()).await;
         assert_eq!(page_ids(&list), expected, "{arguments:?}");
         let totals: u64 =
-            list["totals"].as_array().unwrap().iter().map(|it| it["dead letters"].as_u64().unwrap()).sum();
+            list["totals"].as_array().unwrap().iter().map(|it| it["dead_letters"].as_u64().unwrap()).sum();
         assert_eq!(totals, expected.len() as u64, "{arguments:?}");
     }
     assert!(fixture.said(&["list", "--code", "none"]).await.contains("no such dead letter"));

@@ -34,7 +34,7 @@ enum Answer {
 
 /// What the function says, the counts that are not given being none.
 fn says(counts: Value) -> Answer {
-    let mut answer = json!({ "redriven": 0, "duplicate": 0, "void": 0, "failed": 0, "waiting": 0, "left": 0, "more": false, "reasons": [] });
+    let mut answer = json!({ "redriven": 0, "duplicate": 0, "void": 0, "failed": 0, "pending": 0, "left": 0, "more": false, "reasons": [] });
     answer.as_object_mut().unwrap().extend(counts.as_object().unwrap().clone());
     Answer::Says(answer)
 }
@@ -132,8 +132,8 @@ async fn answer(
 #[tokio::test]
 async fn the_function_is_invoked_until_nothing_is_left_and_runs_are_added_up() {
     let lambda = Lambda::answering(vec![
-        says(json!({ "redriven": 1_000, "duplicate": 2, "void": 0, "failed": 0, "waiting": 0, "left": 7, "more": true, "reasons": [] })),
-        says(json!({ "redriven": 500, "duplicate": 0, "void": 3, "failed": 0, "waiting": 4, "left": 5, "more": false, "reasons": [] })),
+        says(json!({ "redriven": 1_000, "duplicate": 2, "void": 0, "failed": 0, "pending": 0, "left": 7, "more": true, "reasons": [] })),
+        says(json!({ "redriven": 500, "duplicate": 0, "void": 3, "failed": 0, "pending": 4, "left": 5, "more": false, "reasons": [] })),
     ])
     .await;
     let arguments = [
@@ -151,7 +151,7 @@ async fn the_function_is_invoked_until_nothing_is_left_and_runs_are_added_up() {
     let output = lambda.run(&arguments).await;
     let text = said(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
-    for words in ["1,500  redriven", "2  duplicate", "3  void", "4  waiting", "5  left"] {
+    for words in ["1,500  redriven", "2  duplicate", "3  void", "4  pending", "5  left"] {
         assert!(text.contains(words), "{words}: {text}");
     }
     let requests = lambda.requests();

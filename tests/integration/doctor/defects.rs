@@ -139,11 +139,11 @@ async fn the_demo_s_stack_is_healthy_and_every_defect_of_it_is_named() {
     fixture.aws.clients.sqs.purge_queue().queue_url(&uploads).send().await.unwrap();
     DoctorFixture::is_healthy(fixture.doctor(&[]).await);
 
-    // A view that was touched and not refreshed.
+    // A view that was invalidated and not refreshed.
     fixture.run("insert into pipeline.invalidations (model) values ('airport_weather')").await;
     DoctorFixture::is_healthy(fixture.doctor(&[]).await);
     fixture.run("update pipeline.invalidations set invalidated_at = now() - interval '2 hours'").await;
-    let words = ["airport_weather: not refreshed since it was touched 2 h ago"];
+    let words = ["airport_weather: not refreshed since it was invalidated 2 h ago"];
     only(fixture.doctor(&[]).await, "problem", "stale", &words);
     fixture.refresh().await;
     DoctorFixture::is_healthy(fixture.doctor(&[]).await);

@@ -88,8 +88,8 @@ async fn whatever_a_role_has_too_much_or_too_little_is_named_and_mended_by_its_a
         .run(
             "set role millrace_transform;
          create table facts.mine (id int);
-         create function pipeline.touch_mine() returns trigger language plpgsql as 'begin return null; end';
-         revoke execute on function pipeline.touch_mine() from public;
+         create function pipeline.invalidate_mine() returns trigger language plpgsql as 'begin return null; end';
+         revoke execute on function pipeline.invalidate_mine() from public;
          reset role;
          create role analyst;
          grant select on facts.mine to analyst, millrace_maintain;

@@ -62,7 +62,7 @@ async fn a_dead_letter_of_each_kind_is_listed_shown_mended_and_put_back_once() {
     assert_eq!(facts(&fixture).await, [1]);
 
     let listed = said(&fixture, &["list", "--json"]).await;
-    let dead_letters = listed["dead letters"].as_array().expect("dead letters");
+    let dead_letters = listed["dead_letters"].as_array().expect("dead letters");
     let mut kinds: Vec<&str> =
         dead_letters.iter().map(|dead_letter| dead_letter["kind"].as_str().expect("a kind")).collect();
     kinds.sort_unstable();
@@ -70,7 +70,7 @@ async fn a_dead_letter_of_each_kind_is_listed_shown_mended_and_put_back_once() {
     for dead_letter in dead_letters {
         let id = dead_letter["id"].as_str().expect("an id");
         let shown = said(&fixture, &["show", id, "--json"]).await;
-        let (shown_id, shown_reason) = match shown.get("dead letter") {
+        let (shown_id, shown_reason) = match shown.get("dead_letter") {
             Some(inner) => (&inner["id"], &inner["reason"]["code"]),
             None => (&shown["id"], &shown["reason"]["code"]),
         };
@@ -87,7 +87,7 @@ async fn a_dead_letter_of_each_kind_is_listed_shown_mended_and_put_back_once() {
         let output = millrace(&fixture, &["redrive", "--all", "--json"]).await;
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        assert_eq!((&summary["failed"], &summary["waiting"]), (&json!(0), &json!(0)), "{summary}");
+        assert_eq!((&summary["failed"], &summary["pending"]), (&json!(0), &json!(0)), "{summary}");
         fixture.load_queued().await;
         fixture.transform().await;
         assert_eq!(facts(&fixture).await, [1, 2, 3, 4, 5], "round {round}");

@@ -119,6 +119,6 @@ async fn what_holds_no_file_stays_for_a_person_to_see() {
     function.invoke(&event, crate::stack::LONG).await.response();
     fixture.send("not even JSON").await;
     let summary = fixture.redrive(json!({})).await;
-    assert_eq!((&summary["waiting"], &summary["left"]), (&json!(1), &json!(1)), "{summary}");
+    assert_eq!((&summary["pending"], &summary["left"]), (&json!(1), &json!(1)), "{summary}");
     assert!(summary["reasons"][0]["message"].as_str().is_some_and(|text| text.contains("drop it")));
 }

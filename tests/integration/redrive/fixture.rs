@@ -94,7 +94,7 @@ impl RedriveFixture {
         self.redriver().await.invoke(&event, LONG + LONG).await.response()
     }
 
-    /// [`Self::redrive`] of everything, as (redriven, duplicate, void, failed, waiting).
+    /// [`Self::redrive`] of everything, as (redriven, duplicate, void, failed, pending).
     pub async fn redrive_all(&self) -> [u64; 5] {
         counts(&self.redrive(json!({})).await)
     }
@@ -154,9 +154,9 @@ impl RedriveFixture {
     }
 }
 
-/// (redriven, duplicate, void, failed, waiting) of a summary that left nothing undone.
+/// (redriven, duplicate, void, failed, pending) of a summary that left nothing undone.
 pub fn counts(summary: &Value) -> [u64; 5] {
     assert_eq!(summary["more"], false, "{summary}");
-    ["redriven", "duplicate", "void", "failed", "waiting"]
+    ["redriven", "duplicate", "void", "failed", "pending"]
         .map(|name| summary[name].as_u64().unwrap_or_else(|| panic!("{name} of {summary}")))
 }

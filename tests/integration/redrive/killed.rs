@@ -36,7 +36,7 @@ async fn is_complete(fixture: &RedriveFixture) {
     // What a killed process held comes back within a minute.
     for _ in 0..40 {
         let summary = fixture.redrive(json!({})).await;
-        assert_eq!((&summary["failed"], &summary["waiting"]), (&json!(0), &json!(0)), "{summary}");
+        assert_eq!((&summary["failed"], &summary["pending"]), (&json!(0), &json!(0)), "{summary}");
         let ids = "select count(distinct id) from facts.orders";
         fixture.transform().await;
         if fixture.number(ids).await == 120

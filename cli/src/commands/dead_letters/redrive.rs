@@ -27,7 +27,7 @@ struct Answer {
     duplicate: u64,
     void: u64,
     failed: u64,
-    waiting: u64,
+    pending: u64,
     left: u64,
     more: bool,
     reasons: Vec<Failure>,
@@ -49,7 +49,7 @@ struct Sums {
     void: u64,
     failed: u64,
     /// Of the last run: what waits is met again by each.
-    waiting: u64,
+    pending: u64,
     left: u64,
     runs: u64,
     /// True when `--at-most` or somebody ended it before everything was done.
@@ -63,7 +63,7 @@ impl Sums {
         self.duplicate += answer.duplicate;
         self.void += answer.void;
         self.failed += answer.failed;
-        self.waiting = answer.waiting;
+        self.pending = answer.pending;
         self.left = answer.left;
         self.more = answer.more;
         self.runs += 1;
@@ -201,9 +201,9 @@ fn print(sums: &Sums, as_json: bool, terminal: &mut Terminal) -> Result<()> {
     line(sums.duplicate, "duplicate: were in the database before");
     line(sums.void, "void: something newer took their place");
     line(sums.failed, "failed again: in the queue, with the newest reason");
-    line(sums.waiting, "waiting: nothing is known of them yet; they are in the queue");
+    line(sums.pending, "pending: their outcome is unknown; they stay in the queue");
     line(sums.left, "left in the queue");
-    if sums.done() + sums.waiting + sums.left == 0 {
+    if sums.done() + sums.pending + sums.left == 0 {
         terminal.line("  no such dead letter in the dead-letter queue");
     }
     if !sums.reasons.is_empty() {
@@ -237,11 +237,11 @@ mod tests {
     fn runs_are_added_up_and_reasons_are_told_once() {
         let mut sums = Sums::default();
         let reason = |count| json!({ "code": "wrong_type", "message": "no number", "count": count });
-        sums.add(answer(json!({ "redriven": 7, "duplicate": 0, "void": 0, "failed": 1, "waiting": 2, "left": 12, "more": true, "reasons": [reason(1)] })));
-        sums.add(answer(json!({ "redriven": 5, "duplicate": 1, "void": 1, "failed": 2, "waiting": 0, "left": 0, "more": false, "reasons": [
+        sums.add(answer(json!({ "redriven": 7, "duplicate": 0, "void": 0, "failed": 1, "pending": 2, "left": 12, "more": true, "reasons": [reason(1)] })));
+        sums.add(answer(json!({ "redriven": 5, "duplicate": 1, "void": 1, "failed": 2, "pending": 0, "left": 0, "more": false, "reasons": [
             { "code": "field_too_long", "message": "long", "count": 1 }, reason(1)] })));
         assert_eq!((sums.redriven, sums.duplicate, sums.void, sums.failed), (12, 1, 1, 3));
-        assert_eq!((sums.waiting, sums.left, sums.more, sums.runs), (0, 0, false, 2));
+        assert_eq!((sums.pending, sums.left, sums.more, sums.runs), (0, 0, false, 2));
         let reasons: Vec<(&str, u64)> =
             sums.reasons.iter().map(|failure| (failure.code.as_str(), failure.count)).collect();
         assert_eq!(reasons, [("wrong_type", 2), ("field_too_long", 1)]);

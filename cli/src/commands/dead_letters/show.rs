@@ -67,7 +67,7 @@ pub(super) async fn run(
         let advice = advice::find(opened.kind, &opened.reason);
         print_json(
             &json!({
-                "dead letter": opened,
+                "dead_letter": opened,
                 "message_ids": found.message_ids,
                 "meaning": advice.as_ref().map(|advice| advice.meaning),
                 "what_to_do": advice.as_ref().map(|advice| advice.what_to_do),
