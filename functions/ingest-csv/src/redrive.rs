@@ -144,7 +144,8 @@ impl Loader {
                 line: line.unwrap_or_default(),
                 offset: offset.unwrap_or_default(),
             },
-        );
+        )
+        .with_windows_1252(plan.file.falls_back_to_windows_1252());
         let chunk = cut_whole(records, &Cutting::of(&plan, &[], Instant::now()))
             .map_err(|error| Reason::new(error.code(), error.chain()))?;
         match chunk.rejects.first() {
