@@ -65,7 +65,10 @@ pub(super) fn best_candidate(text: &[u8], line_ends: LineEnds, declared: &Declar
     let mut best: Option<Candidate> = None;
     for (delimiter, trust) in &delimiters {
         for (quote, quote_trust) in &quotes {
-            if quote.is_none() && declared.quote.is_none() && !is_quoting_broken(text, &splitter(delimiter, Some(b'"'), None)) {
+            if quote.is_none()
+                && declared.quote.is_none()
+                && !is_quoting_broken(text, &splitter(delimiter, Some(b'"'), None))
+            {
                 continue;
             }
             let escape = escape(text, &splitter(delimiter, *quote, None), declared);

@@ -34,8 +34,16 @@ pub(super) struct Extent {
 /// The outcome of the check of one record.
 pub(super) enum Checked {
     /// A row; its fields are in [`RecordCheck::fields`].
-    Row { extent: Extent, repaired: Option<&'static str> },
-    Reject { extent: Extent, code: &'static str, reason: Cow<'static, str>, column: Option<usize> },
+    Row {
+        extent: Extent,
+        repaired: Option<&'static str>,
+    },
+    Reject {
+        extent: Extent,
+        code: &'static str,
+        reason: Cow<'static, str>,
+        column: Option<usize>,
+    },
 }
 
 /// Checks one record after the other against the table it belongs to.
@@ -96,7 +104,8 @@ impl RecordCheck {
         extent: Extent,
         mut repaired: Option<&'static str>,
     ) -> Checked {
-        let reject = |code, reason: Cow<'static, str>, column| Checked::Reject { extent, code, reason, column };
+        let reject =
+            |code, reason: Cow<'static, str>, column| Checked::Reject { extent, code, reason, column };
         let width = self.dialect.columns.len();
         if self.fields.count > self.limits.max_columns {
             let reason =
@@ -225,8 +234,7 @@ impl RecordCheck {
         }
         self.run.rows += 1;
         if self.run.rows == SECOND_TABLE_ROWS && count > 1 && self.notes.len() < MAX_NOTES {
-            let text =
-                format!("a second table of {count} columns seems to begin here; this one has {width}");
+            let text = format!("a second table of {count} columns seems to begin here; this one has {width}");
             self.notes.push(Note { line: self.run.line, text });
         }
     }

@@ -17,7 +17,8 @@ pub(super) fn first_row(rows: &[SampleRecord]) -> usize {
     let mut filled: Vec<usize> = rows.iter().map(|row| row.filled).collect();
     filled.sort_unstable();
     let median = filled.get(filled.len() / 2).copied().unwrap_or(0);
-    let fits = |row: &SampleRecord| row.filled * 2 >= median && row.filled > 0 && (width < 2 || row.width > 1);
+    let fits =
+        |row: &SampleRecord| row.filled * 2 >= median && row.filled > 0 && (width < 2 || row.width > 1);
     let Some(first) = rows.iter().position(fits) else { return 0 };
     // A note that happens to hold a delimiter or two, right above a header of the right width.
     let mut start = first;
@@ -61,8 +62,7 @@ pub(super) fn header_rows(text: &[u8], rows: &[SampleRecord], splitter: &Splitte
                 (true, Type::Text) => votes += 1.0,
                 (true, Type::Number) if labels.contains(&index) => votes += 1.0,
                 // Months above amounts, years above dates.
-                (true, found @ (Type::Number | Type::Date))
-                    if matches!(columns[index].only, Some(only @ (Type::Number | Type::Date)) if only != found) =>
+                (true, found @ (Type::Number | Type::Date)) if matches!(columns[index].only, Some(only @ (Type::Number | Type::Date)) if only != found) =>
                 {
                     votes += 1.0;
                 }

@@ -24,7 +24,8 @@ pub(super) fn number_labels(
     if labels.len() < 2 {
         return Vec::new();
     }
-    let is_header = has_own_shape(first, body, &labels, labelled) || is_own_sequence(first, body, &labels, labelled);
+    let is_header =
+        has_own_shape(first, body, &labels, labelled) || is_own_sequence(first, body, &labels, labelled);
     if is_header { labels } else { Vec::new() }
 }
 
@@ -42,7 +43,8 @@ fn shape(cell: &[u8]) -> Option<(usize, bool)> {
 fn has_own_shape(first: &[Vec<u8>], body: &[Vec<Vec<u8>>], labels: &[usize], labelled: bool) -> bool {
     let shapes: Vec<_> = labels.iter().map(|index| shape(&first[*index])).collect();
     let Some(Some((digits, false))) = shapes.first().copied() else { return false };
-    let distinct: std::collections::HashSet<_> = labels.iter().map(|index| first[*index].trim_ascii()).collect();
+    let distinct: std::collections::HashSet<_> =
+        labels.iter().map(|index| first[*index].trim_ascii()).collect();
     if digits < 4
         || labels.len() < if labelled { 2 } else { 3 }
         || shapes.iter().any(|shape| *shape != shapes[0])
@@ -60,10 +62,7 @@ fn has_own_shape(first: &[Vec<u8>], body: &[Vec<Vec<u8>>], labels: &[usize], lab
 }
 
 fn numbers(row: &[Vec<u8>], labels: &[usize]) -> Option<Vec<f64>> {
-    labels
-        .iter()
-        .map(|index| std::str::from_utf8(row.get(*index)?).ok()?.trim().parse().ok())
-        .collect()
+    labels.iter().map(|index| std::str::from_utf8(row.get(*index)?).ok()?.trim().parse().ok()).collect()
 }
 
 fn is_even(numbers: &[f64]) -> bool {
@@ -83,9 +82,7 @@ fn is_year(number: f64) -> bool {
 fn is_own_sequence(first: &[Vec<u8>], body: &[Vec<Vec<u8>>], labels: &[usize], labelled: bool) -> bool {
     let Some(names) = numbers(first, labels) else { return false };
     let rows: Vec<Vec<f64>> = body.iter().filter_map(|row| numbers(row, labels)).collect();
-    let few = |is: &dyn Fn(&[f64]) -> bool| {
-        rows.iter().filter(|row| is(row)).count() * 10 <= body.len()
-    };
+    let few = |is: &dyn Fn(&[f64]) -> bool| rows.iter().filter(|row| is(row)).count() * 10 <= body.len();
     let years = |row: &[f64]| row.iter().all(|number| is_year(*number));
     let step = names[1] - names[0];
     if is_even(&names) && years(&names) && step.abs() <= 25.0 {
