@@ -81,6 +81,9 @@ impl LoadPlan {
         if let Some(Header::Names(names)) = &options.header {
             dialect.columns.clone_from(names);
         }
+        if options.encoding.is_some() {
+            self.file.fallback_encoding = None;
+        }
         LoadPlan { source, event_type, options, ..self }
     }
 

@@ -149,7 +149,8 @@ impl Loader {
                 line: line.unwrap_or_default(),
                 offset: offset.unwrap_or_default(),
             },
-        );
+        )
+        .with_windows_1252(plan.file.falls_back_to_windows_1252());
         let chunk = read_single_chunk(records, &Chunker::of(&plan, &[], Instant::now()))
             .map_err(|error| Reason::new(error.code(), error.chain()))?;
         match chunk.rejects.first() {

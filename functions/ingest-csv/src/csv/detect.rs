@@ -1,66 +1,68 @@
 //! Finding a file's dialect from its first bytes.
 //!
-//! Every delimiter that occurs is tried with every quote. A candidate scores by how many records follow the grammar at
-//! one and the same width, by that width, and by how many cells look like one value (a number, a date, a plain
-//! word) rather than several glued together. A file in which nothing repeats is a table of one column.
+//! The steps, in their order: the line ends, Excel's `sep=` directive, delimiter with quote and escape, comments, the
+//! table's first row, its header, its width. A file in which nothing repeats is a table of one column.
 
 use memchr::memmem;
 use millrace::{Error, Kind, Result};
 
-use super::Header;
-use super::Limits;
-use super::choose::choose;
+use super::candidates::best_candidate;
 use super::dialect::{Declared, Dialect, Terminator};
+use super::directive::directive;
 use super::header::{first_row, header_rows};
+use super::line_end::{LineEnd, LineEnds};
 use super::names::{column_names, unique};
-use super::repair::repair;
 use super::row::Position;
-use super::split::{Fields, LineEnd, Outcome, Splitter, line_end_at};
+use super::sample::{
+    SCORED_ROWS, SampleRecord, cells, is_marked, modal_width, repair_widths, scan, table_rows_width,
+    whole_lines,
+};
+use super::split::Splitter;
+use super::{Header, Limits};
 
 /// Candidates are scored on this much of the sample.
 const SCORED_BYTES: usize = 128 * 1024;
-pub(super) const SCORED_ROWS: usize = 2_000;
-/// Faulty records looked at closely.
-const MENDED_ROWS: usize = 50;
-
-/// One record of the sample.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Seen {
-    pub offset: usize,
-    pub line: u64,
-    pub len: usize,
-    pub width: usize,
-    /// Cells that hold something.
-    pub filled: usize,
-    /// It breaks the grammar: the width is a guess from its first line.
-    pub faulty: bool,
-}
 
 /// Finds the dialect of the file that begins with `sample`; `whole` says that it also ends there. What is declared
 /// is taken as it is. Fails, with kind `Contract`, for a table of more columns than allowed (`too_many_columns`) and for
 /// a first line or lines to skip that the sample cannot hold (`header_too_long`, `preamble_too_long`).
 pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) -> Result<Dialect> {
-    let text = if whole { sample } else { whole_lines(sample) };
+    let line_ends = LineEnds::detect(sample);
+    let text = if whole { sample } else { whole_lines(sample, line_ends) };
     let bom = if text.starts_with("\u{feff}".as_bytes()) { 3 } else { 0 };
     let fixed_names = matches!(declared.header, Some(Header::Names(_) | Header::Rows(0)));
-    if !whole && !fixed_names && memchr::memchr2(b'\n', b'\r', text).is_none() {
+    if !whole && !fixed_names && line_ends.find(text).is_none() {
         let message = format!("detect the header: the first line is over {} bytes", text.len());
         return Err(Error::new(Kind::Contract, message).with_code("header_too_long"));
     }
     let skipped = declared.skip_lines.unwrap_or(0);
-    let (offset, line) = skip_lines(text, bom, skipped);
+    let (mut offset, mut line) = skip_lines(text, bom, skipped, line_ends);
     if !whole && line <= skipped {
         let message = format!("skip {skipped} lines: they are over {} bytes", text.len());
         return Err(Error::new(Kind::Contract, message).with_code("preamble_too_long"));
     }
-    let scored = window(&text[offset..]);
-    let (splitter, delimiter) = choose(scored, declared);
+    let directive = directive(&text[bom..], line_ends);
+    let mut declared = declared.clone();
+    if let Some(directive) = &directive {
+        if skipped == 0 {
+            offset = bom + directive.len;
+            line = 2;
+        }
+        // A directive that names what the file does not hold is no help.
+        let named = &directive.delimiter;
+        if declared.delimiter.is_none() && memmem::find(&text[offset..], named.as_bytes()).is_some() {
+            declared.delimiter = Some(named.clone());
+        }
+    }
+    let declared = &declared;
+    let scored = window(&text[offset..], line_ends);
+    let (splitter, delimiter) = best_candidate(scored, line_ends, declared);
 
     let mut dialect = Dialect {
         delimiter,
         quote: splitter.quote,
         escape: splitter.escape,
-        terminator: terminator(text),
+        terminator: terminator(text, line_ends),
         comment: declared.comment.and_then(|mark| mark.byte()),
         skip_lines: line - 1,
         header_rows: 0,
@@ -73,7 +75,7 @@ pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) 
         dialect.comment = Some(b'#');
         rows = scan(text, offset, line, &splitter, dialect.comment, usize::MAX);
     }
-    mend(text, &mut rows, &splitter);
+    repair_widths(text, &mut rows, &splitter);
     if rows.is_empty() {
         if let Some(Header::Names(names)) = &declared.header {
             dialect.columns = unique(names.clone());
@@ -112,7 +114,7 @@ pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) 
     };
     dialect.header_rows = count as u32;
     dialect.skip_lines = rows[0].line - 1;
-    let start = data_start(text, rows, count);
+    let start = data_start(text, rows, count, line_ends);
     (dialect.data_offset, dialect.data_line) = (start.offset, start.line);
     Ok(dialect)
 }
@@ -124,7 +126,7 @@ impl Dialect {
     }
 }
 
-fn data_start(text: &[u8], rows: &[Seen], header: usize) -> Position {
+fn data_start(text: &[u8], rows: &[SampleRecord], header: usize, line_ends: LineEnds) -> Position {
     let Some(last) = header.checked_sub(1).and_then(|index| rows.get(index)) else {
         return rows.first().map_or(Position::default(), |row| Position {
             record: 0,
@@ -133,41 +135,34 @@ fn data_start(text: &[u8], rows: &[Seen], header: usize) -> Position {
         });
     };
     let end = last.offset + last.len;
-    let with_end = match line_end_at(&text[end..], true) {
+    let with_end = match line_ends.at(&text[end..], true) {
         LineEnd::Some(len) => end + len,
         _ => end,
     };
-    let lines = super::split::count_line_ends(&text[last.offset..with_end]);
+    let lines = line_ends.count(&text[last.offset..with_end]);
     Position { record: 0, line: last.line + lines, offset: with_end as u64 }
 }
 
-/// The sample up to its last line end; all of it when there is none.
-fn whole_lines(sample: &[u8]) -> &[u8] {
-    // A \r at the very end may be half of a line end.
-    let head = &sample[..sample.len().saturating_sub(1)];
-    match memchr::memrchr2(b'\n', b'\r', head) {
-        Some(at) if line_end_at(&sample[at..], true) != LineEnd::None => &sample[..at + 1],
-        _ => sample,
-    }
-}
-
-fn window(text: &[u8]) -> &[u8] {
-    if text.len() <= SCORED_BYTES { text } else { whole_lines(&text[..SCORED_BYTES]) }
+fn window(text: &[u8], line_ends: LineEnds) -> &[u8] {
+    if text.len() <= SCORED_BYTES { text } else { whole_lines(&text[..SCORED_BYTES], line_ends) }
 }
 
 /// Passes over `count` lines from `offset`; returns the offset and number of the line after them.
-fn skip_lines(text: &[u8], mut offset: usize, count: u64) -> (usize, u64) {
+fn skip_lines(text: &[u8], mut offset: usize, count: u64, line_ends: LineEnds) -> (usize, u64) {
     let mut line = 1;
     while line <= count {
-        let Some(at) = memchr::memchr2(b'\n', b'\r', &text[offset..]) else { return (text.len(), line) };
-        let LineEnd::Some(end) = line_end_at(&text[offset + at..], true) else { return (text.len(), line) };
+        let Some(at) = line_ends.find(&text[offset..]) else { return (text.len(), line) };
+        let LineEnd::Some(end) = line_ends.at(&text[offset + at..], true) else { return (text.len(), line) };
         offset += at + end;
         line += 1;
     }
     (offset, line)
 }
 
-fn terminator(text: &[u8]) -> Terminator {
+fn terminator(text: &[u8], line_ends: LineEnds) -> Terminator {
+    if line_ends == LineEnds::RecordSeparator {
+        return Terminator::Rs;
+    }
     let crlf = memmem::find_iter(text, b"\r\n").count();
     let lf = memchr::memchr_iter(b'\n', text).count() - crlf;
     let cr = memchr::memchr_iter(b'\r', text).count() - crlf;
@@ -180,123 +175,27 @@ fn terminator(text: &[u8]) -> Terminator {
     }
 }
 
-/// Splits the text from `offset` on into records, as the reader would with no width to go by.
-pub(super) fn scan(
-    text: &[u8],
-    mut offset: usize,
-    mut line: u64,
-    splitter: &Splitter,
-    comment: Option<u8>,
-    max: usize,
-) -> Vec<Seen> {
-    let mut rows = Vec::new();
-    let mut fields = Fields::default();
-    while offset < text.len() && rows.len() < max {
-        let rest = &text[offset..];
-        let line_len = memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
-        let line_end = match line_end_at(&rest[line_len..], true) {
-            LineEnd::Some(end) => line_len + end,
-            _ => line_len,
-        };
-        let first_line = &rest[..line_len];
-        let blank = first_line.iter().all(|b| matches!(b, b' ' | b'\t')) && !splitter.splits_blanks();
-        if first_line.is_empty() || blank || (comment.is_some() && first_line.first().copied() == comment) {
-            offset += line_end;
-            line += 1;
-            continue;
-        }
-        let (len, with_end, faulty) = match splitter.strict(rest, true, &mut fields) {
-            Outcome::Complete { len, with_end } => (len, with_end, false),
-            _ => {
-                splitter.lenient(first_line, &mut fields);
-                (line_len, line_end, true)
-            }
-        };
-        let record = &rest[..len];
-        let filled = filled(record, &fields);
-        rows.push(Seen { offset, line, len, width: fields.count, filled, faulty });
-        line += super::split::count_line_ends(&rest[..with_end]);
-        offset += with_end;
-    }
-    rows
-}
-
-/// Splits a record of the sample, one that breaks the grammar as it was mended.
-pub(super) fn split(record: &[u8], row: &Seen, splitter: &Splitter, fields: &mut Fields) {
-    if !row.faulty {
-        splitter.strict(record, true, fields);
-    } else if repair(splitter, record, row.width, fields).is_none() {
-        splitter.lenient(record, fields);
-    }
-}
-
-/// Gives the first faulty records the width that the sound ones have, where the reader will be able to repair them.
-pub(super) fn mend(text: &[u8], rows: &mut [Seen], splitter: &Splitter) {
-    let width = modal_width(rows);
-    let mut fields = Fields::default();
-    for row in rows.iter_mut().filter(|row| row.faulty).take(MENDED_ROWS) {
-        let record = &text[row.offset..row.offset + row.len];
-        if row.width != width && repair(splitter, record, width, &mut fields).is_some() {
-            row.width = width;
-            row.filled = filled(record, &fields);
-        }
-    }
-}
-
-/// How many cells hold something.
-fn filled(record: &[u8], fields: &Fields) -> usize {
-    let cells = (0..fields.spans.len()).filter_map(|index| fields.get(record, index));
-    cells.filter(|cell| !cell.trim_ascii().is_empty()).count()
-}
-
-/// The cells of a record of the sample.
-pub(super) fn cells(text: &[u8], row: &Seen, splitter: &Splitter) -> Vec<Vec<u8>> {
-    let record = &text[row.offset..row.offset + row.len];
-    let mut fields = Fields::default();
-    split(record, row, splitter, &mut fields);
-    (0..fields.spans.len()).filter_map(|index| fields.get(record, index)).map(<[u8]>::to_vec).collect()
-}
-
-/// The width that most sound records have; the larger among equals. 0 without records.
-pub(super) fn modal_width(rows: &[Seen]) -> usize {
-    let mut counts = std::collections::BTreeMap::new();
-    for row in rows {
-        // A faulty record's width is a guess and counts when there is nothing better.
-        *counts.entry(row.width).or_insert(0usize) += if row.faulty { 1 } else { 16 };
-    }
-    counts.into_iter().max_by_key(|(width, count)| (*count, *width)).map_or(0, |(width, _)| width)
-}
-
 /// The width of the header where a good part of the rows has it too, else the one that most rows have.
-fn table_width(header: &[Seen], body: &[Seen]) -> usize {
+fn table_width(header: &[SampleRecord], body: &[SampleRecord]) -> usize {
     let modal = modal_width(body);
     let Some(named) = header.iter().map(|row| row.width).max() else { return modal };
-    let count = |width| body.iter().filter(|row| row.width == width && !row.faulty).count();
-    if body.iter().all(|row| row.faulty) || (count(named) > 0 && count(named) * 3 >= count(modal)) {
+    let count = |width| body.iter().filter(|row| row.width == width && !row.defective).count();
+    if body.iter().all(|row| row.defective) || (count(named) > 0 && count(named) * 3 >= count(modal)) {
         named
     } else {
         modal
     }
 }
 
-fn last_cells_empty(text: &[u8], rows: &[Seen], width: usize, splitter: &Splitter) -> bool {
-    let last = |row: &Seen| cells(text, row, splitter).pop().is_some_and(|cell| cell.is_empty());
+fn last_cells_empty(text: &[u8], rows: &[SampleRecord], width: usize, splitter: &Splitter) -> bool {
+    let last = |row: &SampleRecord| cells(text, row, splitter).pop().is_some_and(|cell| cell.is_empty());
     rows.iter().filter(|row| row.width == width).take(SCORED_ROWS).all(last)
 }
 
-pub(super) fn is_marked(text: &[u8], row: &Seen) -> bool {
-    text.get(row.offset) == Some(&b'#')
-}
-
-/// The width of the table, lines that begin with `#` left aside.
-pub(super) fn table_rows_width(text: &[u8], rows: &[Seen]) -> usize {
-    modal_width(&rows.iter().filter(|row| !is_marked(text, row)).copied().collect::<Vec<_>>())
-}
-
 /// Lines that begin with `#` are comments when one of them has not the table's width, and none below the first row has.
-fn has_comments(text: &[u8], rows: &[Seen]) -> bool {
+fn has_comments(text: &[u8], rows: &[SampleRecord]) -> bool {
     let width = table_rows_width(text, rows);
-    let is_row = |row: &&Seen| is_marked(text, row) && row.width == width;
+    let is_row = |row: &&SampleRecord| is_marked(text, row) && row.width == width;
     let first = rows.iter().position(|row| !is_marked(text, row)).unwrap_or(0);
     width > 1
         && rows.iter().any(|row| is_marked(text, row) && row.width != width)

@@ -20,13 +20,16 @@ pub struct Declared {
     pub skip_lines: Option<u64>,
 }
 
-/// The line end most used in the file. All of `\n`, `\r\n` and `\r` are understood everywhere.
+/// The line end most used in the file. All of `\n`, `\r\n` and `\r` are understood, except in a file with record
+/// separators, where newlines belong to the values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Terminator {
     Lf,
     CrLf,
     Cr,
+    /// The ASCII record separator, `1e`.
+    Rs,
 }
 
 /// How a file is written. It is stored with a load, so that a resumed load reads the file as its first attempt did.

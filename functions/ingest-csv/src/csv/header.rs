@@ -1,22 +1,24 @@
 //! Where the table begins and how many of its rows are header.
 
-use super::detect::{Seen, cells, modal_width};
+use super::labels::number_labels;
+use super::sample::{SampleRecord, cells, modal_width};
 use super::split::Splitter;
 use super::types::{Type, type_of};
 
 /// Header rows beyond these are data.
 const MAX_HEADER_ROWS: usize = 3;
-/// Rows that columns are judged by.
-const JUDGED_ROWS: usize = 300;
+/// Rows that columns are typed by.
+const EXAMINED_ROWS: usize = 300;
 
 /// The first row of the table, header included: the first one at least half as full as the median, so that titles,
 /// notes and rows of nothing but delimiters above it are left out.
-pub(super) fn first_row(rows: &[Seen]) -> usize {
+pub(super) fn first_row(rows: &[SampleRecord]) -> usize {
     let width = modal_width(rows);
     let mut filled: Vec<usize> = rows.iter().map(|row| row.filled).collect();
     filled.sort_unstable();
     let median = filled.get(filled.len() / 2).copied().unwrap_or(0);
-    let fits = |row: &Seen| row.filled * 2 >= median && row.filled > 0 && (width < 2 || row.width > 1);
+    let fits =
+        |row: &SampleRecord| row.filled * 2 >= median && row.filled > 0 && (width < 2 || row.width > 1);
     let Some(first) = rows.iter().position(fits) else { return 0 };
     // A note that happens to hold a delimiter or two, right above a header of the right width.
     let mut start = first;
@@ -24,7 +26,7 @@ pub(super) fn first_row(rows: &[Seen]) -> usize {
         && let (Some(row), Some(next)) = (rows.get(start), rows.get(start + 1))
         && row.width * 2 <= width
         && next.width == width
-        && !next.faulty
+        && !next.defective
     {
         start += 1;
     }
@@ -32,7 +34,7 @@ pub(super) fn first_row(rows: &[Seen]) -> usize {
 }
 
 /// How many rows at the top are header, by a vote of their cells against the types of the columns below.
-pub(super) fn header_rows(text: &[u8], rows: &[Seen], splitter: &Splitter) -> usize {
+pub(super) fn header_rows(text: &[u8], rows: &[SampleRecord], splitter: &Splitter) -> usize {
     let width = modal_width(rows);
     let top: Vec<Vec<Vec<u8>>> =
         rows.iter().take(MAX_HEADER_ROWS + 1).map(|row| cells(text, row, splitter)).collect();
@@ -41,20 +43,29 @@ pub(super) fn header_rows(text: &[u8], rows: &[Seen], splitter: &Splitter) -> us
     let body: Vec<Vec<Vec<u8>>> = rows
         .iter()
         .skip(skipped)
-        .filter(|row| row.width == width && !row.faulty)
-        .take(JUDGED_ROWS)
+        .filter(|row| row.width == width && !row.defective)
+        .take(EXAMINED_ROWS)
         .map(|row| cells(text, row, splitter))
         .collect();
     if body.is_empty() {
         return usize::from(first.iter().all(|cell| type_of(cell) == Type::Text) && distinct(first));
     }
-    let typed: Vec<bool> = (0..width).map(|index| is_typed(&body, index)).collect();
+    let columns: Vec<Column> = (0..width).map(|index| column(&body, index)).collect();
+    let typed: Vec<bool> = columns.iter().map(|column| column.is_typed).collect();
+    let numeric: Vec<usize> = (0..width).filter(|index| columns[*index].only == Some(Type::Number)).collect();
+    let labels = number_labels(first, &body, &numeric, has_name(first, &columns, &body));
     let vote = |row: &[Vec<u8>]| {
         let mut votes = 0.0;
         for (index, cell) in row.iter().enumerate().take(width) {
             match (typed[index], type_of(cell)) {
                 (_, Type::Empty) => {}
                 (true, Type::Text) => votes += 1.0,
+                (true, Type::Number) if labels.contains(&index) => votes += 1.0,
+                // Months above amounts, years above dates.
+                (true, found @ (Type::Number | Type::Date)) if matches!(columns[index].only, Some(only @ (Type::Number | Type::Date)) if only != found) =>
+                {
+                    votes += 1.0;
+                }
                 (true, _) => votes -= 1.0,
                 // A value that occurs again below it is a value.
                 (false, Type::Text) => {
@@ -101,15 +112,38 @@ fn distinct(row: &[Vec<u8>]) -> bool {
     row.iter().filter(|cell| !cell.is_empty()).all(|cell| seen.insert(cell))
 }
 
-/// Whether four of five of a column's values are numbers, dates or truth values.
-fn is_typed(body: &[Vec<Vec<u8>>], index: usize) -> bool {
+/// What the cells of a column look like.
+struct Column {
+    /// Four of five values are numbers, dates or truth values.
+    is_typed: bool,
+    /// The one type of all its values, if there is one.
+    only: Option<Type>,
+}
+
+fn column(body: &[Vec<Vec<u8>>], index: usize) -> Column {
     let (mut values, mut texts) = (0usize, 0usize);
+    let mut only = None;
+    let mut is_mixed = false;
     for row in body {
         match row.get(index).map(|cell| type_of(cell)) {
-            Some(Type::Text) => texts += 1,
             Some(Type::Empty) | None => {}
-            Some(_) => values += 1,
+            Some(found) => {
+                is_mixed |= only.is_some_and(|only| only != found);
+                only = Some(found);
+                if found == Type::Text { texts += 1 } else { values += 1 }
+            }
         }
     }
-    values > 0 && values >= 4 * texts
+    Column { is_typed: values > 0 && values >= 4 * texts, only: only.filter(|_| !is_mixed) }
+}
+
+/// Whether the row holds a name beside its numbers: a text that no row below repeats, or an empty corner above values.
+fn has_name(first: &[Vec<u8>], columns: &[Column], body: &[Vec<Vec<u8>>]) -> bool {
+    first.iter().zip(columns).enumerate().any(|(index, (cell, column))| match type_of(cell) {
+        Type::Text => column.is_typed || !body.iter().any(|row| row.get(index) == Some(cell)),
+        Type::Empty => {
+            index == 0 && body.iter().all(|row| row.first().is_some_and(|cell| type_of(cell) != Type::Empty))
+        }
+        _ => false,
+    })
 }

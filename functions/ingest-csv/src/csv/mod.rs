@@ -9,20 +9,24 @@
 //! Failures of a file are of kind `Contract`; `object_changed` is one more: a resumed object is no longer compressed as
 //! it was. A failed read below is `Transient`, code `read_failed`.
 
-mod choose;
+mod candidates;
+mod check;
 mod decode;
 mod detect;
 mod dialect;
+mod directive;
 mod header;
+mod labels;
+mod line_end;
 mod names;
 mod open;
 mod records;
 mod repair;
 mod row;
+mod sample;
 mod split;
 mod transcode;
 mod types;
-mod verdict;
 
 #[cfg(test)]
 mod tests;

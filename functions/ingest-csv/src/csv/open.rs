@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use encoding_rs::UTF_8;
+use encoding_rs::{UTF_8, WINDOWS_1252};
 use millrace::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -23,10 +23,19 @@ pub struct Plan {
     pub compression: Compression,
     /// An encoding's name as the WHATWG standard has it.
     pub encoding: String,
+    /// The encoding of records that are not of `encoding`: `windows-1252`, where `encoding` was detected as UTF-8 from a
+    /// sample that is ASCII and not the whole file. `None`, as in a plan stored before the field was: they are rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_encoding: Option<String>,
     pub dialect: Dialect,
 }
 
 impl Plan {
+    /// Whether records that are not UTF-8 are read as Windows-1252.
+    pub fn falls_back_to_windows_1252(&self) -> bool {
+        self.fallback_encoding.as_deref() == Some(WINDOWS_1252.name())
+    }
+
     /// Whether a position's offset is also an offset in the stored object.
     pub fn is_seekable(&self) -> bool {
         self.compression == Compression::None && self.encoding == UTF_8.name()
@@ -86,7 +95,7 @@ fn sample(reader: &mut impl Read) -> Result<(Vec<u8>, bool)> {
     Ok((bytes, count < SAMPLE_BYTES))
 }
 
-/// Opens an object from its first byte on. Reads the sample at once; what was read for it is not lost.
+/// Opens an object from its first byte on. Reads the sample immediately; the records include what was read for it.
 pub fn open<R: Read>(
     reader: R,
     declared: &Declared,
@@ -98,14 +107,21 @@ pub fn open<R: Read>(
     let compression = decompressed.compression();
     let (head, whole) = sample(&mut decompressed)?;
     let encoding = transcode::detect(&head, whole, declared.encoding.as_deref())?;
+    let may_fall_back = declared.encoding.is_none() && encoding == UTF_8 && !whole && head.is_ascii();
     let mut transcoder = Transcoder::new(Prefixed { head, given: 0, reader: decompressed }, encoding);
     let (head, whole) = sample(&mut transcoder)?;
     let dialect = detect(&head, whole, declared, limits)?;
     let mut decoded = Decoded(Prefixed { head, given: 0, reader: transcoder });
     discard(&mut decoded, dialect.data_offset)?;
     let start = dialect.start();
-    let plan = Plan { compression, encoding: encoding.name().to_owned(), dialect: dialect.clone() };
-    let records = Records::new(decoded, dialect, *limits, ragged, invalid, start);
+    let plan = Plan {
+        compression,
+        encoding: encoding.name().to_owned(),
+        fallback_encoding: may_fall_back.then(|| WINDOWS_1252.name().to_owned()),
+        dialect: dialect.clone(),
+    };
+    let records = Records::new(decoded, dialect, *limits, ragged, invalid, start)
+        .with_windows_1252(plan.falls_back_to_windows_1252());
     Ok(Opened { plan, records })
 }
 
@@ -139,7 +155,8 @@ pub fn reopen<R: Read>(
     if !plan.is_seekable() {
         discard(&mut decoded, position.offset)?;
     }
-    Ok(Records::new(decoded, plan.dialect.clone(), *limits, ragged, invalid, position))
+    Ok(Records::new(decoded, plan.dialect.clone(), *limits, ragged, invalid, position)
+        .with_windows_1252(plan.falls_back_to_windows_1252()))
 }
 
 /// Reads and forgets `count` bytes, or all there are.

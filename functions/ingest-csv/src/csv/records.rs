@@ -1,16 +1,16 @@
 //! The pull reader: decoded bytes in, rows and rejects out, in bounded memory, one record at a time.
 
-use std::borrow::Cow;
 use std::io::Read;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 use millrace::{Error, Kind, Result};
 
+use super::check::{Checked, Extent, RecordCheck};
 use super::decode::into_error;
 use super::dialect::Dialect;
+use super::line_end::LineEnd;
 use super::row::{Position, Record, Reject, Row};
-use super::split::{Fault, Fields, LineEnd, Outcome, Splitter, count_line_ends, line_end_at};
-use super::verdict::WidthRun;
+use super::split::{Defect, Outcome};
 use super::{Invalid, Limits, Note, Ragged};
 
 /// The buffer's first size and the least it asks its reader for.
@@ -19,40 +19,20 @@ const READ_BYTES: usize = 64 * 1024;
 /// A pull reader over decoded bytes. See [`csv`](super) for the rules it follows.
 pub struct Records<R> {
     reader: R,
-    pub(super) splitter: Splitter,
-    pub(super) dialect: Dialect,
-    pub(super) limits: Limits,
-    pub(super) ragged: Ragged,
-    pub(super) invalid: Invalid,
+    check: RecordCheck,
     /// Bytes read and not yet consumed: `buffer[begin..end]`; `buffer[begin]` is at `position.offset`.
-    pub(super) buffer: Vec<u8>,
-    pub(super) begin: usize,
+    buffer: Vec<u8>,
+    begin: usize,
     end: usize,
     last: bool,
     failed: bool,
-    pub(super) position: Position,
-    pub(super) fields: Fields,
-    pub(super) replaced: Vec<(usize, Vec<u8>)>,
-    pub(super) notes: Vec<Note>,
-    pub(super) run: WidthRun,
+    position: Position,
 }
 
-/// What became of the bytes at the current position.
-pub(super) enum Step {
-    Blank,
-    /// A row whose fields are in `fields`; its bytes without and with the line end.
-    Row {
-        len: usize,
-        with_end: usize,
-        repaired: Option<&'static str>,
-    },
-    Reject {
-        len: usize,
-        with_end: usize,
-        code: &'static str,
-        reason: Cow<'static, str>,
-        column: Option<usize>,
-    },
+/// What the bytes at the current position are.
+enum Step {
+    LeftOut,
+    Record(Checked),
     TooLong,
     End,
 }
@@ -68,27 +48,23 @@ impl<R: Read> Records<R> {
         invalid: Invalid,
         start: Position,
     ) -> Self {
-        let limits = limits.bounded();
-        // One field more than allowed is kept, so that a record over the limit is seen to be.
-        let splitter = Splitter::of(&dialect, limits.max_columns + 1);
         Records {
             reader,
-            splitter,
-            dialect,
-            limits,
-            ragged,
-            invalid,
+            check: RecordCheck::new(dialect, limits.bounded(), ragged, invalid),
             buffer: vec![0; READ_BYTES],
             begin: 0,
             end: 0,
             last: false,
             failed: false,
             position: start,
-            fields: Fields::default(),
-            replaced: Vec::new(),
-            notes: Vec::new(),
-            run: WidthRun::default(),
         }
+    }
+
+    /// Reads records that are not UTF-8 as Windows-1252, as [`Plan::fallback_encoding`](super::Plan) says.
+    #[must_use]
+    pub fn with_windows_1252(mut self, is_fallback: bool) -> Self {
+        self.check.windows_1252 = is_fallback;
+        self
     }
 
     /// Where the next record begins. Before the first call to [`Records::next`], that is where reading started.
@@ -98,12 +74,12 @@ impl<R: Read> Records<R> {
 
     /// The column names, as in the dialect.
     pub fn columns(&self) -> &[String] {
-        &self.dialect.columns
+        &self.check.dialect.columns
     }
 
     /// What an operator should know about the file and no single record tells.
     pub fn notes(&self) -> &[Note] {
-        &self.notes
+        &self.check.notes
     }
 
     /// The reader below, for what it knows about the bytes it has read.
@@ -122,32 +98,26 @@ impl<R: Read> Records<R> {
             let start = self.position;
             match step {
                 Step::End => return Ok(None),
-                Step::Blank => {}
+                Step::LeftOut => {}
                 Step::TooLong => return self.reject_too_long().map(|reject| Some(Record::Reject(reject))),
-                Step::Reject { len, with_end, code, reason, column } => {
+                Step::Record(Checked::Reject { extent: Extent { len, with_end }, code, reason, column }) => {
                     let raw = &self.buffer[self.begin..self.begin + len];
-                    let kept = raw[..len.min(self.limits.max_reject_bytes)].to_vec();
-                    let column = column.and_then(|index| self.dialect.columns.get(index).cloned());
+                    let raw = raw[..len.min(self.check.limits.max_reject_bytes)].to_vec();
+                    let column = column.and_then(|index| self.columns().get(index).cloned());
                     self.consume(with_end, true);
                     let raw_len = len as u64;
-                    return Ok(Some(Record::Reject(Reject {
-                        position: start,
-                        column,
-                        code,
-                        reason,
-                        raw: kept,
-                        raw_len,
-                    })));
+                    let reject = Reject { position: start, column, code, reason, raw, raw_len };
+                    return Ok(Some(Record::Reject(reject)));
                 }
-                Step::Row { len, with_end, repaired } => {
+                Step::Record(Checked::Row { extent: Extent { len, with_end }, repaired }) => {
                     let begin = self.begin;
                     self.consume(with_end, true);
                     return Ok(Some(Record::Row(Row {
                         position: start,
                         raw: &self.buffer[begin..begin + len],
                         repaired,
-                        fields: &self.fields,
-                        replaced: &self.replaced,
+                        fields: &self.check.fields,
+                        replaced: &self.check.replaced,
                     })));
                 }
             }
@@ -211,7 +181,7 @@ impl<R: Read> Records<R> {
 
     /// Moves past `count` bytes that hold whole lines; `record`: they are a record.
     fn consume(&mut self, count: usize, record: bool) {
-        self.position.line += count_line_ends(&self.data()[..count]);
+        self.position.line += self.check.line_ends().count(&self.data()[..count]);
         self.position.offset += count as u64;
         self.position.record += u64::from(record);
         self.begin += count;
@@ -219,15 +189,16 @@ impl<R: Read> Records<R> {
 
     /// The first physical line: its bytes without and with its end. `None` when it is longer than a record may be.
     fn line(&mut self) -> Result<Option<(usize, usize)>> {
+        let line_ends = self.check.line_ends();
         let mut searched = 0;
         loop {
-            let found = memchr2(b'\n', b'\r', &self.data()[searched..]);
+            let found = line_ends.find(&self.data()[searched..]);
             let len = found.map_or(self.data().len(), |at| searched + at);
-            if len > self.limits.max_record_bytes {
+            if len > self.check.limits.max_record_bytes {
                 return Ok(None);
             }
             if found.is_some() {
-                match line_end_at(&self.data()[len..], self.last) {
+                match line_ends.at(&self.data()[len..], self.last) {
                     LineEnd::Some(end) => return Ok(Some((len, len + end))),
                     _ => searched = len,
                 }
@@ -249,56 +220,53 @@ impl<R: Read> Records<R> {
         let line = &self.buffer[self.begin..self.begin + len];
         if self.is_left_out(line) {
             self.consume(with_end, false);
-            return Ok(Step::Blank);
+            return Ok(Step::LeftOut);
         }
-        let quoted = self.dialect.quote.is_some_and(|quote| memchr(quote, line).is_some());
-        if !quoted {
-            self.splitter.plain(line, &mut self.fields);
-            return Ok(self.judge(len, with_end, None));
+        let number = self.position.line;
+        let extent = Extent { len, with_end };
+        let is_quoted = self.check.dialect.quote.is_some_and(|quote| memchr(quote, line).is_some());
+        if !is_quoted {
+            self.check.splitter.plain(line, &mut self.check.fields);
+            return Ok(Step::Record(self.check.check(line, number, extent, None)));
         }
-        match self.strict(with_end)? {
-            Ok((whole, whole_with_end)) if whole_with_end == with_end => {
-                Ok(self.judge(whole, whole_with_end, None))
+        let strict = self.strict(with_end)?;
+        let bytes = &self.buffer[self.begin..self.end];
+        Ok(Step::Record(match strict {
+            Ok(whole) if whole.with_end == with_end || self.check.width_fits() => {
+                self.check.check(&bytes[..whole.len], number, whole, None)
             }
-            Ok((whole, whole_with_end)) => {
-                if self.width_fits() {
-                    return Ok(self.judge(whole, whole_with_end, None));
-                }
-                Ok(self.repair_line(len, with_end, Fault::Unclosed, Some((whole, whole_with_end))))
-            }
-            Err(fault) => Ok(self.repair_line(len, with_end, fault, None)),
-        }
+            Ok(whole) => self.check.repair_line(bytes, number, extent, Defect::Unclosed, Some(whole)),
+            Err(defect) => self.check.repair_line(bytes, number, extent, defect, None),
+        }))
     }
 
     /// Blank lines and comments hold no record.
     fn is_left_out(&self, line: &[u8]) -> bool {
-        if line.is_empty() {
-            return true;
-        }
-        if self.dialect.comment.is_some() && line.first().copied() == self.dialect.comment {
+        let Some(first) = line.first() else { return true };
+        if Some(*first) == self.check.dialect.comment {
             return true;
         }
         // In a table of one column a line of blanks is a legal record.
-        self.dialect.columns.len() != 1
-            && !self.splitter.splits_blanks()
-            && line.iter().all(|byte| matches!(byte, b' ' | b'\t'))
+        self.columns().len() != 1
+            && !self.check.splitter.splits_blanks()
+            && self.check.line_ends().is_blank(line)
     }
 
     /// Splits the record at the current position by the grammar, whatever the number of lines it spans.
-    fn strict(&mut self, line_with_end: usize) -> Result<Result<(usize, usize), Fault>> {
-        // A record's verdict must not depend on how much happens to be in the buffer.
-        let max = self.limits.max_record_bytes;
+    fn strict(&mut self, line_with_end: usize) -> Result<Result<Extent, Defect>> {
+        // The outcome for a record must not depend on how much happens to be in the buffer.
+        let max = self.check.limits.max_record_bytes;
         let mut wanted = line_with_end;
         loop {
             let here = self.end - self.begin;
             let seen = here.min(max + 2);
             let last = self.last && seen == here;
             let bytes = &self.buffer[self.begin..self.begin + seen];
-            match self.splitter.strict(bytes, last, &mut self.fields) {
-                Outcome::Complete { len, .. } if len > max => return Ok(Err(Fault::Unclosed)),
-                Outcome::Complete { len, with_end } => return Ok(Ok((len, with_end))),
-                Outcome::Fault(fault) => return Ok(Err(fault)),
-                Outcome::NeedMore if seen == max + 2 => return Ok(Err(Fault::Unclosed)),
+            match self.check.splitter.strict(bytes, last, &mut self.check.fields) {
+                Outcome::Complete { len, .. } if len > max => return Ok(Err(Defect::Unclosed)),
+                Outcome::Complete { len, with_end } => return Ok(Ok(Extent { len, with_end })),
+                Outcome::Defect(fault) => return Ok(Err(fault)),
+                Outcome::NeedMore if seen == max + 2 => return Ok(Err(Defect::Unclosed)),
                 Outcome::NeedMore => {
                     // Doubling keeps the work linear in the record's length however small the reads are.
                     wanted = wanted.max(here + 1).max(here * 2).min(max + 2);
@@ -311,11 +279,12 @@ impl<R: Read> Records<R> {
     /// Passes over a line that is longer than a record may be, keeping its beginning.
     fn reject_too_long(&mut self) -> Result<Reject> {
         let start = self.position;
-        let kept_len = self.limits.max_reject_bytes.min(self.limits.max_record_bytes);
+        let kept_len = self.check.limits.max_reject_bytes.min(self.check.limits.max_record_bytes);
         let kept = self.data()[..kept_len.min(self.end - self.begin)].to_vec();
+        let line_ends = self.check.line_ends();
         let mut raw_len = 0u64;
         loop {
-            let found = memchr2(b'\n', b'\r', self.data());
+            let found = line_ends.find(self.data());
             let count = found.unwrap_or(self.data().len());
             raw_len += count as u64;
             self.position.offset += count as u64;
@@ -327,8 +296,8 @@ impl<R: Read> Records<R> {
                 break;
             }
         }
-        self.fill_to(2)?;
-        if let LineEnd::Some(end) = line_end_at(self.data(), true) {
+        self.fill_to(3)?;
+        if let LineEnd::Some(end) = line_ends.at(self.data(), true) {
             self.consume(end, false);
         }
         self.position.record += 1;
@@ -336,7 +305,7 @@ impl<R: Read> Records<R> {
             position: start,
             column: None,
             code: "record_too_long",
-            reason: format!("a line over {} bytes", self.limits.max_record_bytes).into(),
+            reason: format!("a line over {} bytes", self.check.limits.max_record_bytes).into(),
             raw: kept,
             raw_len,
         })

@@ -1,11 +1,12 @@
 //! Splitting one record into fields, strictly: the grammar of RFC 4180 for any delimiter, quote and escape.
 //!
-//! A record either follows the grammar or the first fault in it is named; nothing is guessed here. Positions are
+//! A record either follows the grammar or the first defect in it is named; nothing is guessed here. Positions are
 //! 32-bit because a record is never longer than [`Limits::max_record_bytes`](super::Limits), which is capped.
 
 use memchr::{memchr, memchr_iter, memchr2, memmem};
 
 use super::dialect::Dialect;
+use super::line_end::{LineEnd, LineEnds};
 
 /// Where the bytes of a field are: in the record itself, or in the scratch buffer when quotes had to be undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl Fields {
 
 /// How a record departs from the grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum Defect {
     /// A quote inside a field that does not begin with one.
     StrayQuote,
     /// Something other than a delimiter or a line end after a closing quote.
@@ -66,7 +67,7 @@ pub(super) enum Outcome {
     },
     /// The bytes end before the record does.
     NeedMore,
-    Fault(Fault),
+    Defect(Defect),
 }
 
 #[derive(Debug, Clone)]
@@ -84,6 +85,7 @@ pub(super) struct Splitter {
     pub escape: Option<u8>,
     /// Fields beyond this many are counted, not kept.
     max_fields: usize,
+    pub line_ends: LineEnds,
 }
 
 impl Splitter {
@@ -92,11 +94,22 @@ impl Splitter {
             [byte] => Delimiter::Byte(*byte),
             bytes => Delimiter::Bytes(Box::new(memmem::Finder::new(bytes).into_owned())),
         };
-        Splitter { delimiter, quote, escape, max_fields }
+        Splitter { delimiter, quote, escape, max_fields, line_ends: LineEnds::Newline }
+    }
+
+    pub fn with_line_ends(mut self, line_ends: LineEnds) -> Self {
+        self.line_ends = line_ends;
+        self
+    }
+
+    pub fn with_escape(mut self, escape: Option<u8>) -> Self {
+        self.escape = escape;
+        self
     }
 
     pub fn of(dialect: &Dialect, max_fields: usize) -> Self {
         Splitter::new(dialect.delimiter.as_bytes(), dialect.quote, dialect.escape, max_fields)
+            .with_line_ends(LineEnds::of(dialect.terminator))
     }
 
     pub fn delimiter_len(&self) -> usize {
@@ -112,6 +125,11 @@ impl Splitter {
             Delimiter::Byte(byte) => matches!(byte, b' ' | b'\t'),
             Delimiter::Bytes(finder) => finder.needle().iter().any(|byte| matches!(byte, b' ' | b'\t')),
         }
+    }
+
+    /// Whether the delimiter occurs in `bytes`.
+    pub fn is_in(&self, bytes: &[u8]) -> bool {
+        self.find(bytes).is_some()
     }
 
     pub fn is_hash(&self) -> bool {
@@ -223,22 +241,22 @@ impl Splitter {
                 if !last && rest.len() < self.delimiter_len() {
                     return Outcome::NeedMore;
                 }
-                return match line_end_at(rest, last) {
+                return match self.line_ends.at(rest, last) {
                     LineEnd::Some(len) => Outcome::Complete { len: at, with_end: at + len },
                     LineEnd::NeedMore => Outcome::NeedMore,
-                    LineEnd::None => Outcome::Fault(Fault::TextAfterQuote),
+                    LineEnd::None => Outcome::Defect(Defect::TextAfterQuote),
                 };
             }
             // An unquoted field: up to the delimiter or the line end, whichever is first.
             let rest = &bytes[at..];
-            let line_len = memchr2(b'\n', b'\r', rest);
+            let line_len = self.line_ends.find(rest);
             let line = &rest[..line_len.unwrap_or(rest.len())];
             let delimiter = self.find(line);
             let field = &line[..delimiter.unwrap_or(line.len())];
             if let Some(quote) = self.quote
                 && memchr(quote, field).is_some()
             {
-                return Outcome::Fault(Fault::StrayQuote);
+                return Outcome::Defect(Defect::StrayQuote);
             }
             match (delimiter, line_len) {
                 (Some(len), _) => {
@@ -252,7 +270,7 @@ impl Splitter {
                 }
                 (None, Some(len)) => {
                     let end = at + len;
-                    return match line_end_at(&bytes[end..], last) {
+                    return match self.line_ends.at(&bytes[end..], last) {
                         LineEnd::Some(with) => {
                             fields.push(at, end, false, self.max_fields);
                             Outcome::Complete { len: end, with_end: end + with }
@@ -268,7 +286,7 @@ impl Splitter {
     fn quoted(&self, bytes: &[u8], start: usize, last: bool, fields: &mut Fields) -> Result<usize, Outcome> {
         let quote = self.quote.unwrap_or(b'"');
         let escape = self.escape.unwrap_or(quote);
-        let unfinished = if last { Outcome::Fault(Fault::Unclosed) } else { Outcome::NeedMore };
+        let unfinished = if last { Outcome::Defect(Defect::Unclosed) } else { Outcome::NeedMore };
         let mut at = start + 1;
         let mut copied_to = at;
         let scratch_start = fields.scratch.len();
@@ -307,35 +325,4 @@ impl Splitter {
             }
         }
     }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum LineEnd {
-    /// A line end of so many bytes: `\n`, `\r` or `\r\n`.
-    Some(usize),
-    /// A `\r` whose successor is not here yet.
-    NeedMore,
-    None,
-}
-
-/// Whether `bytes` begins with a line end.
-pub(super) fn line_end_at(bytes: &[u8], last: bool) -> LineEnd {
-    match bytes {
-        [b'\n', ..] => LineEnd::Some(1),
-        [b'\r', b'\n', ..] => LineEnd::Some(2),
-        [b'\r'] if !last => LineEnd::NeedMore,
-        [b'\r', ..] => LineEnd::Some(1),
-        _ => LineEnd::None,
-    }
-}
-
-/// How many line ends `bytes` holds; `\r\n` is one.
-pub(super) fn count_line_ends(bytes: &[u8]) -> u64 {
-    let mut count = memchr_iter(b'\n', bytes).count() as u64;
-    for at in memchr_iter(b'\r', bytes) {
-        if bytes.get(at + 1) != Some(&b'\n') {
-            count += 1;
-        }
-    }
-    count
 }

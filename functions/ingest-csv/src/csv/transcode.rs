@@ -71,7 +71,8 @@ pub(super) fn detect(sample: &[u8], whole: bool, declared: Option<&str>) -> Resu
         return Ok(encoding);
     }
     let (invalid, sequences) = survey(sample, whole);
-    let control = sample.iter().filter(|b| matches!(b, 0..=8 | 0x0e..=0x19 | 0x7f)).count();
+    // 01 and 1e to 1f are left aside: they are delimiters and record ends.
+    let control = sample.iter().filter(|b| matches!(b, 0 | 2..=8 | 0x0e..=0x19 | 0x7f)).count();
     // Random bytes: one in nine is a control character. Text with a few stray ones stays text.
     if control * 3 > sample.len() || (invalid > 0 && control * 40 > sample.len() && control > 2) {
         return not_text("binary data");

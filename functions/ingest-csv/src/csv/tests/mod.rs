@@ -1,7 +1,11 @@
 //! Tables of cases and properties for the CSV reader, through [`open`](super::open).
 
 mod decoding;
+mod delimiters;
 mod detection;
+mod directive;
+mod fallback;
+mod headers;
 mod properties;
 mod reading;
 
