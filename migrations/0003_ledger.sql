@@ -231,7 +231,7 @@ comment on function staging.begin_attempt(staging.loads) is
 
 -- A record of a load that was put back just as the load was replaced goes with it: whoever replaced it may not have seen
 -- the record yet.
-create function staging.settle_put_back(settled_load_id uuid) returns void
+create function staging.finish_redriven(settled_load_id uuid) returns void
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -249,17 +249,17 @@ begin
 end
 $$;
 
-comment on function staging.settle_put_back(uuid) is
+comment on function staging.finish_redriven(uuid) is
     'Hides the records of a load that were put back after it had been replaced.';
 
-revoke execute on function staging.settle_put_back(uuid) from public;
-grant execute on function staging.settle_put_back(uuid) to millrace_ingest;
+revoke execute on function staging.finish_redriven(uuid) from public;
+grant execute on function staging.finish_redriven(uuid) to millrace_ingest;
 revoke execute on function staging.begin_attempt(staging.loads) from public;
 grant execute on function staging.begin_attempt(staging.loads) to millrace_ingest;
 revoke execute on function staging.finish_load(uuid, text, bigint, text) from public;
 grant execute on function staging.finish_load(uuid, text, bigint, text) to millrace_ingest;
 grant select on staging.loads, staging.batches to millrace_ingest;
--- What a door knows of a batch as it stages it. When it was processed or replaced, and what became of its events, is for
+-- What an ingesting function knows of a batch as it stages it. When it was processed or replaced, and the outcome of its events, is for
 -- others to say.
 grant insert (load_id, origin, object, source, event_type, sequencer, modified_at, on_new_version, plan)
     on staging.loads to millrace_ingest;

@@ -110,7 +110,7 @@ left join records
     and records.event_type = coalesce(files.event_type, ledger.event_type);
 
 comment on view pipeline.batch_counts is
-    'What came in and what became of it, by source and event type. The columns that end in _difference are 0, always.';
+    'What arrived and its outcome, by source and event type. The columns that end in _difference are 0, always.';
 comment on column pipeline.batch_counts.file_count is 'Versions of objects whose load began.';
 comment on column pipeline.batch_counts.under_way_count is 'Of these, whose load has not ended.';
 comment on column pipeline.batch_counts.failed_count is 'Of these, whose last attempt failed or was stopped.';

@@ -51,7 +51,7 @@ pub struct BatchBuilder {
     opened: Option<Instant>,
 }
 
-/// What became of a row that was offered.
+/// The outcome of a row that was offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Push {
     Added,

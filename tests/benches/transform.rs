@@ -136,7 +136,7 @@ fn payload(number: i64) -> String {
         "country": "DE",
         "channel": "web",
         "items": "3",
-        "note": "left at the door",
+        "note": "left at the gate",
     })
     .to_string()
 }

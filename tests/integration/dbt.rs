@@ -80,7 +80,7 @@ impl Dbt {
         self.scratch.path().join("target")
     }
 
-    /// What became of a node in the last run: its status and, of a test, how many rows failed it.
+    /// The outcome of a node in the last run: its status and, of a test, how many rows failed it.
     fn result(&self, node: &str) -> (String, Option<i64>) {
         let results = json(&self.target().join("run_results.json"));
         let results = results["results"].as_array().unwrap();
@@ -172,7 +172,7 @@ async fn incremental_facts_are_those_of_a_full_refresh_whenever_batches_commit()
             order(100, "placed", "1"),
         ]
     );
-    // A value that cannot be cast is told of and stops nothing.
+    // A value that cannot be cast is reported and stops nothing.
     assert_eq!(dbt.result("not_null_fct_order_events_total"), ("warn".to_owned(), Some(1)));
     assert_eq!(dbt.result("unique_orders_order_id"), ("pass".to_owned(), Some(0)));
 

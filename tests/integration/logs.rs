@@ -86,7 +86,7 @@ async fn a_delivery_has_a_line_and_so_has_its_flush() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_that_are_put_back_or_moved_have_a_line_and_are_counted() {
+async fn redriven_and_archived_dead_letters_are_logged_and_counted() {
     let fixture = TransformFixture::new(&[]).await;
     let mut variables = fixture.aws.variables(&fixture.database.url_for("millrace_transform"));
     for name in ["INGEST_CSV", "INGEST_WEBHOOK", "TRANSFORM"] {

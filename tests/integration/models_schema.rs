@@ -120,7 +120,7 @@ async fn no_other_role_touches_the_books_of_models() {
             refused(&client, "select * from staging.batch").await;
         }
     }
-    // A door says how many bytes a batch has; who took it is not its business.
+    // An ingesting function records the bytes of a batch; it may not say who transformed it.
     let ingest = database.role("millrace_ingest").await;
     let staged = |column: &str, value: &str| {
         format!(

@@ -67,7 +67,7 @@ async fn everything() -> DoctorFixture {
     fixture
 }
 
-/// What came in, and what became of it: (files, under way, failed, read, staged, rejected, repaired, unprocessed,
+/// What arrived, and its outcome: (files, under way, failed, read, staged, rejected, repaired, unprocessed,
 /// transformed, quarantined, unmodelled).
 fn by_hand() -> BTreeMap<&'static str, [i64; 11]> {
     BTreeMap::from([

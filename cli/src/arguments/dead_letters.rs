@@ -59,7 +59,7 @@ pub enum DeadLettersCommand {
     #[command(verbatim_doc_comment)]
     Drop(DropDeadLetters),
 
-    /// Put dead letters back through the door they came to.
+    /// Send dead letters back to the function that sent them.
     ///
     /// The function $MILLRACE_REDRIVE_FUNCTION does it. What is in the database already is not stored again, so redriving
     /// twice changes nothing. What fails again is a dead letter again, with the newest reason. Dead letters that come while it runs

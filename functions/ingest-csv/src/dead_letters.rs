@@ -78,7 +78,7 @@ impl Sender<'_> {
         }
     }
 
-    /// The dead letter of a file whose load ended early; `notification` lets it be put back through the front door.
+    /// The dead letter of a file whose load ended early; `notification` lets redrive queue the file again.
     pub fn upload_dead_letter(&self, reason: Reason, staged: Value, created: &ObjectCreated) -> DeadLetter {
         let payload = json!({ "notification": created.body, "staged": staged });
         let dead_letter = DeadLetter::new(

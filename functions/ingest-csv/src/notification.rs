@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_put_back_says_which_attempt_it_is() {
+    fn a_redriven_file_names_its_attempt() {
         let again = json!({ "attempt": 3, "first_failed_at": "2026-11-01T00:00:00Z" });
         let body = json!({ "Records": [s3_record("k.csv")], "millrace": again });
         let from_s3 = created(read_s3_event(&body));

@@ -21,12 +21,12 @@ pub struct Answer {
     headers: Vec<(&'static str, String)>,
     body: String,
     is_base64_encoded: bool,
-    /// What became of the delivery, and of how many events, as metrics count it.
+    /// The outcome of the delivery, and of how many events, as metrics count it.
     #[serde(skip)]
     counted: Option<(Metric, u64)>,
 }
 
-/// What became of a delivery. Each is 202: it is durable.
+/// The outcome of a delivery. Each is 202: it is durable.
 #[derive(Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 enum Outcome<'a> {
@@ -93,7 +93,7 @@ impl Answer {
         answer
     }
 
-    /// Counts what became of a delivery to `source`; `None` when it went to none that is declared.
+    /// Counts the outcome of a delivery to `source`; `None` when it went to none that is declared.
     pub fn count(&self, source: Option<&str>) {
         let Some((became, event_count)) = self.counted else { return };
         metrics::add_of(source, became, 1);

@@ -41,7 +41,7 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 #[serde(untagged)]
 pub enum Reply {
     Http(Answer),
-    /// What became of dead letters that were put back.
+    /// The outcome of dead letters that were put back.
     Redrive(redrive::RedriveResponse),
 }
 
@@ -63,7 +63,7 @@ impl IngestWebhook {
         let sources = Sources::load(&settings.pipeline)?;
         let database = database::Settings::parse(settings.database_url.expose())?
             .application_name("ingest-webhook")
-            .stall_timeout(settings.database_patience);
+            .stall_timeout(settings.database_timeout);
         let config = load_config().await;
         let dead_letter_queue = DeadLetterQueue::new(
             sqs_client(&config),
@@ -77,7 +77,7 @@ impl IngestWebhook {
             Timing { refresh: settings.secret_refresh, ..Timing::default() },
         );
         let (store, writer) =
-            store::writer::open(Connection::new(database), settings.flush, settings.database_patience);
+            store::writer::open(Connection::new(database), settings.flush, settings.database_timeout);
         Ok((IngestWebhook { settings, sources, secrets, store, dead_letter_queue }, writer))
     }
 

@@ -25,7 +25,7 @@ pub struct Settings {
     pub max_body_bytes: usize,
     pub flush: Bounds,
     /// How long the database is tried before a delivery goes to the dead-letter queue instead.
-    pub database_patience: Duration,
+    pub database_timeout: Duration,
     /// How long secrets are used before they are fetched anew.
     pub secret_refresh: Duration,
     /// What one SQS message may weigh, in bytes.
@@ -55,7 +55,7 @@ impl Settings {
                 events: env.number("MILLRACE_FLUSH_EVENTS", bounds.events, 1..=100_000),
                 bytes: env.size("MILLRACE_FLUSH_BYTES", bounds.bytes, 1_024..=64 << 20),
             },
-            database_patience: env.duration(
+            database_timeout: env.duration(
                 "MILLRACE_DATABASE_TIMEOUT",
                 Duration::from_millis(2_500),
                 Duration::from_millis(100)..=Duration::from_secs(25),

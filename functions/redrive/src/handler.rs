@@ -1,4 +1,4 @@
-//! An invocation: which dead letters, and what became of them.
+//! An invocation: which dead letters, and their outcomes.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
-//! Lambda: dead letters go back through the front door, and to the bucket before the queue forgets them.
+//! Lambda: sends dead letters back to their redrive targets, and archives them before the queue deletes them.
 //!
 //! It touches no database. Each kind of dead letter goes to the function that sent it, which takes it back under its own role
-//! and says what became of it; only then is the message deleted.
+//! and reports the outcome; only then is the message deleted.
 //!
 //! # Layout
 //!

@@ -51,7 +51,7 @@ impl Request {
     }
 }
 
-/// What became of the dead letters, as counts of messages.
+/// The outcome of the dead letters, as counts of messages.
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
 pub struct Summary {
     /// What they hold is committed now, or is on its way as an upload.

@@ -1,7 +1,7 @@
 //! Dead letters from the queue to their targets, until none is left or time is up.
 //!
 //! A message is deleted only once its dead letter's outcome is known and, when it failed again, the new dead letter is in the queue. So
-//! a run that is killed leaves dead letters behind and loses none; what they hold is taken once, since every door knows its own.
+//! a run that is killed leaves dead letters behind and loses none; each redrive target stores what they hold once.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ impl Run<'_> {
     /// Takes back what matches. Whatever happens, every other dead letter is visible again when this returns.
     ///
     /// # Errors
-    /// When the queue cannot be read or written. Dead letters that a door could not take are no error: they are counted.
+    /// When the queue cannot be read or written. Dead letters that a redrive target refuses are no error: they are counted.
     pub async fn run(&self) -> Result<Summary> {
         let mut scan = self.reader.scan(WAIT);
         let mut summary = Summary::default();

@@ -1,6 +1,6 @@
 //! A model over the events of a claim, without those it cannot take.
 //!
-//! The whole claim is one statement. When PostgreSQL refuses it for its data, its halves are tried, each behind a
+//! The whole claim is one statement. When PostgreSQL refuses it for its data, its two parts are tried, each behind a
 //! savepoint, down to the events at fault: k bad events among n cost O(k log n) statements, and everything else stays.
 
 use millrace::database::failure::from_postgres;

@@ -1,4 +1,4 @@
-//! The events of a claim, and halves of them.
+//! The events of a claim, and how they are split.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -63,7 +63,7 @@ pub enum Split {
     Two(Vec<EventRange>, Vec<EventRange>),
 }
 
-/// Cuts ranges in halves: by batch while there are several, then by event.
+/// Splits ranges: by batch while there are several, then by event.
 #[derive(Default)]
 pub struct Splitter {
     ids: HashMap<Uuid, Vec<i64>>,
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_hold_every_event_once() {
+    fn parts_hold_every_event_once() {
         let range = EventRange::whole(Uuid::nil(), SystemTime::UNIX_EPOCH);
         let ids: Vec<i64> = vec![3, 4, 9, 1_000, 1_001];
         let mut stack = vec![range];

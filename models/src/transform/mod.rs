@@ -4,7 +4,7 @@
 //! - [`version`]: which set of models this is.
 //! - [`claim`]: the batches of one transaction.
 //! - [`dead_letters`]: the events that a model cannot take.
-//! - `report`: what is told of a claim.
+//! - `report`: what is logged of a claim.
 //! - [`retract`]: taking back the facts of files that were replaced.
 //!
 //! Several transforms may run at once. A claim locks its batches, so that the others skip them; facts are written in the

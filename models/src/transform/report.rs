@@ -1,4 +1,4 @@
-//! What is told of a claim once it is committed: its line and its metrics.
+//! What is logged of a claim once it is committed: its line and its metrics.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! `pipeline/sources.toml`: one table a source, one sub-table a door; and the way from an object's key to its source.
+//! `pipeline/sources.toml`: one table a source, one sub-table per input; and the way from an object's key to its source.
 //!
 //! A file `incoming/<source>/<event_type>/<anything>` belongs to that source and event type, declared or not; a
 //! declared `path` goes before the convention.
@@ -265,7 +265,7 @@ fn read_options<'t>(
     document: &mut Document<'t>,
     table: &DeTable<'t>,
     mut options: CsvOptions,
-    is_door: bool,
+    is_input: bool,
 ) -> CsvOptions {
     for (key, value) in table {
         match key.get_ref().as_ref() {
@@ -295,10 +295,10 @@ fn read_options<'t>(
             ),
             "max_rejected_share" => set(&mut options.max_rejected_share, document.share(value)),
             "columns" => read_columns(document, value, &mut options.columns),
-            name if is_door && CSV_KEYS.contains(&name) => {}
+            name if is_input && CSV_KEYS.contains(&name) => {}
             _ => {
                 let known: Vec<&str> =
-                    OPTION_KEYS.iter().chain(if is_door { CSV_KEYS } else { &[] }).copied().collect();
+                    OPTION_KEYS.iter().chain(if is_input { CSV_KEYS } else { &[] }).copied().collect();
                 document.unknown_key(key, &known);
             }
         }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 /// Names of dead letters are UUIDv5 within this namespace, so the same failure always has the same id.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_93c4_2a57_4e0b_9c1e_5b7a_0d43_18e2);
 
-/// What a dead letter holds, and so which door it goes back through.
+/// What a dead letter holds, which decides its redrive target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadLetterKind {

@@ -32,7 +32,7 @@ pub struct RedriveResult {
     pub outcome: RedriveOutcome,
 }
 
-/// What became of a dead letter.
+/// The outcome of a dead letter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum RedriveOutcome {

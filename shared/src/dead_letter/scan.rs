@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_let_go_is_not_put_back_and_not_new_again() {
+    fn a_released_message_is_not_released_or_reported_again() {
         let held = Held::new();
         note(&held, &[(1, "a"), (2, "b")]);
         held.let_go(&["a".to_owned()]);

@@ -58,7 +58,7 @@ pub struct Span {
     pub next_line: u64,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Staged {
     /// Committed now, by this call.

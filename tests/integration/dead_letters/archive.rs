@@ -16,7 +16,7 @@ async fn archive(fixture: &DeadLetterFixture, dead_letters: &[DeadLetter]) {
 }
 
 #[tokio::test]
-async fn archived_dead_letters_are_listed_shown_and_put_back() {
+async fn archived_dead_letters_are_listed_shown_and_restored() {
     let fixture = DeadLetterFixture::new().await;
     let mut dead_letters = many(30);
     for dead_letter in &mut dead_letters[20..] {

@@ -61,7 +61,7 @@ fn codes_in_code() -> BTreeSet<String> {
         if !path.contains("functions/redrive/") {
             codes.extend(words_after(&text, "Reason::new("));
         }
-        // What a door makes of a dead letter that fails again.
+        // What a redrive target reports of a dead letter that fails again.
         if text.contains("RedriveOutcome::Failed") {
             codes.extend(words_after(&text, "failed("));
         }

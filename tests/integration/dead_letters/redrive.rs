@@ -1,5 +1,5 @@
 //! `millrace dead-letters redrive` against a double of Lambda's Invoke API: what it asks, and what it makes of the answers.
-//! The function itself is tested elsewhere.
+//! tests/integration/redrive tests the function itself.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

@@ -48,7 +48,7 @@ async fn facts(fixture: &RedriveFixture) -> Vec<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_of_each_kind_is_listed_shown_mended_and_put_back_once() {
+async fn a_dead_letter_of_each_kind_is_listed_shown_fixed_and_redriven_once() {
     let fixture = RedriveFixture::new(SOURCES, &[("orders", ORDERS)]).await;
     fixture.lambda.deploy("redrive", fixture.redriver().await);
     // A record of the wrong type, a file without a source, a delivery without a database, an event no model takes.

@@ -17,7 +17,7 @@ pub const AWAY: [(&str, &str); 2] = [
     ("MILLRACE_DATABASE_TIMEOUT", "300 ms"),
 ];
 
-/// A delivery's answer: what became of it.
+/// The answer to a delivery: its outcome.
 pub async fn deliver(fixture: &RedriveFixture, id: &str, kind: Option<&str>, body: &str) -> String {
     let mut headers =
         json!({ "authorization": "Bearer token", "content-type": "application/json", "x-delivery": id });

@@ -185,7 +185,7 @@ async fn what_was_signed_too_long_ago_or_ahead_is_refused_and_with_the_clock_rig
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_sources_secret_opens_no_door_and_who_may_answer_a_challenge_is_told_so() {
+async fn a_secret_of_another_source_is_refused_and_a_challenge_is_named() {
     let fixture = WebhookFixture::new().await;
     let client = fixture.open(&[]).await;
     for (source, challenge) in

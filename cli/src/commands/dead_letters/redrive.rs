@@ -19,7 +19,7 @@ use crate::terminal::{Align, Terminal, counted, figure, one_line};
 /// Runs in a row that did nothing though there is more to do: going on would never end.
 const FRUITLESS_RUNS: u32 = 3;
 
-/// What one run of the function answers: dead letters by what became of them. Each must be there: an answer to something else is
+/// What one run of the function answers: dead letters by outcome. Each must be there: an answer to something else is
 /// not to be taken for nothing done.
 #[derive(Debug, Deserialize)]
 struct Answer {

@@ -26,7 +26,7 @@ allowed (role, kind, object, privileges, columns) as (
         ('millrace_ingest', 'function', 'staging.ensure_partition', 'EXECUTE', null),
         ('millrace_ingest', 'function', 'staging.finish_load', 'EXECUTE', null),
         ('millrace_ingest', 'function', 'staging.begin_attempt', 'EXECUTE', null),
-        ('millrace_ingest', 'function', 'staging.settle_put_back', 'EXECUTE', null),
+        ('millrace_ingest', 'function', 'staging.finish_redriven', 'EXECUTE', null),
         ('millrace_ingest', 'function', 'staging.expire_delivery_keys', 'EXECUTE', null),
         ('millrace_transform', 'schema', 'staging', 'USAGE', null),
         ('millrace_transform', 'schema', 'pipeline', 'USAGE, CREATE', null),
@@ -103,7 +103,7 @@ functions as (
     join schemas on schemas.oid = pronamespace
     where nspname <> 'facts'
 ),
--- Each right of each role, with PUBLIC as a role; nobody is told of what is his own.
+-- Each right of each role, with PUBLIC as a role; a role does not need rights on what it owns.
 granted (grantee, kind, object, privilege, column_name) as (
     select grantee, 'schema', quote_ident(nspname), privilege_type, null
     from schemas, aclexplode(nspacl)

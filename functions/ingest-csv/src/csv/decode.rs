@@ -208,7 +208,7 @@ impl<R: Read> Decompressed<R> {
     }
 }
 
-/// The decoder's own verdict on the bytes, or the error from the reader below it.
+/// The decoder's own error about the bytes, or the error from the reader below it.
 fn broken(error: io::Error, truncated: &'static str, corrupt: &'static str) -> io::Error {
     if error.get_ref().is_some_and(|inner| inner.is::<Error>()) {
         return error;

@@ -1,4 +1,4 @@
-//! What is stored, and what became of it.
+//! What is stored, and the outcome.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -37,7 +37,7 @@ impl Delivery {
     }
 }
 
-/// What became of a delivery that the database took.
+/// The outcome of a delivery that the database took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
     /// Committed now; the ids of its events, in their order.

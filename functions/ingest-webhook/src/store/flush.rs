@@ -147,7 +147,7 @@ impl<'a> Flush<'a> {
         self.batches.id.len()
     }
 
-    /// Writes it; what became of each delivery, in their order. All of it is committed when this returns, or nothing.
+    /// Writes it; returns the outcome of each delivery, in their order. All of it is committed when this returns, or nothing.
     pub async fn write(&self, session: &mut Session) -> Result<Vec<Stored>> {
         let (client, statement) = session.prepared(STORE, PARAMETERS).await?;
         let rows = client

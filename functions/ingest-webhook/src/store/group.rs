@@ -23,7 +23,7 @@ impl Default for Bounds {
 /// Takes the next flush from what is waiting, in the order in which it came.
 ///
 /// Of deliveries that share a key only the first is taken: a second one waits for the next flush, in which the database
-/// knows what became of the first.
+/// knows the outcome of the first.
 pub fn next<T>(waiting: &mut VecDeque<T>, bounds: Bounds, delivery: impl Fn(&T) -> &Delivery) -> Vec<T> {
     let mut taken: Vec<T> = Vec::new();
     let mut left = VecDeque::new();

@@ -77,7 +77,7 @@ impl Writer {
             while let Ok(more) = self.receiver.try_recv() {
                 waiting.push_back(more);
             }
-            // Whoever gave up has put its delivery elsewhere, or told its sender that it is not stored.
+            // The request timed out: its delivery is already in the dead-letter queue or was answered 503.
             waiting.retain(|waiting: &Waiting| !waiting.answer.is_closed());
             if waiting.is_empty() {
                 continue;
