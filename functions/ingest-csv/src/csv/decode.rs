@@ -6,8 +6,8 @@
 //! | `28 b5 2f fd`, `5? 2a 4d 18` | zstd, all frames | `truncated_zstd`, `corrupt_zstd` |
 //! | anything else | as it is | |
 //!
-//! Over a cap: `decompression_bomb`. These are the file's fault, of kind `Contract`. A failed read below is `Transient`,
-//! unless the reader below fails with a [`millrace::Error`] of its own, which is passed on.
+//! Over a cap: `decompression_bomb`. These are failures of the file, of kind `Contract`. A failed read below is
+//! `Transient`, unless the reader below fails with a [`millrace::Error`] of its own, which is passed on.
 
 use std::io::{self, BufRead, Read};
 
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub struct DecodeLimits {
     /// Default 10 GiB.
     pub max_decompressed_bytes: u64,
-    /// Decompressed bytes for each compressed one, judged past 100 MiB. Default 200.
+    /// Decompressed bytes for each compressed one, checked past 100 MiB. Default 200.
     pub max_ratio: u64,
     /// The largest zstd window, as a power of two: decoding keeps that much in memory. Default 25 (32 MiB), enough for
     /// `zstd -20`; a file that needs more ends as `corrupt_zstd`.

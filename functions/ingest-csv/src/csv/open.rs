@@ -48,7 +48,7 @@ pub struct Opened<R: Read> {
     pub records: Records<Decoded<R>>,
 }
 
-/// Bytes already read, then the reader they came from.
+/// Bytes already read, then the rest of their reader.
 struct Prefixed<R> {
     head: Vec<u8>,
     given: usize,

@@ -265,7 +265,7 @@ impl<R: Read> Records<R> {
             match self.check.splitter.strict(bytes, last, &mut self.check.fields) {
                 Outcome::Complete { len, .. } if len > max => return Ok(Err(Defect::Unclosed)),
                 Outcome::Complete { len, with_end } => return Ok(Ok(Extent { len, with_end })),
-                Outcome::Defect(fault) => return Ok(Err(fault)),
+                Outcome::Defect(defect) => return Ok(Err(defect)),
                 Outcome::NeedMore if seen == max + 2 => return Ok(Err(Defect::Unclosed)),
                 Outcome::NeedMore => {
                     // Doubling keeps the work linear in the record's length however small the reads are.

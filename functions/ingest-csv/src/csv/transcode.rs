@@ -3,7 +3,7 @@
 //! A byte order mark decides; else what is valid UTF-8 is UTF-8; else zeros at every other byte tell UTF-16; else,
 //! where sequences of valid UTF-8 outnumber the invalid ones, the file is damaged UTF-8; else the bytes' statistics decide
 //! among the legacy encodings. UTF-8 passes through untouched, its invalid bytes too, so that the record that holds
-//! them can be rejected as it came. What another encoding cannot decode becomes the byte `ff`, which is never UTF-8,
+//! them can be rejected with its bytes. What another encoding cannot decode becomes the byte `ff`, which is never UTF-8,
 //! and so ends in the same reject.
 
 use std::io::{self, Read};
@@ -116,7 +116,7 @@ fn survey(sample: &[u8], whole: bool) -> (usize, usize) {
     let mut chunks = sample.utf8_chunks().peekable();
     while let Some(chunk) = chunks.next() {
         sequences += chunk.valid().bytes().filter(|b| *b >= 0xc0).count();
-        // A character cut by the sample's end is no fault.
+        // A character cut by the sample's end is not invalid.
         let cut = !whole && chunks.peek().is_none() && chunk.invalid().len() < 4;
         if !chunk.invalid().is_empty() && !cut {
             invalid += 1;
