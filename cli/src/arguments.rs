@@ -140,7 +140,7 @@ pub enum Command {
 
     /// Dead letters: what could not become an event or a fact, and why.
     ///
-    /// Look, mend the cause, put them back:
+    /// Look, fix the cause, put them back:
     ///
     ///     millrace dead-letters list
     ///     millrace dead-letters show 3f0c8a56-6a8e-5b7c-9f0e-1d2c3b4a5968

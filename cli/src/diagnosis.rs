@@ -1,4 +1,4 @@
-//! Why a delivery is refused, in words for somebody who has to mend it. Nothing here shows a secret, or a signature that
+//! Why a delivery is refused, in words for somebody who has to fix it. Nothing here shows a secret, or a signature that
 //! would have been right.
 
 use std::time::{Duration, SystemTime};

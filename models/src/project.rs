@@ -23,7 +23,7 @@ const RESERVED: &[&str] = &["batch", "batches", "events", "raw_events"];
 pub struct Project {
     /// In the order in which they can run: a model after everything it reads.
     pub models: Vec<Model>,
-    /// Files that are wrong. What they would take is left alone until they are mended.
+    /// Files that are wrong. What they would take is left alone until they are fixed.
     pub broken: Vec<Broken>,
 }
 

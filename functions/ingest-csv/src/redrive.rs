@@ -82,7 +82,7 @@ impl Loader {
             return Ok(waits("the dead letter holds no text of a record"));
         };
         if raw.len() >= self.settings.limits.max_reject_bytes {
-            let why = "the dead letter holds only the beginning of the record: mend it in the file, and put that again";
+            let why = "the dead letter holds only the beginning of the record: fix it in the file, and put that again";
             return Ok(waits(why));
         }
         let (batch, repairs) = match self.read_redrive(&dead_letter, &raw, load.plan.under(route)) {

@@ -96,7 +96,7 @@ pub(super) async fn drop_unwanted(transaction: &Transaction<'_>, project: &Proje
     Ok(())
 }
 
-/// The relations whose triggers stay. Those of a broken file do until it is mended, and those of a model whose relation is
+/// The relations whose triggers stay. Those of a broken file do until it is fixed, and those of a model whose relation is
 /// not there: what invalidates it must not be lost meanwhile.
 fn kept(project: &Project, nodes: &[Node<'_>]) -> Vec<String> {
     let names = nodes.iter().map(|node| &node.name);

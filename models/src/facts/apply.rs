@@ -128,7 +128,7 @@ fn check_share(model: &Model, applied: &Applied, event_count: u64) -> Result<()>
     Err(Error::new(
         Kind::Config,
         format!(
-            "the model {} refuses more than {:.0} % of its events (SQLSTATE {sqlstate}): they wait; mend {}, or raise its \
+            "the model {} refuses more than {:.0} % of its events (SQLSTATE {sqlstate}): they wait; fix {}, or raise its \
              max_quarantined_share to send them to the dead-letter queue",
             model.name,
             model.max_quarantined_share * 100.0,

@@ -42,7 +42,7 @@ pub struct Repair {
     /// 1-based physical line.
     pub line: u64,
     pub byte_offset: u64,
-    /// The rule that mended it.
+    /// The rule that fixed it.
     pub rule: &'static str,
     pub raw: Vec<u8>,
 }

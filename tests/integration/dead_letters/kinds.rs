@@ -46,7 +46,7 @@ async fn what_aws_puts_in_the_queue_is_an_upload() {
         "s3://canary-bucket/incoming/shop/orders/a b.csv",
         "2026-01-02T03:04:05.678Z",
         "\"sequencer\": \"0055\"",
-        "mend that and redrive",
+        "fix that and redrive",
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }

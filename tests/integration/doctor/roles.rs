@@ -1,9 +1,9 @@
-//! Roles with more or less than their work needs; every finding's action mends it.
+//! Roles with more or less than their work needs; every finding's action fixes it.
 
 use super::fixture::{DoctorFixture, Found};
 
 /// Does what each finding says.
-async fn mend(fixture: &DoctorFixture, found: &[Found]) {
+async fn fix(fixture: &DoctorFixture, found: &[Found]) {
     for finding in found {
         let quoted = finding.action.strip_prefix("psql \"$DATABASE_URL\" -c '").expect("a statement");
         let (statement, _) = quoted.rsplit_once('\'').expect("a statement");
@@ -12,7 +12,7 @@ async fn mend(fixture: &DoctorFixture, found: &[Found]) {
 }
 
 #[tokio::test]
-async fn whatever_a_role_has_too_much_or_too_little_is_named_and_mended_by_its_action() {
+async fn whatever_a_role_has_too_much_or_too_little_is_named_and_fixed_by_its_action() {
     let fixture = DoctorFixture::new().await;
     fixture.transform().await;
     fixture.refresh().await;
@@ -76,11 +76,11 @@ async fn whatever_a_role_has_too_much_or_too_little_is_named_and_mended_by_its_a
         assert!(named, "{defect}: {found:#?}");
     }
     assert!(found.len() >= defects.len(), "{found:#?}");
-    mend(&fixture, &found).await;
+    fix(&fixture, &found).await;
     // With what it owned a role lost what it had been granted of it: that is named next.
     let (_, left) = fixture.doctor(&["--quick"]).await;
     assert_eq!(left.len(), 1, "{left:#?}");
-    mend(&fixture, &left).await;
+    fix(&fixture, &left).await;
     DoctorFixture::is_healthy(fixture.doctor(&["--quick"]).await);
 
     // What models and their readers make and may read is nobody's mistake.

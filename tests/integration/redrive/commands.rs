@@ -1,4 +1,4 @@
-//! A dead letter of each kind, from its failure to its fact, as somebody at a terminal sees it: listed, shown, its cause mended,
+//! A dead letter of each kind, from its failure to its fact, as somebody at a terminal sees it: listed, shown, its cause fixed,
 //! put back; and put back once more, which changes nothing.
 
 use std::process::Output;
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::deliveries::{AWAY, deliver};
-use super::events::mended;
+use super::events::fixed;
 use super::fixture::RedriveFixture;
 
 const SOURCES: &str = "[files.csv]\nheader = \"first\"\n[files.csv.columns]\ntotal = \"number\"\n\
     [shop.webhook]\npreset = \"bearer\"\nsecret = \"env:SECRET\"\ndelivery_id = \"header:X-Delivery\"\nevent_type = \"order\"\n";
-const SOURCES_MENDED: &str = "[files.csv]\nheader = \"first\"\n[other.csv]\npath = [\"incoming/other.csv\"]\nevent_type = \"orders\"\n\
+const SOURCES_FIXED: &str = "[files.csv]\nheader = \"first\"\n[other.csv]\npath = [\"incoming/other.csv\"]\nevent_type = \"orders\"\n\
     [shop.webhook]\npreset = \"bearer\"\nsecret = \"env:SECRET\"\ndelivery_id = \"header:X-Delivery\"\nevent_type = \"order\"\n";
 const ORDERS: &str = "-- kind = \"fact\"
 -- source = [\"files/orders\", \"other/orders\", \"shop/order\", \"inserted/orders\"]
@@ -78,8 +78,8 @@ async fn a_dead_letter_of_each_kind_is_listed_shown_fixed_and_redriven_once() {
         assert!(shown_reason.is_string(), "{shown}");
     }
 
-    fixture.write_sources(SOURCES_MENDED);
-    fixture.write_model("orders", &mended(ORDERS));
+    fixture.write_sources(SOURCES_FIXED);
+    fixture.write_model("orders", &fixed(ORDERS));
     fixture.deploy("ingest-csv", &[]).await;
     fixture.deploy("ingest-webhook", &[]).await;
     let copies = fixture.aws.dead_letters().await;

@@ -62,7 +62,7 @@ async fn a_delivery_that_was_queued_is_in_the_facts_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_was_refused_is_taken_once_it_may_be_mended() {
+async fn a_record_that_was_refused_is_taken_once_it_may_be_fixed() {
     let fixture = RedriveFixture::new(SOURCES, &[("orders", ORDERS)]).await;
     assert_eq!(deliver(&fixture, "1", None, r#"[{"id": 1}, {"id": 2, "note": "a\u0000b"}]"#).await, "stored");
     let dead_letters = fixture.dead_letters(DeadLetterKind::Delivery).await;

@@ -16,7 +16,7 @@ const LINES: &str = "-- kind = \"fact\"
 select (payload->>'id')::bigint as id, (payload->>'total')::numeric as total from batch";
 
 /// What is no number is null.
-pub fn mended(model: &str) -> String {
+pub fn fixed(model: &str) -> String {
     model.replace(
         "(payload->>'total')::numeric",
         "(case when payload->>'total' ~ '^[0-9]+$' then payload->>'total' end)::numeric",
@@ -35,7 +35,7 @@ async fn insert(fixture: &RedriveFixture, rows: &[(i64, &str)]) {
 const QUARANTINED: &str = "select sum(quarantined_count)::bigint from staging.batches";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_whose_model_is_mended_is_in_the_facts_once() {
+async fn an_event_whose_model_is_fixed_is_in_the_facts_once() {
     let fixture = RedriveFixture::new(LAX, &[("orders", STRICT)]).await;
     insert(&fixture, &[(1, "1"), (2, "two"), (3, "3")]).await;
     insert(&fixture, &[(4, "four")]).await;
@@ -47,7 +47,7 @@ async fn an_event_whose_model_is_mended_is_in_the_facts_once() {
     assert_eq!(summary["reasons"][0]["code"], "refused_by_model");
     let again = fixture.dead_letters(DeadLetterKind::Event).await;
     assert_eq!(again.iter().map(|dead_letter| dead_letter.attempts).collect::<Vec<_>>(), [2, 2]);
-    fixture.write_model("orders", &mended(STRICT));
+    fixture.write_model("orders", &fixed(STRICT));
     // A newer event of the same key is there: the older one must not take its place.
     insert(&fixture, &[(4, "44")]).await;
     fixture.transform().await;
@@ -73,11 +73,11 @@ async fn an_event_that_two_models_refused_counts_until_both_have_it() {
         (fixture.dead_letters(DeadLetterKind::Event).await.len(), fixture.number(QUARANTINED).await),
         (2, 1)
     );
-    fixture.write_model("lines", &mended(LINES));
+    fixture.write_model("lines", &fixed(LINES));
     assert_eq!(fixture.redrive_all().await, [1, 0, 0, 1, 0]);
     assert_eq!(fixture.number(QUARANTINED).await, 1);
     fixture.reconciles().await;
-    fixture.write_model("orders", &mended(STRICT));
+    fixture.write_model("orders", &fixed(STRICT));
     assert_eq!(fixture.redrive_all().await, [1, 0, 0, 0, 0]);
     assert_eq!(fixture.number(QUARANTINED).await, 0);
     fixture.reconciles().await;
@@ -91,7 +91,7 @@ async fn the_same_dead_letters_twice_at_once_make_facts_without_a_key_once() {
     fixture.transform().await;
     let dead_letters = fixture.dead_letters(DeadLetterKind::Event).await;
     assert_eq!(dead_letters.len(), 60);
-    fixture.write_model("lines", &mended(LINES));
+    fixture.write_model("lines", &fixed(LINES));
     let (one, two) = (fixture.deploy("transform", &[]).await, fixture.deploy("transform", &[]).await);
     let event = json!({ "redrive": dead_letters });
     let time = crate::stack::LONG;

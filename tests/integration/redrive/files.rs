@@ -29,7 +29,7 @@ async fn a_file_that_was_stopped_is_read_anew_and_is_in_the_facts_once() {
     fixture.transform().await;
     assert_eq!(fixture.number("select count(*) from facts.orders").await, staged);
 
-    // Not mended, it is stopped again: the second attempt.
+    // Not fixed, it is stopped again: the second attempt.
     let summary = fixture.redrive(json!({ "kind": "upload" })).await;
     assert_eq!(summary["redriven"], 1);
     assert_eq!(fixture.load_queued().await, 1);

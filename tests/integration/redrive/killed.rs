@@ -6,7 +6,7 @@ use millrace::dead_letter::DeadLetter;
 use millrace_tests::runtime_api::Outcome;
 use serde_json::json;
 
-use super::events::mended;
+use super::events::fixed;
 use super::fixture::{LAX, RedriveFixture, STRICT};
 use crate::stack::LONG;
 
@@ -27,7 +27,7 @@ async fn with_dead_letters() -> (RedriveFixture, Vec<DeadLetter>) {
     assert_eq!(dead_letters.len(), 120);
     fixture.write_sources(LAX);
     fixture.deploy("ingest-csv", &[]).await;
-    fixture.write_model("orders", &mended(ORDERS));
+    fixture.write_model("orders", &fixed(ORDERS));
     (fixture, dead_letters)
 }
 

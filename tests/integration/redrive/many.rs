@@ -3,7 +3,7 @@
 use millrace_cli::dead_letters::depth;
 use serde_json::json;
 
-use super::events::mended;
+use super::events::fixed;
 use super::fixture::{LAX, RedriveFixture};
 use crate::stack::LONG;
 
@@ -25,7 +25,7 @@ async fn ten_thousand_dead_letters_go_back_without_loss() {
     fixture.lambda.get("transform").invoke(&json!({}), LONG * 4).await.response();
     let (sqs, queue) = (&fixture.aws.clients.sqs, &fixture.aws.dead_letter_queue_url);
     assert_eq!(depth(sqs, queue).await.expect("depth"), MANY);
-    fixture.write_model("orders", &mended(ORDERS));
+    fixture.write_model("orders", &fixed(ORDERS));
     let redrive = fixture.redriver().await;
     let mut redriven = 0;
     loop {

@@ -17,10 +17,10 @@ async fn with_two_dead_letters() -> RedriveFixture {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_whose_cause_is_mended_is_in_the_facts_once() {
+async fn a_record_whose_cause_is_fixed_is_in_the_facts_once() {
     let fixture = with_two_dead_letters().await;
     let dead_letters = fixture.dead_letters(DeadLetterKind::Rows).await;
-    // Not mended, they come back with one more attempt.
+    // Not fixed, they come back with one more attempt.
     let summary = fixture.redrive(json!({ "kind": "rows" })).await;
     assert_eq!(counts(&summary), [0, 0, 0, 2, 0]);
     assert_eq!(summary["reasons"], json!([{ "code": "wrong_type", "message": "not a number", "count": 2 }]));

@@ -74,8 +74,8 @@ async fn a_body_that_is_not_what_it_should_be_is_said_to_be_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_without_its_secret_is_shut_and_the_others_are_open() {
     let fixture = WebhookFixture::new().await;
-    let client = fixture.open(&[("SECRET_MENDED", "")]).await;
-    for source in ["unset", "mended"] {
+    let client = fixture.open(&[("SECRET_FIXED", "")]).await;
+    for source in ["unset", "fixed"] {
         let headers = signed("bearer", "1", b"{}");
         let reply = client.post(source, &headers, b"{}", Form::Plain).await;
         reply.is_problem(503, "unavailable");

@@ -147,7 +147,7 @@ async fn where_characters_are_replaced_the_record_as_it_came_is_kept() {
     let client = fixture.open(&[]).await;
     let body =
         b"{\"n\":1}\n{\"n\":2,\"a\":\"x\\u0000y\"}\n{\"n\":3,\"a\":\"\xff\"}\n{\"n\":4,\"a\":1e999999}\n";
-    let ids = client.post("mended", &ndjson("mended", "1", body), body, Form::Base64).await.event_ids();
+    let ids = client.post("fixed", &ndjson("fixed", "1", body), body, Form::Base64).await.event_ids();
     assert_eq!(ids.len(), 3);
     let payloads: Vec<_> = fixture.rows().await.into_iter().map(|row| row.payload).collect();
     let replaced = json!([{ "n": 1 }, { "n": 2, "a": "x\u{fffd}y" }, { "n": 3, "a": "\u{fffd}" }]);

@@ -195,7 +195,7 @@ async fn a_secret_of_another_source_is_refused_and_a_challenge_is_named() {
         reply.is_problem(401, "unauthorized");
         assert!(reply.headers["www-authenticate"].starts_with(challenge), "{reply:?}");
     }
-    for (source, other) in [("bearer", "mended"), ("mended", "bearer")] {
+    for (source, other) in [("bearer", "fixed"), ("fixed", "bearer")] {
         client
             .post(source, &signed(other, "1", b"{}"), b"{}", Form::Plain)
             .await

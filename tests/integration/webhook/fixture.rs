@@ -59,9 +59,9 @@ header = "X-Signature"
 prefix = "sha256="
 delivery_id = "header:X-Delivery"
 event_type = ["header:X-Kind", "pointer:/kind", "order"]
-[mended.webhook]
+[fixed.webhook]
 preset = "bearer"
-secret = "env:SECRET_MENDED"
+secret = "env:SECRET_FIXED"
 delivery_id = "header:X-Delivery"
 event_type = "order"
 invalid_characters = "replace"
@@ -81,7 +81,7 @@ const SECRETS: [(&str, &str); 11] = [
     ("basic", "user:p4ssw0rd"),
     ("api_key", "key-of-api"),
     ("orders", "of-orders"),
-    ("mended", "token-of-mended"),
+    ("fixed", "token-of-fixed"),
 ];
 
 static KNOWN: LazyLock<Sources> = LazyLock::new(|| Sources::parse("sources.toml", SOURCES).expect("sources"));
@@ -102,7 +102,7 @@ pub fn signed_at(source: &str, id: &str, body: &[u8], now: SystemTime) -> Header
     let more: &[(&'static str, &str)] = match source {
         "github" => &[("x-github-delivery", id), ("x-github-event", "issues")],
         "shopify" => &[("x-shopify-webhook-id", id), ("x-shopify-topic", "orders/create")],
-        "orders" | "mended" => &[("x-delivery", id)],
+        "orders" | "fixed" => &[("x-delivery", id)],
         _ => &[],
     };
     for (name, value) in more {

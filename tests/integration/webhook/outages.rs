@@ -91,12 +91,12 @@ async fn with_postgres_away_a_delivery_is_queued_whole_and_with_it_back_the_next
 
     // What is no text comes back as the same bytes.
     let body = b"{\"a\":\"\xff\xfe\"}";
-    let headers = signed("mended", "2", body);
-    proxies.client.post("mended", &headers, body, Form::Base64).await.was(202, "queued");
+    let headers = signed("fixed", "2", body);
+    proxies.client.post("fixed", &headers, body, Form::Base64).await.was(202, "queued");
     let dead_letters = proxies.fixture.aws.dead_letters().await;
     let second = dead_letters
         .iter()
-        .find(|dead_letter| dead_letter.source.as_deref() == Some("mended"))
+        .find(|dead_letter| dead_letter.source.as_deref() == Some("fixed"))
         .expect("its dead letter");
     let payload = json!({ "dedupe_keys": ["id:2"], "headers": { "content-type": "application/json" }, "body_base64": STANDARD.encode(body) });
     assert_eq!((&second.payload, dead_letters.len()), (&Payload::Json(payload), 2));

@@ -26,7 +26,7 @@ pub struct Event {
     pub event_type: String,
     /// JSON text; `None` for a record that was rejected: its dead letter has been sent, and the ledger counts it.
     pub payload: Option<String>,
-    /// The record as it came, when it had to be mended.
+    /// The record as it came, when it had to be fixed.
     pub repair: Option<Repair>,
 }
 

@@ -140,7 +140,7 @@ fn concurrent_mismatches_share_one_refetch() {
 }
 
 #[test]
-fn what_no_secret_can_mend_fetches_nothing() {
+fn what_no_secret_can_fix_fetches_nothing() {
     let (store, source) = (Store::default(), source("'env:A'"));
     store.put("env:A", "one");
     let cache = SecretCache::with_timing(&store, timing(LONG, Duration::ZERO, LONG));
