@@ -28,18 +28,23 @@ impl Authority {
 
     /// A server that proves, by this authority, that it is `localhost`.
     fn server(&self) -> (Server, TempDir) {
-        let files = TempDir::new().expect("a folder");
         let key = KeyPair::generate().expect("a key");
         let parameters = CertificateParams::new(["localhost".to_owned()]).expect("parameters");
         let certificate = parameters.signed_by(&key, &self.issuer).expect("a certificate").pem();
-        let paths = (files.path().join("certificate.pem"), files.path().join("key.pem"));
-        std::fs::write(&paths.0, certificate).expect("write the certificate");
-        std::fs::write(&paths.1, key.serialize_pem()).expect("write the key");
-        start_server(|options| {
-            options.binaries = binaries_with_tls();
-            options.tls = Some(paths);
-        })
+        serve(&certificate, &key)
     }
+}
+
+/// A server with this certificate.
+fn serve(certificate: &str, key: &KeyPair) -> (Server, TempDir) {
+    let files = TempDir::new().expect("a folder");
+    let paths = (files.path().join("certificate.pem"), files.path().join("key.pem"));
+    std::fs::write(&paths.0, certificate).expect("write the certificate");
+    std::fs::write(&paths.1, key.serialize_pem()).expect("write the key");
+    start_server(|options| {
+        options.binaries = binaries_with_tls();
+        options.tls = Some(paths);
+    })
 }
 
 /// A bundle of these certificates, in a file.
@@ -78,11 +83,11 @@ async fn verify_full_takes_the_right_authority_and_host_and_nothing_else() {
     assert!(encrypted(&server, "localhost", "verify-full", Some(&many)).await.expect("one of several"));
     // 127.0.0.1 is not in the certificate.
     for bundle in [&right, &many] {
-        refused(encrypted(&server, "127.0.0.1", "verify-full", Some(bundle)).await, "mismatch");
+        refused(encrypted(&server, "127.0.0.1", "verify-full", Some(bundle)).await, "not valid for name");
     }
-    refused(encrypted(&server, "localhost", "verify-full", Some(&wrong)).await, "certificate verify failed");
+    refused(encrypted(&server, "localhost", "verify-full", Some(&wrong)).await, "UnknownIssuer");
     // Nor is an authority of ours one of the system's.
-    refused(encrypted(&server, "localhost", "verify-full", None).await, "certificate verify failed");
+    refused(encrypted(&server, "localhost", "verify-full", None).await, "UnknownIssuer");
 }
 
 #[tokio::test]
@@ -93,10 +98,43 @@ async fn verify_ca_takes_any_host_and_require_any_certificate() {
     let right = bundle(&files, "right.pem", &[&ours.pem]);
     let wrong = bundle(&files, "wrong.pem", &[&other.pem]);
     assert!(encrypted(&server, "127.0.0.1", "verify-ca", Some(&right)).await.expect("any host"));
-    refused(encrypted(&server, "127.0.0.1", "verify-ca", Some(&wrong)).await, "certificate verify failed");
+    refused(encrypted(&server, "127.0.0.1", "verify-ca", Some(&wrong)).await, "UnknownIssuer");
     assert!(encrypted(&server, "127.0.0.1", "require", None).await.expect("any certificate"));
     assert!(encrypted(&server, "127.0.0.1", "prefer", None).await.expect("any certificate"));
     assert!(!encrypted(&server, "127.0.0.1", "disable", None).await.expect("none"));
+}
+
+/// What `openssl req -x509` makes, and PostgreSQL's documentation shows: an authority that signs itself and nothing else.
+#[tokio::test]
+async fn a_server_that_signed_its_own_certificate_is_trusted_by_that_certificate_alone() {
+    let key = KeyPair::generate().expect("a key");
+    let mut parameters = CertificateParams::new(["localhost".to_owned()]).expect("parameters");
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = parameters.self_signed(&key).expect("a certificate").pem();
+    let (server, _directory) = serve(&certificate, &key);
+    let files = TempDir::new().expect("a folder");
+    let own = bundle(&files, "own.pem", &[&Authority::new("other").pem, &certificate]);
+    let other = bundle(&files, "other.pem", &[&Authority::new("other").pem]);
+    assert!(encrypted(&server, "localhost", "verify-full", Some(&own)).await.expect("its own certificate"));
+    refused(encrypted(&server, "127.0.0.1", "verify-full", Some(&own)).await, "not valid for name");
+    for mode in ["verify-ca", "verify-full"] {
+        refused(encrypted(&server, "localhost", mode, Some(&other)).await, "certificate");
+    }
+}
+
+/// The dates are checked of a certificate that is trusted itself, too.
+#[tokio::test]
+async fn an_expired_certificate_is_refused() {
+    let key = KeyPair::generate().expect("a key");
+    let mut parameters = CertificateParams::new(["localhost".to_owned()]).expect("parameters");
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    parameters.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let certificate = parameters.self_signed(&key).expect("a certificate").pem();
+    let (server, _directory) = serve(&certificate, &key);
+    let files = TempDir::new().expect("a folder");
+    let own = bundle(&files, "own.pem", &[&certificate]);
+    refused(encrypted(&server, "localhost", "verify-full", Some(&own)).await, "expired");
+    assert!(encrypted(&server, "localhost", "require", None).await.expect("nothing is checked"));
 }
 
 #[tokio::test]

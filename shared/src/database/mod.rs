@@ -1,6 +1,6 @@
 //! PostgreSQL: connecting, surviving freezes and fail-overs, and named transactions with retries.
 //!
-//! - [`settings`]: the connection string, TLS included.
+//! - [`settings`]: the connection string; `tls` checks the server's certificate as its `sslmode` asks.
 //! - [`connection`]: one connection that knows when to reconnect.
 //! - [`transaction`]: [`Connection::run_tx`], which retries what is worth retrying.
 //! - [`session`]: a client with its prepared statements.
@@ -14,6 +14,7 @@ pub mod listener;
 pub mod session;
 pub mod settings;
 pub mod stall;
+mod tls;
 pub mod transaction;
 
 pub use connection::Connection;

@@ -16,18 +16,18 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use native_tls::{Certificate, TlsConnector};
-use postgres_native_tls::MakeTlsConnector;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::tls::{Verification, connector};
 use crate::{Error, Kind, Result};
 
 /// Where and how to connect. Its `Debug` shows no password.
 #[derive(Clone)]
 pub struct Settings {
     pub(super) config: Config,
-    pub(super) tls: MakeTlsConnector,
+    pub(super) tls: MakeRustlsConnect,
     pub(super) stall_timeout: Option<Duration>,
 }
 
@@ -42,15 +42,6 @@ impl fmt::Debug for Settings {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verification {
-    Disable,
-    Prefer,
-    Require,
-    Ca,
-    Full,
-}
-
 impl Settings {
     /// Parses a connection URL. Errors say which part is wrong and never repeat the URL, which may hold a password.
     pub fn parse(url: &str) -> Result<Self> {
@@ -58,12 +49,12 @@ impl Settings {
             return Err(wrong("it must start with postgresql://"));
         }
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        let mut verification = None;
+        let mut mode = None;
         let mut root_certificates = None;
         let mut others = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
-                Some(("sslmode", mode)) => verification = Some(parse_mode(mode)?),
+                Some(("sslmode", text)) => mode = Some(parse_mode(text)?),
                 Some(("sslrootcert", path)) => root_certificates = Some(decode(path)),
                 _ => others.push(pair),
             }
@@ -78,13 +69,8 @@ impl Settings {
         if config.get_hosts().is_empty() {
             return Err(wrong("it names no host"));
         }
-        let verification =
-            verification.unwrap_or(if is_local(&config) { Verification::Prefer } else { Verification::Full });
-        config.ssl_mode(match verification {
-            Verification::Disable => SslMode::Disable,
-            Verification::Prefer => SslMode::Prefer,
-            _ => SslMode::Require,
-        });
+        let (ssl_mode, verification) = mode.unwrap_or(if is_local(&config) { PREFER } else { VERIFY_FULL });
+        config.ssl_mode(ssl_mode);
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(5));
         }
@@ -120,13 +106,16 @@ fn wrong(what: &str) -> Error {
     Error::new(Kind::Config, format!("DATABASE_URL: {what}"))
 }
 
-fn parse_mode(mode: &str) -> Result<Verification> {
+const PREFER: (SslMode, Verification) = (SslMode::Prefer, Verification::None);
+const VERIFY_FULL: (SslMode, Verification) = (SslMode::Require, Verification::ChainAndHost);
+
+fn parse_mode(mode: &str) -> Result<(SslMode, Verification)> {
     Ok(match mode {
-        "disable" => Verification::Disable,
-        "prefer" | "allow" => Verification::Prefer,
-        "require" => Verification::Require,
-        "verify-ca" => Verification::Ca,
-        "verify-full" => Verification::Full,
+        "disable" => (SslMode::Disable, Verification::None),
+        "prefer" | "allow" => PREFER,
+        "require" => (SslMode::Require, Verification::None),
+        "verify-ca" => (SslMode::Require, Verification::Chain),
+        "verify-full" => VERIFY_FULL,
         other => {
             return Err(wrong(&format!(
                 "sslmode `{other}` is none of disable, prefer, require, verify-ca, verify-full"
@@ -144,48 +133,6 @@ fn is_local(config: &Config) -> bool {
 
 fn decode(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
-}
-
-fn connector(verification: Verification, root_certificates: Option<&str>) -> Result<MakeTlsConnector> {
-    let mut builder = TlsConnector::builder();
-    match verification {
-        Verification::Disable | Verification::Prefer | Verification::Require => {
-            builder.danger_accept_invalid_certs(true).danger_accept_invalid_hostnames(true);
-        }
-        Verification::Ca => {
-            builder.danger_accept_invalid_hostnames(true);
-        }
-        Verification::Full => {}
-    }
-    if let Some(path) = root_certificates {
-        let bundle = std::fs::read_to_string(path)
-            .map_err(|error| wrong(&format!("sslrootcert `{path}` cannot be read")).with_source(error))?;
-        builder.disable_built_in_roots(true);
-        let mut certificates = split_bundle(&bundle).peekable();
-        if certificates.peek().is_none() {
-            return Err(wrong(&format!("sslrootcert `{path}` holds no certificate")));
-        }
-        for certificate in certificates {
-            builder.add_root_certificate(Certificate::from_pem(certificate.as_bytes()).map_err(|error| {
-                wrong(&format!("sslrootcert `{path}` holds a certificate that cannot be read"))
-                    .with_source(error)
-            })?);
-        }
-    }
-    let connector = builder
-        .build()
-        .map_err(|error| Error::new(Kind::Config, "prepare TLS for the database").with_source(error))?;
-    Ok(MakeTlsConnector::new(connector))
-}
-
-/// `native_tls` reads one certificate per call; RDS ships more than a hundred in one file.
-fn split_bundle(bundle: &str) -> impl Iterator<Item = &str> {
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-    const END: &str = "-----END CERTIFICATE-----";
-    bundle.match_indices(BEGIN).filter_map(|(start, _)| {
-        let rest = &bundle[start..];
-        rest.find(END).map(|end| &rest[..end + END.len()])
-    })
 }
 
 #[cfg(test)]
@@ -218,13 +165,6 @@ mod tests {
         }
         let settings = Settings::parse("postgresql://u:hunter2@h/app").unwrap();
         assert!(!format!("{settings:?}").contains("hunter2"));
-    }
-
-    #[test]
-    fn a_bundle_is_split_into_its_certificates() {
-        let one = "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----";
-        let bundle = format!("# comment\n{one}\n{one}\n");
-        assert_eq!(split_bundle(&bundle).collect::<Vec<_>>(), [one, one]);
     }
 
     #[test]
