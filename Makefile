@@ -6,7 +6,8 @@ SHELL := /bin/bash
 # Everything is written under .millrace/, .tools/ and target/.
 target := $(or $(CARGO_TARGET_DIR),target)
 venv   := .tools/venv
-pip    := $(venv)/bin/pip --disable-pip-version-check --quiet
+# uv installs the same wheels as pip in a tenth of the time.
+uv     := $(venv)/bin/uv --quiet --no-cache pip
 bin    := $(CURDIR)/$(venv)/bin
 # The SAM CLI keeps a folder in the home directory and asks for its news; neither is wanted.
 sam    := HOME=$(CURDIR)/.tools/home SAM_CLI_TELEMETRY=0 $(bin)/sam
@@ -85,19 +86,20 @@ layer:
 	@command -v python3 > /dev/null || { echo "python3 is missing: install Python 3.10 or newer" >&2; exit 1; }
 	@echo "creating $(venv)"
 	@python3 -m venv $(venv) || { echo "python3 cannot make a virtual environment: on Debian, apt install python3-venv" >&2; exit 1; }
+	@$(venv)/bin/pip --disable-pip-version-check --quiet install uv==0.13.9
 	@touch $@
 
 .tools/%.stamp: infra/local/%-requirements.txt infra/local/constraints.txt .tools/python.stamp
 	@echo "installing $<"
-	@$(pip) install --requirement $< $(if $(filter data,$*),--no-deps,--constraint infra/local/constraints.txt)
+	@$(uv) install --python $(venv) --requirement $< $(if $(filter data,$*),--no-deps,--constraint infra/local/constraints.txt)
 	@touch $@
 
 # In an environment of its own: its pins and those of the SAM CLI do not agree.
 .tools/dbt.stamp: infra/local/dbt-requirements.txt .tools/python.stamp
 	@echo "installing $<"
 	@python3 -m venv --clear .tools/dbt
-	@.tools/dbt/bin/pip --disable-pip-version-check --quiet install --no-deps --requirement $<
-	@.tools/dbt/bin/pip --disable-pip-version-check --quiet check
+	@$(uv) install --python .tools/dbt --no-deps --requirement $<
+	@$(uv) check --python .tools/dbt
 	@touch $@
 
 # 31 MB, packed in the package.
