@@ -1,7 +1,8 @@
-//! A file's records, cut into chunks: each becomes one batch. Runs on a blocking thread, a chunk or two ahead of COPY.
+//! Cuts a file's records into chunks. Each chunk becomes one batch. The reader runs on a blocking thread, one or two
+//! chunks ahead of COPY.
 //!
-//! A chunk's bounds depend only on the file and on the load's stored plan, never on who reads or when. So a second
-//! attempt makes the same chunks, and the ledger's unique origins sort out which are there already.
+//! A chunk's bounds depend only on the file and on the load's stored plan. A second attempt therefore makes the same
+//! chunks, and the unique origins in the ledger show which of them are already committed.
 
 use std::io::Read;
 use std::time::Instant;
@@ -17,33 +18,33 @@ use crate::loads::CommittedChunk;
 use crate::payload::PayloadEncoder;
 use crate::plan::LoadPlan;
 
-/// One batch to be, with what is written beside it.
+/// The rows of one future batch, with its rejects and repairs.
 #[derive(Debug)]
 pub struct Chunk {
     pub batch: Batch,
     pub span: Span,
     pub rejects: Vec<Reject>,
     pub repairs: Vec<Repair>,
-    /// Where each of the batch's rows stands in the file.
+    /// Where each of the batch's rows is in the file.
     pub positions: Vec<Position>,
 }
 
-/// How a load's chunks are cut.
+/// The bounds of a load's chunks.
 pub struct Chunker {
     pub source: String,
     pub event_type: String,
     pub bounds: Bounds,
     pub columns: Vec<String>,
     pub encoder: PayloadEncoder,
-    /// The records that are in the ledger already, ascending and apart.
+    /// The records that are already in the ledger: ascending ranges that do not overlap.
     pub committed: Vec<(u64, u64)>,
     pub rejects: RejectShare,
-    /// No chunk is begun past this moment.
+    /// No chunk is started after this moment.
     pub stop_at: Instant,
 }
 
 impl Chunker {
-    /// As `plan` says, beside the chunks that are `committed`.
+    /// Bounds by `plan`, without the chunks that are `committed`.
     pub fn of(plan: &LoadPlan, committed: &[CommittedChunk], stop_at: Instant) -> Self {
         let columns = plan.columns().to_vec();
         Chunker {
@@ -63,7 +64,7 @@ impl Chunker {
     }
 }
 
-/// Watches the share of rejected records; past the declared share the load stops.
+/// Counts the rejected records. The load stops when their share exceeds the declared share.
 #[derive(Debug, Clone, Copy)]
 pub struct RejectShare {
     pub read: u64,
@@ -72,7 +73,7 @@ pub struct RejectShare {
 }
 
 impl RejectShare {
-    /// A handful of bad rows says nothing about a file, however short the file is.
+    /// The share is not applied to so few records: a handful of bad rows does not make a file bad, however short it is.
     const ALWAYS_ALLOWED: u64 = 100;
 
     fn is_exceeded(&self) -> bool {
@@ -80,20 +81,20 @@ impl RejectShare {
     }
 }
 
-/// Why no further chunk comes.
+/// Why reading ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum End {
-    /// The file's end; how many records it has, and what is worth telling about it.
+    /// The end of the file, with its record count and the notes of the reader.
     File { record_count: u64, notes: Vec<String> },
-    /// Time is nearly up.
+    /// The deadline is near.
     Deadline,
-    /// Too many records are bad; the last chunk, which tipped the scales, was not sent.
+    /// Too many records are bad. The last chunk, which exceeded the share, was not sent.
     TooManyRejects { read: u64, rejected: u64, next: Position },
-    /// The receiver went away: a chunk could not be staged.
+    /// The receiver was dropped because a chunk could not be staged.
     Abandoned,
 }
 
-/// Reads `records` to the end, sending chunks.
+/// Reads `records` to the end and sends the chunks.
 pub fn send_chunks<R: Read>(
     mut records: Records<R>,
     mut chunker: Chunker,
@@ -146,7 +147,7 @@ pub fn send_chunks<R: Read>(
     }
 }
 
-/// Reads the few `records` of a text that is no file of its own into one chunk, however it is bounded.
+/// Reads the few `records` of a text that is not a whole file into one chunk, without bounds.
 pub fn read_single_chunk<R: Read>(mut records: Records<R>, chunker: &Chunker) -> Result<Chunk> {
     let mut open = Open::new(chunker, records.position());
     while let Some(record) = records.next()? {
@@ -163,17 +164,17 @@ pub fn read_single_chunk<R: Read>(mut records: Records<R>, chunker: &Chunker) ->
     Ok(open.finish(records.position()))
 }
 
-/// The chunk being filled.
+/// The chunk that is being filled.
 struct Open {
     start: Position,
-    /// The first record after `start` that is committed already; no chunk reaches past it.
+    /// The first record after `start` that is already committed. The chunk ends before it.
     until: u64,
     read: u64,
     builder: BatchBuilder,
     rejects: Vec<Reject>,
     repairs: Vec<Repair>,
     positions: Vec<Position>,
-    /// Raw bytes kept for rejects and repairs: they count towards the chunk's bytes.
+    /// The raw bytes that are kept for rejects and repairs. They count towards the chunk's bytes.
     kept_bytes: usize,
 }
 
@@ -238,7 +239,7 @@ impl Open {
         self.rejects.push(reject);
     }
 
-    /// Hands the chunk over and opens the one at `next`; an end when there is no point in going on.
+    /// Sends the chunk and starts the one at `next`. Returns an end when reading must not go on.
     fn send(&mut self, chunker: &mut Chunker, next: Position, sender: &mpsc::Sender<Chunk>) -> Option<End> {
         chunker.rejects.read += self.read;
         chunker.rejects.rejected += self.rejects.len() as u64;
@@ -251,7 +252,7 @@ impl Open {
         sender.blocking_send(chunk).err().map(|_| End::Abandoned)
     }
 
-    /// The chunk of what was read, up to `next`.
+    /// The chunk of the records that were read, up to `next`.
     fn finish(self, next: Position) -> Chunk {
         let start = self.start;
         Chunk {

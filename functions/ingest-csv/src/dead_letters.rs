@@ -1,4 +1,4 @@
-//! The dead letters of a file: one for each record that could not become a row, one for a file that could not be loaded.
+//! The dead letters of a file: one for each rejected record, and one for a file that could not be loaded.
 
 use millrace::copy::RefusedRow;
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
@@ -10,22 +10,22 @@ use crate::csv::{Position, Reject};
 use crate::notification::ObjectCreated;
 use crate::object::Object;
 
-/// The code of a record that was read well, and that PostgreSQL would not take: its dead letter holds it as JSON.
+/// The code of a well-formed record that PostgreSQL refused. Its dead letter holds the record as JSON.
 pub const REFUSED_BY_DATABASE: &str = "refused_by_database";
 
-/// Whose dead letters these are.
+/// The file and the attempt that the dead letters belong to.
 #[derive(Debug, Clone, Copy)]
 pub struct Sender<'a> {
     pub object: &'a Object,
     pub load_id: Uuid,
-    /// Which attempt at the file this is.
+    /// The number of the attempt at the file.
     pub attempt: u32,
     pub source: &'a str,
     pub event_type: &'a str,
 }
 
 impl Sender<'_> {
-    /// A dead letter for each reject of `chunk`, and for each of its rows that PostgreSQL refused.
+    /// Returns a dead letter for each reject of `chunk`, and for each of its rows that PostgreSQL refused.
     pub fn record_dead_letters(&self, chunk: &Chunk, refused: &[RefusedRow]) -> Vec<DeadLetter> {
         let rejects = chunk.rejects.iter().map(|reject| self.reject_dead_letter(reject));
         let refused = refused.iter().filter_map(|row| {
@@ -59,7 +59,7 @@ impl Sender<'_> {
         )
     }
 
-    /// What the chunks of this attempt are made of.
+    /// The origin of the chunk that starts at `first_record`, different for each attempt.
     pub fn chunk_origin(&self, first_record: u64) -> String {
         let object = self.object.origin();
         match self.attempt {
@@ -78,7 +78,7 @@ impl Sender<'_> {
         }
     }
 
-    /// The dead letter of a file whose load ended early; `notification` lets redrive queue the file again.
+    /// The dead letter of a file whose load ended early. Redrive queues the file again by `notification`.
     pub fn upload_dead_letter(&self, reason: Reason, staged: Value, created: &ObjectCreated) -> DeadLetter {
         let payload = json!({ "notification": created.body, "staged": staged });
         let dead_letter = DeadLetter::new(
@@ -94,7 +94,7 @@ impl Sender<'_> {
     }
 }
 
-/// Why a record was rejected; the same whether its file is read or its dead letter.
+/// Why a record was rejected: the same text when its file is read and when its dead letter is redriven.
 pub fn reject_reason(reject: &Reject) -> Reason {
     let message = if (reject.raw.len() as u64) < reject.raw_len {
         let kept = reject.raw.len();
@@ -107,7 +107,7 @@ pub fn reject_reason(reject: &Reject) -> Reason {
     reason
 }
 
-/// The dead letter of a file that was put back before knows of its earlier failures.
+/// The dead letter of a redriven file that fails again, with its number of attempts and the time of the first failure.
 pub fn after_attempts(dead_letter: DeadLetter, created: &ObjectCreated) -> DeadLetter {
     match &created.again {
         Some(again) => DeadLetter {
@@ -119,7 +119,7 @@ pub fn after_attempts(dead_letter: DeadLetter, created: &ObjectCreated) -> DeadL
     }
 }
 
-/// The dead letter of a message that leads to no file: it names no source, or is no notification at all.
+/// The dead letter of a message that names no file: its key has no source, or it is not a notification.
 pub fn message_dead_letter(name: &str, reason: Reason, origin: Origin, body: Value) -> DeadLetter {
     DeadLetter::new(DeadLetterKind::Upload, name, None, None, reason, origin, Payload::Json(body))
 }

@@ -1,4 +1,4 @@
-//! What is answered to Lambda, and what is done about each kind of failure.
+//! Handles an invocation, builds the response to Lambda, and maps each kind of error to a retry or a dead letter.
 
 use std::time::{Duration, Instant};
 
@@ -18,19 +18,19 @@ use crate::load::{Attempt, Loader};
 use crate::notification::{Invocation, Message, ObjectCreated, S3Event, read_invocation};
 use crate::settings::Settings;
 
-/// With less time than this left, a message goes back to its queue untouched.
+/// With less time than this left, a message is returned to its queue unprocessed.
 const WORTH_BEGINNING: Duration = Duration::from_millis(300);
-/// The answer goes out at least this long before the deadline, or earlier by a fortieth of the time when that is less.
+/// The response is sent at least this long before the deadline, or a fortieth of the time before it when that is less.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 
-/// The function: clients and configuration, built once.
+/// The function's clients and configuration, built once.
 pub struct IngestCsv {
     loader: Loader,
     sqs: aws_sdk_sqs::Client,
 }
 
 impl IngestCsv {
-    /// Builds the clients; connects to nothing yet.
+    /// Builds the clients. No connection is opened yet.
     ///
     /// # Errors
     /// [`Kind::Config`] when `DATABASE_URL` or `sources.toml` is wrong.
@@ -55,8 +55,9 @@ impl IngestCsv {
 
     /// Handles one invocation.
     ///
-    /// From a queue the answer is a partial batch response: `{"batchItemFailures": [{"itemIdentifier": …}]}` names the
-    /// messages that stay. Called any other way the answer is `{"loaded": n, "continued": n}`, or an error.
+    /// For an SQS event the response is a partial batch response, `{"batchItemFailures": [{"itemIdentifier": …}]}`: it
+    /// lists the messages that stay in the queue. For any other event it is `{"loaded": n, "continued": n}`, or an
+    /// error.
     pub async fn handle(&self, event: Value, request_id: &str, deadline: Instant) -> Result<Value> {
         let span = info_span!("invocation", request_id);
         async {
@@ -74,10 +75,10 @@ impl IngestCsv {
         .await
     }
 
-    /// Records whose dead letters are put back.
+    /// Redrives dead letters of records.
     async fn redrive(&self, dead_letters: Vec<DeadLetter>, deadline: Instant) -> Result<Value> {
         let started = Instant::now();
-        // What is under way then may still commit, and the answer go out.
+        // The reserve lets a commit in progress finish and the response be sent.
         let until = deadline - (deadline.saturating_duration_since(started) / 10).min(Duration::from_secs(5));
         let outcomes = self.loader.redrive(dead_letters, until).await;
         redrive::RedriveResponse::new(outcomes, started).to_value()
@@ -91,7 +92,7 @@ impl IngestCsv {
             if let Err(error) = handled {
                 report(&error);
                 metrics::failed(&error);
-                // An empty id would fail the whole batch; a message without one cannot come from SQS.
+                // SQS messages always have an id. An empty id in the response would fail the whole batch.
                 if !message.id.is_empty() {
                     failures.push(json!({ "itemIdentifier": message.id }));
                 }
@@ -161,7 +162,7 @@ impl IngestCsv {
                 self.continue_later(created).await?;
                 Ok(Attempt::ToBeContinued)
             }
-            // The file itself is at fault, before a load could even be recorded.
+            // The file itself is at fault, and no load of it is recorded yet.
             Err(error) if error.kind().policy() == Policy::DeadLetter => {
                 warn!(key = created.key, code = error.code(), error = error.chain(), "file dead-lettered");
                 let origin = Origin {
@@ -187,7 +188,7 @@ impl IngestCsv {
         }
     }
 
-    /// Puts the notification back on the upload queue: the next invocation goes on at the first missing chunk.
+    /// Sends the notification to the upload queue again. The next invocation continues at the first missing chunk.
     async fn continue_later(&self, created: &ObjectCreated) -> Result<()> {
         self.sqs
             .send_message()
@@ -209,8 +210,8 @@ impl IngestCsv {
     }
 }
 
-/// Whatever falls silent, the store, a queue or the database: the answer is out before the sandbox is taken away. What was
-/// committed by then stays, and the next delivery goes on from there.
+/// Sends the response before the deadline even when the store, a queue or the database does not respond. Chunks that
+/// are committed by then stay, and the next delivery continues after them.
 async fn in_time<T>(deadline: Instant, work: impl Future<Output = Result<T>>) -> Result<T> {
     let left = deadline.saturating_duration_since(Instant::now());
     let answer_by = deadline - (left / 40).min(ANSWER_MARGIN);

@@ -2,18 +2,18 @@
 //!
 //! # Layout, in the order of the data
 //!
-//! - [`notification`]: what S3 says, bare, through SQS or through EventBridge.
+//! - [`notification`]: S3 notifications, direct, through SQS or through EventBridge.
 //! - [`object`]: one version of one object, streamed.
 //! - [`csv`]: decompression, encoding, dialect, records; the rules for broken files.
-//! - [`plan`]: how a file is read, stored with its load.
+//! - [`plan`]: the options by which a file is read, stored with its load.
 //! - [`payload`]: a record as JSON.
-//! - [`chunks`]: records cut into batches, on a thread of their own.
-//! - [`load`]: one file from its notification to its end: resume, stage, finish.
-//! - [`loads`]: what the database remembers of loads.
+//! - [`chunks`]: cuts the records into batches, on a separate thread.
+//! - [`load`]: loads one file: resume, stage, finish.
+//! - [`loads`]: the tables that record loads.
 //! - [`dead_letters`]: the dead letters of a file.
-//! - [`redrive`]: records whose dead letters are put back.
-//! - [`handler`]: what is answered to Lambda, and what is done about each kind of failure.
-//! - [`settings`]: the environment.
+//! - [`redrive`]: redrives dead letters of records.
+//! - [`handler`]: the response to Lambda, and the policy for each kind of error.
+//! - [`settings`]: the environment variables.
 
 pub mod chunks;
 pub mod csv;

@@ -1,7 +1,7 @@
-//! One file, from its notification to its end.
+//! Loads one file, from its notification to its recorded outcome.
 //!
-//! A load is resumable at every chunk: the plan it was begun with is stored, its committed chunks are in the ledger, and
-//! a second attempt, after a crash, a deadline or a duplicate notification, reads on from the first missing one.
+//! A load is resumable at every chunk: its plan is stored, and its committed chunks are in the ledger. A second
+//! attempt, after a crash, a deadline or a duplicate notification, continues at the first missing chunk.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -28,10 +28,11 @@ use crate::object::{Object, ObjectReader};
 use crate::plan::LoadPlan;
 use crate::settings::Settings;
 
-/// However much time an invocation has, one chunk is not tried for longer: its message may well go to a healthier sandbox.
+/// The limit for one chunk, however much time the invocation has. After it the message is retried, possibly in a
+/// healthier sandbox.
 const STAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What every load needs.
+/// What every load uses.
 pub struct Loader {
     pub settings: Settings,
     pub sources: Sources,
@@ -40,16 +41,16 @@ pub struct Loader {
     pub connections: Vec<Mutex<Connection>>,
 }
 
-/// How an attempt at a load ended without an error.
+/// How an attempt ended when it did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
-    /// Everything is in the ledger; `already` when it was before this attempt.
+    /// Everything is in the ledger. `already` is true when it was there before this attempt.
     Ended { already: bool },
-    /// Chunks were committed, and time ran out: to be continued.
+    /// Some chunks are committed, and time ran out. The load must be continued.
     ToBeContinued,
 }
 
-/// How much one attempt did.
+/// The counts of one attempt.
 #[derive(Debug, Default, Clone, Copy)]
 struct Progress {
     chunks: u64,
@@ -60,12 +61,12 @@ struct Progress {
 }
 
 impl Loader {
-    /// Loads one object, or goes on with it.
+    /// Loads one object, or continues its load.
     pub async fn load(&self, created: &ObjectCreated, deadline: Instant) -> Result<Attempt> {
         let started = Instant::now();
         let left = deadline.saturating_duration_since(started);
         let stop_at = deadline - self.settings.deadline_margin.min(left / 4);
-        // What is under way may commit until shortly before the sandbox is taken away.
+        // A commit in progress may finish until shortly before the deadline.
         let commit_by = deadline - (left / 20).min(Duration::from_secs(2));
         let route = match self.sources.route(&created.key) {
             Route::Csv(route) => route,
@@ -86,7 +87,8 @@ impl Loader {
                 let opened = self.detect(&object, route).await?;
                 let plan = opened.plan.clone();
                 let load = loads::start(&mut *first.lock().await, &object, created, &plan, commit_by).await?;
-                // Another worker may have begun it meanwhile: its plan holds, and our reading starts anew with it.
+                // Another worker may have started the load in the meantime. Its plan is the stored one, and the file is
+                // read again by it.
                 let ours = load.plan == plan;
                 (load, ours.then_some(opened))
             }
@@ -142,7 +144,7 @@ impl Loader {
             }
             Err(error) => return Err(error),
         };
-        // The dead letter goes first: a crash in between repeats it, and never loses it.
+        // The dead letter is sent first: a crash after it repeats the dead letter and never loses it.
         if let Some((reason, extent)) = dead_letter {
             warn!(object = object.name(), code = reason.code, error = reason.message, "file dead-lettered");
             self.dead_letter_queue.send(&[sender.upload_dead_letter(reason, extent, created)]).await?;
@@ -180,12 +182,12 @@ impl Loader {
         Ok(attempt)
     }
 
-    /// The source's name, where it is one that somebody declared.
+    /// The source's name, if `sources.toml` declares it.
     fn declared<'s>(&self, source: &'s str) -> Option<&'s str> {
         Some(source).filter(|source| self.sources.declares(source))
     }
 
-    /// Opens the object for the first time: what is not declared is detected.
+    /// Opens the object for the first time and detects what is not declared.
     async fn detect(&self, object: &Object, route: CsvRoute) -> Result<Opened> {
         let (reader, feed) = object.stream(&self.s3, 0);
         let feed = Feed(tokio::spawn(feed));
@@ -194,8 +196,8 @@ impl Loader {
         Ok(Opened { records, plan, feed })
     }
 
-    /// Opens the object with a stored plan, at the first missing chunk. A file that is neither compressed nor transcoded
-    /// is read from there on; of any other the text before it is decoded and passed over.
+    /// Opens the object with a stored plan at the first missing chunk. A file that is neither compressed nor transcoded
+    /// is read from that offset. Any other file is decoded from its beginning, and the earlier text is skipped.
     async fn reopen(&self, object: &Object, plan: &LoadPlan, committed: &[CommittedChunk]) -> Result<Opened> {
         let position = first_missing(committed).unwrap_or_else(|| plan.start());
         let (reader, feed) = object.stream(&self.s3, plan.resume_offset(position));
@@ -205,7 +207,7 @@ impl Loader {
         Ok(Opened { records, plan, feed })
     }
 
-    /// Reads, stages and counts until there is nothing more, time is up, or something fails.
+    /// Reads, stages and counts until the file ends, time is up, or an error occurs.
     async fn run(
         &self,
         opened: Opened,
@@ -216,7 +218,8 @@ impl Loader {
     ) -> (Result<End>, Progress) {
         let Opened { records, plan, feed } = opened;
         let chunker = Chunker::of(&plan, committed, stop_at);
-        // One chunk waits while the connections are busy: memory holds that one, one a connection, and the one being cut.
+        // One chunk waits while all connections are busy. Memory holds that chunk, one per connection, and the one
+        // being filled.
         let (chunk_sender, chunk_receiver) = mpsc::channel(1);
         let chunker_task = tokio::task::spawn_blocking(move || send_chunks(records, chunker, &chunk_sender));
         let receiver = Mutex::new(chunk_receiver);
@@ -226,7 +229,7 @@ impl Loader {
             .iter()
             .map(|connection| self.stage_chunks(connection, &receiver, &failed, sender, commit_by));
         let outcomes = join_all(workers).await;
-        // Nobody receives any more: a chunker_task that still wants to send learns it here.
+        // The receiver is dropped here, so that a chunker that still sends stops.
         drop(receiver);
         let end = chunker_task.await.unwrap_or_else(|panic| {
             Err(Error::new(Kind::Bug, "reading the file panicked").with_source(panic))
@@ -245,7 +248,8 @@ impl Loader {
         (first_error.map_or(end, Err), progress)
     }
 
-    /// One connection's work: take a chunk, stage it, until there are no more. After a failure anywhere no new one is taken.
+    /// The work of one connection: take a chunk, stage it, repeat. After a failure on any connection no further chunk
+    /// is taken.
     async fn stage_chunks(
         &self,
         connection: &Mutex<Connection>,
@@ -284,7 +288,7 @@ impl Loader {
                 Ok(Staged::Duplicate) => progress.duplicates += 1,
                 Err(error) => {
                     failed.store(true, Ordering::Relaxed);
-                    // The others may be waiting for a chunk that nobody will want.
+                    // The other connections may be waiting for a chunk that is never sent.
                     chunks.lock().await.close();
                     return (progress, Some(error));
                 }
@@ -316,14 +320,15 @@ impl Loader {
     }
 }
 
-/// A file that is open, with the plan it is read by.
+/// An open file with the plan by which it is read.
 struct Opened {
     records: Records<Decoded<ObjectReader>>,
     plan: LoadPlan,
     feed: Feed,
 }
 
-/// The task that fetches the object's bytes; it ends with this, so that nothing runs on after the response.
+/// The task that fetches the object's bytes. It is stopped when this is dropped, so that nothing runs after the
+/// response.
 struct Feed(tokio::task::JoinHandle<()>);
 
 impl Drop for Feed {
@@ -332,7 +337,7 @@ impl Drop for Feed {
     }
 }
 
-/// Where the first missing chunk begins; `None` when that is the first one.
+/// Where the first missing chunk starts, or `None` when it is the first chunk of the file.
 fn first_missing(committed: &[CommittedChunk]) -> Option<Position> {
     let mut position = None;
     let mut next = 0;

@@ -1,7 +1,7 @@
-//! What S3 says: notifications bare, inside SQS messages, or from EventBridge.
+//! Reads S3 notifications: direct, inside SQS messages, or from EventBridge.
 //!
-//! Only what is needed is read, so that a field AWS adds or leaves out breaks nothing. In S3 notifications a key is
-//! form-urlencoded (`+` is a space); in EventBridge events it is plain.
+//! Only the fields that are used are read, so that added or missing fields break nothing. In S3 notifications a key is
+//! form-urlencoded (`+` is a space). In EventBridge events it is not encoded.
 
 use millrace::dead_letter::parse::decode_key;
 use serde::Deserialize;
@@ -13,22 +13,23 @@ pub struct ObjectCreated {
     pub bucket: String,
     /// Decoded.
     pub key: String,
-    /// `None` for a bucket without versions.
+    /// `None` for a bucket without versioning.
     pub version_id: Option<String>,
-    /// Orders the events of one key: hexadecimal, compared after padding the shorter with zeros on the left.
+    /// Orders the events of one key. Hexadecimal; the shorter of two is padded with zeros on the left before they are
+    /// compared.
     pub sequencer: Option<String>,
-    /// Set for a file whose dead letter was put back.
+    /// Set for a file whose dead letter is redriven.
     pub again: Option<UploadRedrive>,
-    /// The notification it came in, for a continuation or a dead letter.
+    /// The original notification, for a continuation or a dead letter.
     pub body: Value,
 }
 
-/// What redrive adds to a notification, under [`REDRIVE_KEY`]: the file is to be read anew, though it was attempted before.
+/// What redrive adds to a notification under [`REDRIVE_KEY`], so that a file that was attempted before is read again.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct UploadRedrive {
-    /// Which attempt at the file this is: 2 or more.
+    /// The number of the attempt at the file: 2 or more.
     pub attempt: u32,
-    /// RFC 3339; the dead letter goes on to say it should the file fail again.
+    /// RFC 3339. If the file fails again, its new dead letter has this time as its first failure.
     pub first_failed_at: String,
 }
 
@@ -36,28 +37,28 @@ pub struct UploadRedrive {
 const REDRIVE_KEY: &str = "millrace";
 
 impl ObjectCreated {
-    /// 1, and one more each time that the file's dead letter was put back.
+    /// Starts at 1 and grows by one each time the file's dead letter is redriven.
     pub fn attempt(&self) -> u32 {
         self.again.as_ref().map_or(1, |again| again.attempt)
     }
 }
 
-/// What one message says.
+/// The content of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum S3Event {
     ObjectCreated(Vec<ObjectCreated>),
-    /// A test event, a deletion, a folder placeholder: nothing to load.
+    /// A test event, a deletion or a folder placeholder: there is nothing to load.
     Nothing,
-    /// Not a notification at all; the reason.
+    /// Not a notification. Holds the reason.
     Unreadable(String),
 }
 
-/// How the function was called.
+/// How the function was invoked.
 #[derive(Debug)]
 pub enum Invocation {
-    /// From a queue: each message succeeds or fails alone.
+    /// By SQS: each message succeeds or fails alone.
     Queue(Vec<Message>),
-    /// S3 itself, EventBridge or a person: it succeeds or fails as a whole.
+    /// By S3, EventBridge or a person: the invocation succeeds or fails as a whole.
     Direct(S3Event),
 }
 
@@ -78,7 +79,7 @@ impl Message {
     }
 }
 
-/// Tells how the function was called and takes the messages apart; never fails, since an unreadable message is data.
+/// Detects how the function was invoked and reads the messages. It never fails: an unreadable message is data.
 pub fn read_invocation(event: &Value) -> Invocation {
     let records = event.get("Records").and_then(Value::as_array);
     let from_queue = records.is_some_and(|records| {
@@ -151,7 +152,7 @@ fn read_s3_event(body: &Value) -> S3Event {
             Ok(parsed) => parsed,
             Err(error) => return S3Event::Unreadable(format!("a record of the notification: {error}")),
         };
-        // `s3:ObjectCreated:*` in a configuration, `ObjectCreated:Put` in a notification.
+        // An event name is `s3:ObjectCreated:*` in a bucket configuration and `ObjectCreated:Put` in a notification.
         if !parsed.event_name.trim_start_matches("s3:").starts_with("ObjectCreated:") {
             continue;
         }
@@ -203,14 +204,14 @@ fn to_object_created(
     again: Option<UploadRedrive>,
     body: Value,
 ) -> Option<ObjectCreated> {
-    // Consoles make an empty object for a "folder".
+    // S3 consoles create an empty object for a folder.
     if key.ends_with('/') {
         return None;
     }
     Some(ObjectCreated {
         bucket: bucket.name,
         key,
-        // "null" is the version of an object put while versions were off.
+        // "null" is the version of an object that was put while versioning was off.
         version_id: object.version_id.filter(|version| !version.is_empty() && version != "null"),
         sequencer: object.sequencer.filter(|sequencer| !sequencer.is_empty()),
         again,
@@ -273,7 +274,7 @@ mod tests {
         let body = json!({ "Records": [s3_record("k.csv")], "millrace": again });
         let from_s3 = created(read_s3_event(&body));
         assert_eq!(from_s3[0].attempt(), 3);
-        // A continuation is sent with it.
+        // A continuation keeps it.
         assert_eq!(created(read_s3_event(&from_s3[0].body)), from_s3);
         let bridge = json!({
             "source": "aws.s3", "detail-type": "Object ObjectCreated",

@@ -1,7 +1,7 @@
-//! One version of one S3 object, streamed: never a mix of two versions, never more than a few pieces in memory.
+//! Streams one version of one S3 object. It never mixes two versions and keeps only a few pieces in memory.
 //!
-//! A versioned object is read by its version id; any other by `If-Match` on the ETag it had when the load began. A body
-//! that breaks off is continued with a ranged read from where it stopped.
+//! A versioned object is read by its version id. Any other object is read with `If-Match` on the ETag it had when the
+//! load started. When a body breaks off, a ranged read continues it.
 
 use std::io::{self, Read};
 use std::time::{Duration, SystemTime};
@@ -15,13 +15,13 @@ use tracing::warn;
 
 use crate::notification::ObjectCreated;
 
-/// Pieces between the network and the parser.
+/// How many pieces are buffered between the network and the parser.
 const PIECES: usize = 8;
-/// The parser sees pieces of at most this size, so that memory does not depend on how the network cuts.
+/// The largest piece that the parser gets. It bounds memory however large the network's pieces are.
 const PIECE_BYTES: usize = 256 << 10;
 const TRIES: u32 = 5;
 
-/// A pinned object.
+/// An object whose version is pinned.
 #[derive(Debug, Clone)]
 pub struct Object {
     pub bucket: String,
@@ -35,7 +35,7 @@ pub struct Object {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Version {
     Id(String),
-    /// The bucket keeps no versions: the content's tag and the second it was put stand in.
+    /// The bucket has no versioning: the ETag and the second of the upload identify the content.
     Unversioned {
         etag: String,
         modified_secs: i64,
@@ -43,7 +43,7 @@ pub enum Version {
 }
 
 impl Object {
-    /// Looks the object up and pins its version.
+    /// Looks up the object and pins its version.
     pub async fn pin(client: &Client, created: &ObjectCreated) -> Result<Object> {
         let head = client
             .head_object()
@@ -85,7 +85,7 @@ impl Object {
         format!("s3://{}/{}", self.bucket, self.key)
     }
 
-    /// The version id, or what stands in for it.
+    /// The version id, or its substitute in a bucket without versioning.
     pub fn version_name(&self) -> String {
         match &self.version {
             Version::Id(id) => id.clone(),
@@ -93,14 +93,14 @@ impl Object {
         }
     }
 
-    /// Streams the bytes from `start` on. The returned reader blocks: read it on a thread of its own. It ends in an
-    /// error when the object cannot be read to its end. The task ends when the reader is dropped.
+    /// Streams the bytes from `start`. The returned reader blocks, so it must be read on a blocking thread. It returns
+    /// an error when the object cannot be read to its end. The fetching task ends when the reader is dropped.
     pub fn stream(&self, client: &Client, start: u64) -> (ObjectReader, impl Future<Output = ()> + use<>) {
         let (sender, receiver) = mpsc::channel(PIECES);
         let (client, object) = (client.clone(), self.clone());
         let feed = async move {
             if let Err(error) = object.feed(&client, start, &sender).await {
-                // The receiver is gone only when nobody wants the rest.
+                // The receiver is dropped only when the rest is not needed.
                 let _gone = sender.send(Err(error)).await;
             }
         };
@@ -123,7 +123,7 @@ impl Object {
         Ok(())
     }
 
-    /// Reads from `position` to the end, or until nobody reads any more.
+    /// Reads from `position` to the end, or until the receiver is dropped.
     async fn feed_range(
         &self,
         client: &Client,
@@ -139,8 +139,8 @@ impl Object {
             request = request.range(format!("bytes={position}-"));
         }
         let answer = request.send().await.map_err(|error| s3_failure("read the object", &error))?;
-        // A store may answer a ranged read with the whole object, as HTTP allows: then what is before is passed over.
-        // Taking it for the range would put records in the wrong place.
+        // HTTP allows a store to answer a ranged read with the whole object. The bytes before the range are then
+        // skipped, because treating them as the range would give records the wrong positions.
         let is_range =
             answer.content_range().is_some_and(|range| range.starts_with(&format!("bytes {position}-")));
         let mut before = if is_range { 0 } else { *position };
@@ -170,11 +170,11 @@ impl Object {
     }
 }
 
-/// The blocking end of an object's stream.
+/// The blocking side of an object's stream.
 pub struct ObjectReader {
     receiver: mpsc::Receiver<Result<Bytes>>,
     piece: Bytes,
-    /// Bytes that are still to come.
+    /// The number of bytes that are still expected.
     left: u64,
 }
 
@@ -183,7 +183,7 @@ impl Read for ObjectReader {
         while self.piece.is_empty() {
             match self.receiver.blocking_recv() {
                 None if self.left == 0 => return Ok(0),
-                // Whoever fetches it was stopped: half an object must never pass for a whole one.
+                // The fetching task was stopped. A partial object must never pass for a whole one.
                 None => {
                     return Err(io::Error::other(
                         Error::new(Kind::Transient, "read the object's body: fetching it was stopped")
@@ -194,7 +194,7 @@ impl Read for ObjectReader {
                     self.left = self.left.saturating_sub(piece.len() as u64);
                     self.piece = piece;
                 }
-                // `Error` travels inside, so that its kind survives the way through the decoders.
+                // `Error` is wrapped in the I/O error, so that its kind survives the decoders.
                 Some(Err(error)) => return Err(io::Error::other(error)),
             }
         }
@@ -211,10 +211,11 @@ where
     let status = error.raw_response().map_or(0, |response| response.status().as_u16());
     let code = error.code().unwrap_or_default();
     let (kind, name) = match (status, code) {
-        // The object this notification speaks of is no more: deleted, expired, or replaced where no versions are kept.
+        // The object of this notification no longer exists: it was deleted, expired, or replaced in a bucket without
+        // versioning.
         (404, _) | (405, _) => (Kind::Contract, "object_missing"),
         (412, _) => (Kind::Contract, "object_replaced"),
-        // Without s3:ListBucket a missing key is a 403 as well; a person must look.
+        // Without s3:ListBucket a missing key is also a 403. An operator must look.
         (403, _) => (Kind::Config, "s3_access_denied"),
         (400, _) => (Kind::Contract, "s3_refused"),
         _ => (Kind::Transient, "s3_unavailable"),

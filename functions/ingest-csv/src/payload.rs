@@ -1,6 +1,7 @@
-//! A record as JSON: values stay the strings they were, keys come in jsonb's own order.
+//! Writes a record as JSON. Values stay the strings they were, and keys are in jsonb's order.
 //!
-//! jsonb stores keys shorter first, then bytewise; sending them so saves PostgreSQL the sorting, a fifth of COPY's work.
+//! jsonb stores shorter keys first, then bytewise. Keys sent in that order save PostgreSQL the sorting, a fifth of
+//! COPY's work.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use millrace::jsonb::{is_json, is_number, write_string};
 /// Writes records of one header as JSON objects.
 #[derive(Debug)]
 pub struct PayloadEncoder {
-    /// In the order of the output.
+    /// The columns in the order of the output.
     columns: Vec<Column>,
     any_types: bool,
     null_values: Vec<Vec<u8>>,
@@ -18,9 +19,9 @@ pub struct PayloadEncoder {
 
 #[derive(Debug)]
 struct Column {
-    /// Where the value stands in the record.
+    /// The index of the value in the record.
     index: usize,
-    /// `"name":`, escaped.
+    /// The key with its colon, `"name":`, escaped.
     key: Vec<u8>,
     column_type: ColumnType,
 }
@@ -28,7 +29,7 @@ struct Column {
 /// A value that is not of its declared type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
-    /// Where the value stands in the record.
+    /// The index of the value in the record.
     pub index: usize,
     pub expected: ColumnType,
 }
@@ -55,7 +56,7 @@ impl PayloadEncoder {
         }
     }
 
-    /// Finds a value that is not of its declared type. Strings always are.
+    /// Returns the first value that is not of its declared type. Strings always are.
     pub fn check<'f>(&self, get: impl Fn(usize) -> Option<&'f [u8]>) -> Result<(), Mismatch> {
         if !self.any_types {
             return Ok(());
@@ -76,9 +77,9 @@ impl PayloadEncoder {
         Ok(())
     }
 
-    /// Appends the JSON object of a record of `len` fields. Fields are valid UTF-8 without NUL and passed
-    /// [`Self::check`]. A column that the record does not reach is left out; fields past the header are kept as an array
-    /// under `_extra`.
+    /// Appends the JSON object of a record of `len` fields. Fields are valid UTF-8 without NUL and have passed
+    /// [`Self::check`]. Columns beyond the record's last field are left out. Fields beyond the header are kept as an
+    /// array under `_extra`.
     pub fn write<'f>(&self, out: &mut Vec<u8>, len: usize, get: impl Fn(usize) -> Option<&'f [u8]>) {
         out.push(b'{');
         let empty = out.len();
@@ -109,7 +110,7 @@ impl PayloadEncoder {
         }
         match column_type {
             ColumnType::String => write_string(out, value),
-            // A declared type has no empty value but null.
+            // A declared type has no empty value except null.
             _ if value.is_empty() => out.extend_from_slice(b"null"),
             ColumnType::Number | ColumnType::Json => out.extend_from_slice(value),
             ColumnType::Boolean => {
@@ -140,7 +141,7 @@ fn write_extra<'f>(out: &mut Vec<u8>, extra: impl Iterator<Item = &'f [u8]>, emp
     out.push(b']');
 }
 
-/// Shorter keys first, then bytewise: how jsonb keeps an object's keys.
+/// Compares keys as jsonb does: shorter keys first, then bytewise.
 fn jsonb_order(a: &str, b: &str) -> std::cmp::Ordering {
     a.len().cmp(&b.len()).then_with(|| a.as_bytes().cmp(b.as_bytes()))
 }

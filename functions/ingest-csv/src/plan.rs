@@ -1,4 +1,5 @@
-//! How a file is read and cut: decided once, stored with its load, and the same for every later attempt.
+//! The plan of a load: how its file is read and chunked. It is decided once, stored with the load, and used by every
+//! later attempt.
 
 use std::io::Read;
 
@@ -18,12 +19,12 @@ pub struct LoadPlan {
     pub options: CsvOptions,
     pub chunk_rows: usize,
     pub chunk_bytes: usize,
-    /// Compression, encoding and dialect, as declared or detected.
+    /// Compression, encoding and dialect, declared or detected.
     pub file: csv::Plan,
 }
 
 impl LoadPlan {
-    /// Opens a file for the first time and decides its plan; what is not declared is detected.
+    /// Opens a file for the first time and decides its plan. Options that are not declared are detected.
     pub fn open<R: Read>(
         route: CsvRoute,
         bounds: Bounds,
@@ -44,7 +45,7 @@ impl LoadPlan {
         Ok((records, plan))
     }
 
-    /// Opens a file again, to read on from `position`; `reader` begins at [`Self::resume_offset`].
+    /// Opens a file again to continue at `position`. `reader` starts at [`Self::resume_offset`].
     pub fn reopen<R: Read>(
         &self,
         reader: R,
@@ -61,7 +62,7 @@ impl LoadPlan {
         )
     }
 
-    /// The same file as a source declares it now: for a record of it that is read again by itself.
+    /// The plan under the source's current declaration, for one record that is redriven by itself.
     #[must_use]
     pub fn under(mut self, route: CsvRoute) -> LoadPlan {
         let CsvRoute { source, event_type, options } = route;
@@ -87,12 +88,12 @@ impl LoadPlan {
         LoadPlan { source, event_type, options, ..self }
     }
 
-    /// Where the first row begins.
+    /// The position of the first row.
     pub fn start(&self) -> Position {
         self.file.dialect.start()
     }
 
-    /// The byte of the stored object from which reading on at `position` needs it.
+    /// The byte of the stored object from which it must be read to continue at `position`.
     pub fn resume_offset(&self, position: Position) -> u64 {
         csv::resume_offset(&self.file, position)
     }
@@ -107,7 +108,7 @@ impl LoadPlan {
 }
 
 fn to_declared(options: &CsvOptions) -> Declared {
-    // The WHATWG standard, by which the reader goes, writes this one without a hyphen.
+    // The WHATWG standard, which the reader follows, has this label without a hyphen.
     let encoding = options.encoding.as_deref().map(|name| if name == "latin-1" { "latin1" } else { name });
     Declared {
         encoding: encoding.map(str::to_owned),

@@ -1,7 +1,8 @@
-//! Records on their way back: the dead letters of single records, read again under today's `sources.toml`.
+//! Redrives dead letters of single records: each record is read again under the current `sources.toml`.
 //!
-//! A record that is taken becomes a batch of its own, whose origin is its dead letter: put back twice, it is there once. The
-//! batch is of the record's load, and goes with it when a newer version of the file takes its place.
+//! A record that is now accepted becomes a batch, whose origin is the id of its dead letter. A record that is redriven
+//! twice is therefore stored once. The batch belongs to the record's load and is superseded with it when a newer
+//! version of the file is loaded.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -25,9 +26,9 @@ use crate::loads;
 use crate::plan::LoadPlan;
 
 impl Loader {
-    /// Takes dead letters of kind `rows` back; the outcome of each, in their order.
+    /// Redrives dead letters of kind `rows` and returns the outcome of each, in their order.
     pub async fn redrive(&self, dead_letters: Vec<DeadLetter>, deadline: Instant) -> Vec<RedriveResult> {
-        // Once the database is away it is not asked for every dead letter anew.
+        // After the database fails once, it is not queried again for the remaining dead letters.
         let away = AtomicBool::new(false);
         let away = &away;
         stream::iter(dead_letters.into_iter().enumerate())
@@ -101,7 +102,7 @@ impl Loader {
             load_id: Some(load_id),
             span: None,
         };
-        // Without its one row the batch is not worth committing: it would stand in the way of the next try.
+        // A batch without its one row is not committed: its origin would block the next redrive.
         let mut refusal = None;
         let staged = ledger::stage(&mut connection, &batch, &entry, deadline, async |refused| {
             let Some(row) = refused.first() else { return Ok(()) };
@@ -122,7 +123,7 @@ impl Loader {
         })
     }
 
-    /// The dead letter's record as a batch, without rows when it holds none, as a comment does.
+    /// The dead letter's record as a batch. The batch has no rows when the text holds no record, as with a comment.
     fn read_redrive(
         &self,
         dead_letter: &DeadLetter,
@@ -130,7 +131,7 @@ impl Loader {
         plan: LoadPlan,
     ) -> Result<(Batch, Vec<Repair>), Reason> {
         if dead_letter.reason.code == REFUSED_BY_DATABASE {
-            // It was read, and is JSON already.
+            // The record was already parsed and is JSON.
             let mut builder =
                 BatchBuilder::new(&plan.source, &plan.event_type, ReceivedAt::now(), plan.bounds());
             builder.push(raw);
@@ -160,7 +161,7 @@ impl Loader {
     }
 }
 
-/// What is not even tried keeps its dead letter as it is: its reason says how the record is to be read.
+/// A dead letter that cannot be tried stays as it is: its reason still describes how the record must be read.
 fn waits(why: &str) -> RedriveOutcome {
     RedriveOutcome::Pending { message: why.to_owned() }
 }

@@ -1,4 +1,4 @@
-//! Old dead letters into the bucket: SQS forgets a message after fourteen days, whatever it holds.
+//! Archives old dead letters in the bucket, because SQS deletes every message after at most fourteen days.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use crate::request::Archived;
 
 const WAIT: Duration = Duration::from_secs(1);
-/// Objects written at once.
+/// The number of objects that are written concurrently.
 const CONCURRENCY: usize = 8;
 
 pub struct Archive<'a> {
@@ -24,7 +24,8 @@ pub struct Archive<'a> {
 }
 
 impl Archive<'_> {
-    /// Moves what is old enough, each message's body as it is. The others are visible again when this returns.
+    /// Moves the dead letters that are old enough, with unchanged bodies. The other messages are visible again when
+    /// this returns.
     pub async fn run(&self) -> Result<Archived> {
         let mut scan = self.reader.scan(WAIT);
         let mut archived = Archived::default();
@@ -44,7 +45,7 @@ impl Archive<'_> {
                 .buffer_unordered(CONCURRENCY)
                 .try_collect::<Vec<()>>()
                 .await?;
-            // Only what is in the bucket goes.
+            // Only messages whose objects are written are deleted.
             scan.delete(&old.iter().collect::<Vec<_>>()).await?;
             archived.archived += old.len() as u64;
             if Instant::now() >= self.until {

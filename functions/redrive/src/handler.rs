@@ -1,4 +1,4 @@
-//! An invocation: which dead letters, and their outcomes.
+//! Handles an invocation: redrives or archives the dead letters that the event selects.
 
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,8 @@ impl Redrive {
         Redrive { settings, s3, dead_letter_queue, targets }
     }
 
-    /// Does what `event` asks for; the answer is a [`Summary`](request::Summary) or what was [`Archived`](request::Archived).
+    /// Runs the action of `event`. The response is a [`Summary`](request::Summary) or an
+    /// [`Archived`](request::Archived).
     pub async fn handle(&self, event: Value, request_id: &str, deadline: Instant) -> Result<Value> {
         let left = deadline.saturating_duration_since(Instant::now());
         let until = deadline - self.settings.deadline_margin.min(left / 2);
@@ -74,7 +75,7 @@ impl Redrive {
             until,
         };
         let ended = run.run().await;
-        // Nothing may run on after the answer.
+        // No task may run after the response.
         reader.settle().await;
         let mut summary = ended?;
         metrics::add(names::DEAD_LETTERS_REDRIVEN, summary.redriven);

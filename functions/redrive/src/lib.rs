@@ -1,16 +1,16 @@
-//! Lambda: sends dead letters back to their redrive targets, and archives them before the queue deletes them.
+//! Lambda: sends dead letters to their redrive targets, and archives them before the queue deletes them.
 //!
-//! It touches no database. Each kind of dead letter goes to the function that sent it, which takes it back under its own role
-//! and reports the outcome; only then is the message deleted.
+//! It does not connect to the database. Each dead letter goes to the function that sent it. That function stores it
+//! under its own role and reports the outcome. Only then is the message deleted.
 //!
 //! # Layout
 //!
-//! - [`request`]: what can be asked for, and what is answered.
-//! - [`handler`]: an invocation.
-//! - [`run`](mod@run): dead letters from the queue to their targets, until none is left or time is up.
-//! - [`targets`]: the functions and the queue that take dead letters back.
-//! - [`archive`]: old dead letters into the bucket.
-//! - [`settings`]: the environment.
+//! - [`request`]: the events that the function accepts, and its responses.
+//! - [`handler`]: handles an invocation.
+//! - [`run`](mod@run): moves dead letters from the queue to their targets, until none is left or time is up.
+//! - [`targets`]: the functions and the queue to which dead letters are redriven.
+//! - [`archive`]: moves old dead letters into the bucket.
+//! - [`settings`]: the environment variables.
 
 pub mod archive;
 pub mod handler;

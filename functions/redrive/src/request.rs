@@ -1,4 +1,4 @@
-//! What can be asked for, and what is answered.
+//! The events that the function accepts, and its responses.
 
 use millrace::dead_letter::{Filter, Reason};
 use millrace::{Error, Kind, Result};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-/// An invocation's event.
+/// The event of an invocation.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
@@ -14,23 +14,24 @@ pub enum Request {
     Archive(Archive),
 }
 
-/// Takes dead letters back.
+/// Redrives dead letters.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Redrive {
-    /// Which dead letters; an empty one is all of them, and has to be written all the same.
+    /// Selects dead letters. An empty filter selects all of them. It must be given explicitly.
     pub filter: Filter,
-    /// At most so many dead letters.
+    /// The maximum number of dead letters.
     #[serde(default)]
     pub at_most: Option<u64>,
-    /// At most so many dead letters a second.
+    /// The maximum number of dead letters per second.
     #[serde(default)]
     pub rate: Option<u32>,
-    /// Only dead letters that were sent before: one that fails again is not taken again by those who ask for more.
+    /// Only dead letters that were sent before this time. A caller that invokes repeatedly passes the same time, so
+    /// that a dead letter that fails again is not redriven again.
     #[serde(default, with = "millrace::dead_letter::filter::moment")]
     pub sent_before: Option<OffsetDateTime>,
 }
 
-/// Moves dead letters into the bucket.
+/// Archives dead letters in the bucket.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Archive {
     pub older_than_days: u32,
@@ -38,7 +39,7 @@ pub struct Archive {
 
 impl Request {
     /// # Errors
-    /// [`Kind::Contract`], with what can be asked for.
+    /// [`Kind::Contract`], with the accepted forms.
     pub fn read(event: Value) -> Result<Self> {
         serde_json::from_value(event).map_err(|error| {
             Error::new(
@@ -51,24 +52,24 @@ impl Request {
     }
 }
 
-/// The outcome of the dead letters, as counts of messages.
+/// The outcomes of the dead letters, as counts of messages.
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
 pub struct Summary {
-    /// What they hold is committed now, or is on its way as an upload.
+    /// Their content is committed now, or the upload is queued again.
     pub redriven: u64,
-    /// What they hold was there before.
+    /// Their content was stored before.
     pub duplicate: u64,
-    /// There was nothing left to put back.
+    /// They had nothing left to redrive.
     pub void: u64,
-    /// Sent again with one more attempt and the newest reason.
+    /// They failed again and were sent again, with one more attempt and the newest reason.
     pub failed: u64,
-    /// Left as they were: nothing is known of them, or their time has not come.
+    /// They stay unchanged, because their outcome is unknown or they cannot be tried yet.
     pub pending: u64,
-    /// Other dead letters that were seen.
+    /// Dead letters that were received and did not match.
     pub left: u64,
-    /// Time, or `at_most`, ended the run; there may be more.
+    /// Time or `at_most` ended the run. More dead letters may be left.
     pub more: bool,
-    /// Why dead letters failed or wait, the most frequent first.
+    /// Why dead letters failed or are pending, the most frequent reason first.
     pub reasons: Vec<ReasonCount>,
 }
 
@@ -79,7 +80,7 @@ pub struct ReasonCount {
     pub count: u64,
 }
 
-/// Different reasons beyond these are counted and not told.
+/// Further distinct reasons are counted and not reported.
 const REASONS: usize = 20;
 
 impl Summary {
@@ -94,13 +95,13 @@ impl Summary {
         }
     }
 
-    /// The dead letters that were tried.
+    /// The number of dead letters that were tried.
     pub fn tried(&self) -> u64 {
         self.redriven + self.duplicate + self.void + self.failed + self.pending
     }
 }
 
-/// What the archive took.
+/// The counts of an archive run.
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
 pub struct Archived {
     pub archived: u64,
@@ -131,7 +132,7 @@ mod tests {
             json!({ "action": "redrive" }),
             json!({ "action": "drop" }),
             json!({ "action": "redrive", "filter": { "sources": "a" } }),
-            // What EventBridge sends by itself.
+            // The event that EventBridge sends.
             json!({ "source": "aws.events", "detail-type": "Scheduled Event" }),
         ] {
             let error = read(event.clone()).err();

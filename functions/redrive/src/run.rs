@@ -1,7 +1,8 @@
-//! Dead letters from the queue to their targets, until none is left or time is up.
+//! Moves dead letters from the queue to their targets, until none is left or time is up.
 //!
-//! A message is deleted only once its dead letter's outcome is known and, when it failed again, the new dead letter is in the queue. So
-//! a run that is killed leaves dead letters behind and loses none; each redrive target stores what they hold once.
+//! A message is deleted only when the outcome of its dead letter is known. If the dead letter failed again, the new one
+//! must be in the queue first. A killed run therefore leaves dead letters behind and loses none. Each redrive target
+//! stores their content once.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -20,10 +21,10 @@ use uuid::Uuid;
 use crate::request::Summary;
 use crate::targets::RedriveTargets;
 
-/// Dead letters that go to their targets together.
+/// The number of dead letters in a batch.
 const BATCH_SIZE: usize = 200;
 const BATCH_BYTES: usize = 8 << 20;
-/// How long a poll of the queue waits for dead letters.
+/// How long a poll of the queue waits for messages.
 const WAIT: Duration = Duration::from_secs(1);
 const KINDS: [DeadLetterKind; 4] =
     [DeadLetterKind::Upload, DeadLetterKind::Rows, DeadLetterKind::Delivery, DeadLetterKind::Event];
@@ -34,24 +35,26 @@ pub struct Run<'r> {
     pub targets: &'r RedriveTargets,
     pub filter: &'r Filter,
     pub at_most: u64,
-    /// Dead letters a second.
+    /// Dead letters per second.
     pub rate: u32,
     pub sent_before: OffsetDateTime,
-    /// No dead letters are taken after this.
+    /// No dead letter is received after this moment.
     pub until: Instant,
 }
 
-/// A dead letter with the message that brought it.
+/// A dead letter with the message that holds it.
 struct Held {
     message: Message,
     dead_letter: DeadLetter,
 }
 
 impl Run<'_> {
-    /// Takes back what matches. Whatever happens, every other dead letter is visible again when this returns.
+    /// Redrives the dead letters that match. When this returns, also with an error, every other dead letter is visible
+    /// again.
     ///
     /// # Errors
-    /// When the queue cannot be read or written. Dead letters that a redrive target refuses are no error: they are counted.
+    /// When the queue cannot be read or written. Dead letters that a redrive target refuses are counted and are no
+    /// error.
     pub async fn run(&self) -> Result<Summary> {
         let mut scan = self.reader.scan(WAIT);
         let mut summary = Summary::default();
@@ -89,7 +92,7 @@ impl Run<'_> {
         }
     }
 
-    /// How many dead letters go to their targets together, and still may.
+    /// The size of the next batch, within the limits that are left.
     fn most(&self, summary: &Summary) -> usize {
         let room = self.at_most.saturating_sub(summary.tried());
         BATCH_SIZE.min(self.rate as usize).min(usize::try_from(room).unwrap_or(usize::MAX))
@@ -108,10 +111,10 @@ impl Run<'_> {
         OffsetDateTime::from(message.sent_at) < self.sent_before && self.filter.matches(dead_letter)
     }
 
-    /// One batch: through its targets, then out of the queue.
+    /// Handles one batch: sends it to its targets, then deletes its messages.
     async fn redrive(&self, scan: &Scan, batch: Vec<Held>, summary: &mut Summary) -> Result<()> {
         let started = Instant::now();
-        // A dead letter may be there twice: it goes once, and its outcome is that of both.
+        // A dead letter may be in the queue twice. It is sent once, and both messages have its outcome.
         let mut dead_letters: HashMap<Uuid, &DeadLetter> = HashMap::new();
         for held in &batch {
             let known = dead_letters.entry(held.dead_letter.id).or_insert(&held.dead_letter);
@@ -131,7 +134,7 @@ impl Run<'_> {
             }
         });
         let outcomes: HashMap<Uuid, RedriveOutcome> = join_all(of_kind).await.into_iter().flatten().collect();
-        // Before their messages go: a crash in between repeats a dead letter.
+        // New dead letters are sent before their old messages are deleted: a crash in between repeats a dead letter.
         let again: Vec<DeadLetter> = dead_letters
             .values()
             .filter_map(|dead_letter| match outcomes.get(&dead_letter.id)? {

@@ -1,4 +1,4 @@
-//! Where dead letters go back to: the functions that sent them, and the upload queue.
+//! The redrive targets: the functions that send dead letters, and the upload queue.
 
 use aws_sdk_lambda::error::{DisplayErrorContext, SdkError};
 use aws_sdk_lambda::primitives::Blob;
@@ -7,10 +7,10 @@ use millrace::dead_letter::{DeadLetter, DeadLetterKind, Payload};
 use millrace::{Error, Kind, Result};
 use serde_json::{Value, json};
 
-/// Lambda takes 6 MiB of a synchronous invocation; dead letters are escaped once more on the way.
+/// A synchronous Lambda invocation accepts 6 MiB. Dead letters are escaped once more in its payload.
 const REQUEST_BYTES: usize = 3 << 20;
 
-/// The ways back.
+/// The clients of the redrive targets.
 pub struct RedriveTargets {
     pub lambda: aws_sdk_lambda::Client,
     pub sqs: aws_sdk_sqs::Client,
@@ -21,7 +21,7 @@ pub struct RedriveTargets {
 }
 
 impl RedriveTargets {
-    /// Puts dead letters of one kind back; the outcome of each, in their order.
+    /// Redrives dead letters of one kind and returns the outcome of each, in their order.
     pub async fn redrive(&self, kind: DeadLetterKind, dead_letters: &[DeadLetter]) -> Vec<RedriveOutcome> {
         let function = match kind {
             DeadLetterKind::Upload => {
@@ -51,8 +51,8 @@ impl RedriveTargets {
         outcomes
     }
 
-    /// A file goes the way it came. Its notification says which attempt this is, so that the file is read anew and not
-    /// found to have been attempted before.
+    /// A file goes to the upload queue. Its notification holds the number of the attempt, so that the file is read
+    /// again although it was attempted before.
     async fn upload(&self, dead_letter: &DeadLetter) -> Result<RedriveOutcome> {
         let notification = match &dead_letter.payload {
             Payload::Json(payload) => payload.get("notification").filter(|value| value.is_object()),
@@ -109,8 +109,8 @@ fn said(error: SdkError<aws_sdk_lambda::operation::invoke::InvokeError>) -> Stri
     }
 }
 
-/// The notification with what ingest-csv needs to begin another attempt. One that AWS itself moved here was given up on
-/// before it was known what is wrong: it is simply delivered again.
+/// Adds to the notification what ingest-csv needs for another attempt. A notification that AWS moved to the queue
+/// failed before its file was attempted, so it is sent unchanged.
 fn with_attempt(notification: &Value, dead_letter: &DeadLetter) -> Value {
     let mut body = notification.clone();
     if !matches!(dead_letter.reason.code.as_str(), "received_too_often" | "invocation_failed") {
@@ -122,7 +122,7 @@ fn with_attempt(notification: &Value, dead_letter: &DeadLetter) -> Value {
     body
 }
 
-/// Dead letters in parts that an invocation takes.
+/// Splits dead letters into parts that fit into an invocation.
 fn parts(dead_letters: &[DeadLetter]) -> Vec<&[DeadLetter]> {
     let mut parts = Vec::new();
     let (mut start, mut bytes) = (0, 0);

@@ -1,4 +1,4 @@
-//! An invocation: the models as they are now, then everything below which something changed.
+//! Handles an invocation: reads the models, then refreshes what was invalidated.
 
 use std::time::Instant;
 
@@ -19,18 +19,19 @@ pub struct Refresh {
 }
 
 impl Refresh {
-    /// Connects at first use.
+    /// Builds the clients. The first use opens the connection.
     pub fn new(settings: Settings) -> Result<Self> {
         let database =
             database::Settings::parse(settings.database_url.expose())?.application_name("millrace refresh");
         Ok(Refresh { settings, connection: Connection::new(database) })
     }
 
-    /// Refreshes what was invalidated. The answer is the [summary](refresh::Summary); what the event holds does not matter.
+    /// Refreshes everything that was invalidated. The response is the [summary](refresh::Summary). The event's content
+    /// is ignored.
     ///
     /// # Errors
-    /// When something could not be refreshed, after everything else was: then Lambda counts an error, and an alarm can
-    /// tell.
+    /// When something could not be refreshed. Everything else is refreshed first. Lambda counts the error, so that an
+    /// alarm can detect it.
     pub async fn handle(&mut self, request_id: &str, deadline: Instant) -> Result<Value> {
         let span = info_span!("invocation", request_id);
         let run_id = Uuid::parse_str(request_id).unwrap_or_else(|_| Uuid::now_v7());
@@ -39,7 +40,8 @@ impl Refresh {
 
     async fn run(&mut self, run_id: Uuid, deadline: Instant) -> Result<Value> {
         let started = Instant::now();
-        // Read each time: the local stack's folder is the checkout, and reading a few files takes no time.
+        // The models are read on each invocation, because the local stack uses the working copy. Reading a few files is
+        // fast.
         let project = Project::load(&self.settings.pipeline)?;
         let last_start = deadline.checked_sub(self.settings.deadline_margin).unwrap_or_else(Instant::now);
         let limits = Limits { lock_timeout: self.settings.lock_timeout, last_start, deadline };

@@ -1,9 +1,10 @@
-//! Lambda: rollups and materialized views follow the facts.
+//! Lambda: refreshes rollups and materialized views after facts change.
 //!
 //! # Layout
 //!
-//! - [`handler`]: an invocation, from its models to its summary. The work itself is in `millrace_models::refresh`.
-//! - [`settings`]: the environment.
+//! - [`handler`]: handles an invocation, from its models to its summary. The work itself is in
+//!   `millrace_models::refresh`.
+//! - [`settings`]: the environment variables.
 
 pub mod handler;
 pub mod settings;

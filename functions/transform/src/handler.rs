@@ -1,4 +1,4 @@
-//! An invocation: the models as they are now, then everything that waits.
+//! Handles an invocation: reads the models, then transforms the unprocessed events.
 
 use std::time::Instant;
 
@@ -24,7 +24,7 @@ pub struct Transform {
 }
 
 impl Transform {
-    /// Builds the clients; connects at first use.
+    /// Builds the clients. The first use opens the connection.
     pub async fn new(settings: Settings) -> Result<Self> {
         let database =
             database::Settings::parse(settings.database_url.expose())?.application_name("millrace transform");
@@ -39,7 +39,7 @@ impl Transform {
         Ok(Transform { settings, connection: Connection::new(database), dead_letter_queue })
     }
 
-    /// Handles one invocation: dead letters that are put back, or everything that waits.
+    /// Handles one invocation: redriven dead letters, or the unprocessed events.
     pub async fn invoke(&mut self, event: &Value, request_id: &str, deadline: Instant) -> Result<Value> {
         match RedriveRequest::read(event) {
             Some(dead_letters) => self.redrive(dead_letters?, request_id, deadline).await,
@@ -47,7 +47,7 @@ impl Transform {
         }
     }
 
-    /// Events whose dead letters are put back, each through its model as it is now.
+    /// Redrives events, each through the current version of its model.
     async fn redrive(
         &mut self,
         dead_letters: Vec<DeadLetter>,
@@ -67,10 +67,12 @@ impl Transform {
         .await
     }
 
-    /// Transforms what waits. The answer is the [summary](transform::Summary); what the event holds does not matter.
+    /// Transforms the unprocessed events. The response is the [summary](transform::Summary). The event's content is
+    /// ignored.
     ///
     /// # Errors
-    /// When events had to be left, after everything else was done: then Lambda counts an error, and an alarm can tell.
+    /// When events had to be left unprocessed. Everything else is done first. Lambda counts the error, so that an alarm
+    /// can detect it.
     pub async fn handle(&mut self, request_id: &str, deadline: Instant) -> Result<Value> {
         let span = info_span!("invocation", request_id);
         self.run(run_id(request_id), deadline).instrument(span).await
@@ -78,7 +80,8 @@ impl Transform {
 
     async fn run(&mut self, run_id: Uuid, deadline: Instant) -> Result<Value> {
         let started = Instant::now();
-        // Read each time: the local stack's folder is the checkout, and reading a few files takes no time.
+        // The models are read on each invocation, because the local stack uses the working copy. Reading a few files is
+        // fast.
         let project = Project::load(&self.settings.pipeline)?;
         let last_claim = deadline.checked_sub(self.settings.deadline_margin).unwrap_or_else(Instant::now);
         let limits =

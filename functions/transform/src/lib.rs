@@ -1,9 +1,10 @@
-//! Lambda: raw events become facts, exactly once.
+//! Lambda: transforms raw events into facts, exactly once.
 //!
 //! # Layout
 //!
-//! - [`handler`]: an invocation, from its models to its summary. The work itself is in `millrace_models::transform`.
-//! - [`settings`]: the environment.
+//! - [`handler`]: handles an invocation, from its models to its summary. The work itself is in
+//!   `millrace_models::transform`.
+//! - [`settings`]: the environment variables.
 
 pub mod handler;
 pub mod settings;

@@ -1,4 +1,4 @@
--- A batch without a span holds a record that was put back: it is no part of the file.
+-- A batch without a span holds a redriven record and is not part of the file.
 select first_record, next_record, byte_end, next_line, staged_count, rejected_count, repaired_count
 from staging.batches
 where load_id = $1 and first_record is not null

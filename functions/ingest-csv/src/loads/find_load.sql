@@ -1,4 +1,4 @@
--- The last attempt at a version of an object.
+-- The last attempt at an object version.
 select loads.load_id, loads.plan, loads.attempt, load_results.outcome
 from staging.loads
 left join staging.load_results on load_results.load_id = loads.load_id

@@ -1,4 +1,5 @@
-//! The record of loads: `staging.loads` says how a version of an object is read, `staging.load_results` how it ended.
+//! The record of loads: `staging.loads` holds the plan of each attempt at an object version, `staging.load_results` its
+//! outcome.
 
 use std::time::{Instant, SystemTime};
 
@@ -21,20 +22,20 @@ const FIND_REDRIVEN: &str = include_str!("find_redriven.sql");
 const FINISH_REDRIVEN: &str = include_str!("finish_redriven.sql");
 const FINISH_LOAD: &str = include_str!("finish_load.sql");
 
-/// A load that was begun, by this invocation or an earlier one.
+/// A load that this invocation or an earlier one started.
 #[derive(Debug, Clone)]
 pub struct Load {
     pub id: Uuid,
     pub plan: LoadPlan,
-    /// 1, and one more each time that the file's dead letter was put back.
+    /// Starts at 1 and grows by one each time the file's dead letter is redriven.
     pub attempt: u32,
-    /// Set once the load has ended: `loaded`, `stopped`, `failed` or `superseded`.
+    /// Set when the load has ended: `loaded`, `stopped`, `failed` or `superseded`.
     pub outcome: Option<String>,
 }
 
 impl Load {
-    /// Whether this load, the last of its version, makes an attempt of that number needless: it ended, or a later one is
-    /// at it.
+    /// Whether this load, the last of its object version, makes attempt `attempt` unnecessary: it has ended, or a later
+    /// attempt is in progress.
     pub fn leaves_nothing_to(&self, attempt: u32) -> bool {
         match &self.outcome {
             Some(outcome) => attempt <= self.attempt || matches!(outcome.as_str(), "loaded" | "superseded"),
@@ -43,7 +44,7 @@ impl Load {
     }
 }
 
-/// A chunk that is in the ledger.
+/// A chunk that is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommittedChunk {
     pub first_record: u64,
@@ -55,7 +56,7 @@ pub struct CommittedChunk {
     pub repaired: u64,
 }
 
-/// How a load ended.
+/// The outcome of a load.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ending<'a> {
     pub outcome: &'a str,
@@ -63,7 +64,7 @@ pub struct Ending<'a> {
     pub reason: Option<String>,
 }
 
-/// The last attempt at a version of an object.
+/// The last attempt at an object version.
 pub async fn find(connection: &mut Connection, origin: &str, deadline: Instant) -> Result<Option<Load>> {
     connection
         .run_tx("find load", deadline, async |transaction| {
@@ -84,7 +85,7 @@ pub async fn find(connection: &mut Connection, origin: &str, deadline: Instant) 
         .await
 }
 
-/// Records that a load begins with `plan`; when another worker was first, its plan holds.
+/// Records the start of a load with `plan`. When another worker recorded it first, the plan of that worker stays.
 pub async fn start(
     connection: &mut Connection,
     object: &Object,
@@ -126,14 +127,14 @@ pub async fn start(
         .ok_or_else(|| Error::new(Kind::Bug, "a load was recorded and cannot be found"))
 }
 
-/// The load of a record that is put back.
+/// The load of a record that is redriven.
 pub struct RedrivenLoad {
     pub plan: LoadPlan,
-    /// A newer version of the file, or a later attempt at it, took its place.
+    /// A newer version of the file, or a later attempt at it, has superseded it.
     pub is_hidden: bool,
 }
 
-/// The load that read a record.
+/// Finds the load that read a record.
 pub async fn find_redriven(
     connection: &mut Connection,
     load_id: Uuid,
@@ -151,7 +152,7 @@ pub async fn find_redriven(
         .await
 }
 
-/// Hides what was put back of a load that was replaced meanwhile.
+/// Hides a redriven record whose load was superseded in the meantime.
 pub async fn finish_redriven(connection: &mut Connection, load_id: Uuid, deadline: Instant) -> Result<()> {
     connection
         .run_statement("settle a record that was put back", deadline, async |session| {
@@ -172,7 +173,7 @@ fn read_plan(row: &Row) -> Result<LoadPlan> {
     })
 }
 
-/// The chunks of a load that are committed, in the order of the file.
+/// The committed chunks of a load, in the order of the file.
 pub async fn committed_chunks(
     connection: &mut Connection,
     load_id: Uuid,
@@ -201,7 +202,7 @@ pub async fn committed_chunks(
         .await
 }
 
-/// Records how a load ended, once; where a new version replaces the older ones, the newest wins whatever the order.
+/// Records the outcome of a load, once. Where a new version replaces older ones, the newest version wins in any order.
 pub async fn finish(
     connection: &mut Connection,
     load_id: Uuid,
