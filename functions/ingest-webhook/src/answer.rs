@@ -1,4 +1,4 @@
-//! What the sender is told, in the form that API Gateway and function URLs take from a function.
+//! The response to the sender, in the form that API Gateway and function URLs expect from a function.
 
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use millrace::metrics::names::Metric;
@@ -12,7 +12,7 @@ const JSON: &str = "application/json";
 const PROBLEM_JSON: &str = "application/problem+json";
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
-/// One answer. Serialises as `{statusCode, headers, body, isBase64Encoded}`.
+/// One response. It serializes as `{statusCode, headers, body, isBase64Encoded}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
@@ -21,12 +21,12 @@ pub struct Answer {
     headers: Vec<(&'static str, String)>,
     body: String,
     is_base64_encoded: bool,
-    /// The outcome of the delivery, and of how many events, as metrics count it.
+    /// The outcome of the delivery and its number of events, for the metrics.
     #[serde(skip)]
     counted: Option<(Metric, u64)>,
 }
 
-/// The outcome of a delivery. Each is 202: it is durable.
+/// The outcome of a durable delivery. Each is a 202.
 #[derive(Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 enum Outcome<'a> {
@@ -52,22 +52,22 @@ impl Answer {
         Self::outcome(&Outcome::Stored { event_ids }, (names::DELIVERIES_STORED, event_ids.len() as u64))
     }
 
-    /// The delivery is in the dead-letter queue, whole.
+    /// The whole delivery is in the dead-letter queue.
     pub fn queued(delivery_id: &str) -> Self {
         Self::outcome(&Outcome::Queued { delivery_id }, (names::DELIVERIES_QUEUED, 0))
     }
 
-    /// The delivery came before.
+    /// The delivery was stored before.
     pub fn duplicate(delivery_id: &str) -> Self {
         Self::outcome(&Outcome::Duplicate { delivery_id }, (names::DELIVERIES_DUPLICATE, 0))
     }
 
-    /// What Slack wants to read when an address is entered: its own challenge.
+    /// The response that Slack expects when a request URL is entered: the challenge that it sent.
     pub fn challenge(challenge: String) -> Self {
         Self::new(200, PLAIN_TEXT, challenge)
     }
 
-    /// `request_id` lets a sender's report be found in the logs.
+    /// `request_id` identifies the invocation in the logs when a sender reports a problem.
     pub fn problem(problem: &Problem, request_id: Option<&str>) -> Self {
         let kind = problem.kind;
         let details = Details {
@@ -93,7 +93,7 @@ impl Answer {
         answer
     }
 
-    /// Counts the outcome of a delivery to `source`; `None` when it went to none that is declared.
+    /// Counts the outcome of a delivery to `source`. `None` when no such source is declared.
     pub fn count(&self, source: Option<&str>) {
         let Some((became, event_count)) = self.counted else { return };
         metrics::add_of(source, became, 1);
@@ -125,7 +125,7 @@ impl Answer {
 }
 
 fn to_json(value: &impl Serialize) -> String {
-    // Structs of strings and numbers always have a JSON form.
+    // Structs of strings and numbers always serialize.
     serde_json::to_string(value).unwrap_or_default()
 }
 

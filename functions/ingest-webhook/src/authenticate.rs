@@ -1,4 +1,4 @@
-//! A verification with the source's own secrets.
+//! Verifies a delivery with the secrets of its source.
 
 use std::time::SystemTime;
 
@@ -9,11 +9,12 @@ use millrace::config::WebhookSource;
 use crate::secrets::{Fetch, SecretCache};
 use crate::verify::{Verification, verify};
 
-/// Verifies a delivery. When no secret matches, the source's secrets are fetched once more, if that is allowed just now:
-/// the sender may have been given a new one.
+/// Verifies a delivery. When no secret matches, the source's secrets are fetched once more, if the cache allows a fetch
+/// now: the secret may have been rotated.
 ///
 /// # Errors
-/// When the source has no secret to verify with: nothing is known of the delivery then, and it should come again.
+/// When the source has no secret to verify with. The delivery can then neither be accepted nor refused, and the sender
+/// should send it again.
 pub async fn authenticate<F: Fetch>(
     secrets: &SecretCache<F>,
     source: &WebhookSource,

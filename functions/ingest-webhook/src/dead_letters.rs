@@ -1,4 +1,5 @@
-//! The dead letters of a delivery: itself when the database could not take it, and each of its records that became no event.
+//! The dead letters of a delivery: one for a delivery that the database did not accept, and one for each record that
+//! did not become an event.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +10,18 @@ use millrace::config::webhook::{EventTypeRule, Place};
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
 use serde_json::{Value, json};
 
-/// Whose dead letters these are.
+/// The delivery that the dead letters belong to.
 #[derive(Debug, Clone, Copy)]
 pub struct Sender<'a> {
     pub source: &'a WebhookSource,
     pub delivery_id: &'a str,
-    /// By these it is known again when it is put back: the same delivery is stored once, whichever way it comes.
+    /// Redrive stores the delivery with the same keys, so that it is stored once even if it was already committed.
     pub dedupe_keys: &'a [String],
     pub headers: &'a HeaderMap,
 }
 
 impl Sender<'_> {
-    /// The dead letter of a whole delivery, its body as it came: whoever puts it back reads it as the function would have.
+    /// The dead letter of a whole delivery, with its original body. Redrive parses the body as the function does.
     pub fn delivery_dead_letter(&self, event_type: &str, body: &[u8], reason: Reason) -> DeadLetter {
         let mut payload = json!({
             "dedupe_keys": self.dedupe_keys,
@@ -34,7 +35,7 @@ impl Sender<'_> {
         self.dead_letter(event_type, "", self.origin(None), reason, Payload::Json(payload))
     }
 
-    /// The dead letter of one record, 0-based, as it stood in the body.
+    /// The dead letter of one record, with the record's original text. `record` is 0-based.
     pub fn record_dead_letter(
         &self,
         event_type: &str,
@@ -46,7 +47,7 @@ impl Sender<'_> {
         self.dead_letter(event_type, &name, self.origin(Some(record)), reason, Payload::raw(raw))
     }
 
-    /// What the body is read by, and what its events are called by; never what proves where it came from.
+    /// The headers that parsing and the event type depend on. Signatures and credentials are never kept.
     fn kept_headers(&self) -> BTreeMap<&str, &str> {
         let rules = self.source.event_type.iter().filter_map(|rule| match rule {
             EventTypeRule::Places(places) => Some(places.iter()),

@@ -1,4 +1,4 @@
-//! From a request to its answer.
+//! Handles an invocation, from the request to the response.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,21 +31,22 @@ use crate::settings::Settings;
 use crate::store::{self, Delivery, Event, NotStored, Store, Stored, Writer};
 use crate::verify::Verification;
 
-/// Kept for the dead-letter queue before the invocation's deadline, or a third of the time when that is less.
+/// The time before the invocation's deadline that is kept for the dead-letter queue, or a third of the time when that
+/// is less.
 const QUEUE_MARGIN: Duration = Duration::from_secs(8);
-/// The answer goes out at least this long before the deadline, or a tenth of the time when that is less.
+/// The response is sent at least this long before the deadline, or a tenth of the time before it when that is less.
 const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 
-/// What Lambda is answered.
+/// The response to Lambda.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Reply {
     Http(Answer),
-    /// The outcome of dead letters that were put back.
+    /// The outcomes of redriven dead letters.
     Redrive(redrive::RedriveResponse),
 }
 
-/// The function: clients and configuration, built once.
+/// The function's clients and configuration, built once.
 pub struct IngestWebhook {
     settings: Settings,
     pub(crate) sources: Sources,
@@ -55,7 +56,7 @@ pub struct IngestWebhook {
 }
 
 impl IngestWebhook {
-    /// Builds the clients; connects to nothing yet. The [`Writer`] must run beside every request.
+    /// Builds the clients. No connection is opened yet. The [`Writer`] must run concurrently with every request.
     ///
     /// # Errors
     /// [`Kind::Config`] when `DATABASE_URL` or `sources.toml` is wrong.
@@ -81,10 +82,10 @@ impl IngestWebhook {
         Ok((IngestWebhook { settings, sources, secrets, store, dead_letter_queue }, writer))
     }
 
-    /// Handles one invocation: a request, or dead letters that are put back.
+    /// Handles one invocation: a request, or dead letters to redrive.
     ///
     /// # Errors
-    /// When the event is neither. Whatever else happens, the sender gets an answer.
+    /// When the event is neither. In every other case the sender gets a response.
     pub async fn invoke(&self, mut event: HttpEvent, request_id: &str, deadline: Instant) -> Result<Reply> {
         let Some(dead_letters) = event.take_dead_letters() else {
             return self.handle(event, request_id, deadline).await.map(Reply::Http);
@@ -102,7 +103,7 @@ impl IngestWebhook {
     /// Handles one request.
     ///
     /// # Errors
-    /// When the event is no HTTP request at all. Whatever else happens, the sender gets an answer.
+    /// When the event is not an HTTP request. In every other case the sender gets a response.
     pub async fn handle(&self, event: HttpEvent, request_id: &str, deadline: Instant) -> Result<Answer> {
         self.answer(event, request_id, deadline).instrument(info_span!("invocation", request_id)).await
     }
@@ -113,7 +114,7 @@ impl IngestWebhook {
             info!(status = problem.kind.status(), problem = problem.kind.type_uri(), "delivery refused");
             Answer::problem(problem, Some(id.unwrap_or(request_id)))
         };
-        // No source that is declared.
+        // The source is not declared.
         let refuse_stranger = |problem: &Problem, id: Option<&str>| {
             let answer = refuse(problem, id);
             answer.count(None);
@@ -130,7 +131,7 @@ impl IngestWebhook {
             let problem = Problem::new(ProblemKind::UnknownSource, "No source of this name takes webhooks.");
             return Ok(refuse_stranger(&problem, request.request_id.as_deref()));
         };
-        // Nothing of the delivery is logged: header, query and body may all hold what is nobody's business.
+        // No part of the delivery is logged: header, query and body may all contain private data.
         let span = info_span!("delivery", request_id, source = source.name);
         let answer = match self.receive(source, &request, deadline).instrument(span.clone()).await {
             Ok(answer) => answer,
@@ -163,7 +164,8 @@ impl IngestWebhook {
                 return Err(Problem::unauthorized(refusal.to_string(), challenge));
             }
             Err(error) => {
-                // Somebody must act, and the sender must come again: nothing is known of the delivery.
+                // An operator must act, and the sender must send the delivery again: it can neither be accepted nor
+                // refused.
                 error!(code = error.code(), error = error.chain(), "no secret to verify with");
                 metrics::failed(&error);
                 return Err(unavailable("The source cannot be verified at the moment."));
@@ -191,7 +193,8 @@ impl IngestWebhook {
             events: events(source, headers, &delivery_type, parsed),
         };
         let attempt = Attempt { sender, event_type: &delivery_type, body, deadline };
-        // A dead letter goes before the commit that leaves its record behind: a crash repeats it, and never loses it.
+        // A dead letter is sent before the commit that omits its record: a crash in between repeats it and never loses
+        // it.
         self.send(&rejects, deadline).await?;
         self.store(delivery, &attempt).await
     }
@@ -200,7 +203,7 @@ impl IngestWebhook {
     async fn store(&self, delivery: Delivery, attempt: &Attempt<'_>) -> std::result::Result<Answer, Problem> {
         let (delivery_id, is_empty) = (attempt.sender.delivery_id, delivery.events.is_empty());
         let failure = match self.store_what_is_taken(delivery, attempt).await {
-            // Every record was rejected: what there is of it is in the queue.
+            // Every record was rejected and is in the dead-letter queue.
             Ok(Stored::New { event_ids }) if event_ids.is_empty() && !is_empty => {
                 return Ok(Answer::queued(delivery_id));
             }
@@ -217,7 +220,7 @@ impl IngestWebhook {
         Ok(Answer::queued(delivery_id))
     }
 
-    /// Stores a delivery without those of its events that the database refuses: their dead letters are sent first.
+    /// Stores a delivery without the events that the database refuses. Their dead letters are sent first.
     pub(crate) async fn store_what_is_taken(
         &self,
         mut delivery: Delivery,
@@ -247,7 +250,7 @@ impl IngestWebhook {
         }
     }
 
-    /// Waits for the store no longer than leaves time for the dead-letter queue.
+    /// Waits for the store, and leaves time for the dead-letter queue.
     pub(crate) async fn put(
         &self,
         delivery: Arc<Delivery>,
@@ -281,7 +284,7 @@ impl IngestWebhook {
 /// Why a delivery is not in the database.
 pub(crate) enum NotTaken {
     Failed(Arc<Error>),
-    /// Nor could the dead letters of its refused events be sent.
+    /// The dead letters of its refused events could not be sent either.
     NoPlace(Problem),
 }
 
@@ -289,7 +292,7 @@ pub(crate) fn refusal_reason(refusal: Refusal) -> Reason {
     Reason { sqlstate: Some(refusal.sqlstate), ..Reason::new("refused_by_database", refusal.message) }
 }
 
-/// What an attempt to store a delivery needs beside it.
+/// The context of an attempt to store a delivery.
 pub(crate) struct Attempt<'a> {
     pub sender: Sender<'a>,
     pub event_type: &'a str,
@@ -313,7 +316,7 @@ pub(crate) fn reject_dead_letters(
     parsed.rejects.iter().map(dead_letter).collect()
 }
 
-/// The events of a delivery; rejected records are counted with it, so that what was read can be told from what was staged.
+/// The events of a delivery. Rejected records are included, so that the ledger counts them as read.
 pub(crate) fn events(
     source: &WebhookSource,
     headers: &HeaderMap,

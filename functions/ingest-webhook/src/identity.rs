@@ -1,4 +1,4 @@
-//! By what a delivery is known again, and what its events are called.
+//! The dedupe keys of a delivery, and the types of its events.
 
 use http::HeaderMap;
 use millrace::config::WebhookSource;
@@ -8,22 +8,22 @@ use ring::digest::{SHA256, digest};
 
 use crate::lookup::text_at;
 
-/// The longest id that is kept as it came, in bytes.
+/// The longest id that is stored unchanged, in bytes.
 const MAX_ID_BYTES: usize = 255;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// As the sender gave it; `sha256:` and 64 digits when that is the body's hash, or the hash of an id that is
-    /// too long or holds control characters.
+    /// The sender's id. It is `sha256:` and 64 digits when the id is the hash of the body, or the hash of an id that is
+    /// too long or contains control characters.
     pub delivery_id: String,
-    /// A delivery with any of these, of this source, came before: it is a duplicate. `id:…`, `body:…` with the SHA-256 of
-    /// the body in 64 digits, or both.
+    /// A delivery is a duplicate when its source has already stored one with any of these keys. `id:…`, `body:…` with
+    /// the SHA-256 of the body in 64 digits, or both.
     pub dedupe_keys: Vec<String>,
 }
 
-/// The identity of a delivery that was accepted. `document` is the body as JSON, for pointers.
+/// Returns the identity of an accepted delivery. `document` is the body as JSON, in which pointers are looked up.
 ///
-/// A delivery always has one: where no rule of the source applies, it is known by its body.
+/// A delivery always has an identity: where no rule of the source applies, it is the hash of the body.
 pub fn identify(source: &WebhookSource, headers: &HeaderMap, body: &[u8], document: &[u8]) -> Identity {
     let id = source.delivery_id.iter().find_map(|rule| match rule {
         DeliveryIdRule::Body => Some(None),
@@ -41,7 +41,7 @@ pub fn identify(source: &WebhookSource, headers: &HeaderMap, body: &[u8], docume
     Identity { delivery_id: id, dedupe_keys }
 }
 
-/// What stands in all of `places`, in a form that any database and any log takes.
+/// The values at all of `places`, joined, in a form that any database and any log accepts.
 fn all(places: &[Place], headers: &HeaderMap, document: &[u8]) -> Option<String> {
     let texts: Option<Vec<String>> =
         places.iter().map(|place| text_in(place, headers, &[document])).collect();
@@ -52,7 +52,7 @@ fn all(places: &[Place], headers: &HeaderMap, document: &[u8]) -> Option<String>
     Some(format!("sha256:{}", hex::encode(digest(&SHA256, id.as_bytes()))))
 }
 
-/// The type of an event, a valid name. `documents` are searched in turn for what a pointer names: the record first, then
+/// The type of an event, a valid name. A pointer is looked up in each of `documents` in turn: first the record, then
 /// the whole body.
 pub fn event_type(source: &WebhookSource, headers: &HeaderMap, documents: &[&[u8]]) -> String {
     let found = source.event_type.iter().find_map(|rule| match rule {
@@ -75,7 +75,7 @@ fn text_in(place: &Place, headers: &HeaderMap, documents: &[&[u8]]) -> Option<St
         Place::Header(name) => {
             let mut values = headers.get_all(name).iter();
             let value = values.next()?;
-            // Twice is ambiguous.
+            // A repeated header is ambiguous.
             if values.next().is_some() {
                 return None;
             }
@@ -86,7 +86,8 @@ fn text_in(place: &Place, headers: &HeaderMap, documents: &[&[u8]]) -> Option<St
     }
 }
 
-/// The sender's word as a name: `orders/create` is `orders.create`. `docs/configuration.md` has the rule.
+/// Converts the sender's event type to a name: `orders/create` becomes `orders.create`. `docs/configuration.md` has the
+/// rule.
 fn to_name(text: &str) -> Option<String> {
     if check_name(text).is_ok() {
         return Some(text.to_owned());
@@ -103,7 +104,7 @@ fn to_name(text: &str) -> Option<String> {
     match name.len() {
         0 => None,
         len if len <= MAX_NAME_BYTES => Some(name),
-        // Two long types that differ at their end stay two.
+        // Two long types that differ only at their ends stay distinct.
         _ => {
             let hash = hex::encode(digest(&SHA256, text.as_bytes()));
             Some(format!("{}-{}", &name[..MAX_NAME_BYTES - 9], &hash[..8]))

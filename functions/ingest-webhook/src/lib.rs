@@ -1,18 +1,20 @@
-//! Lambda: a webhook becomes rows of `raw_events`, verified, deduplicated, durable before it is answered.
+//! Lambda: stores a webhook as rows of `raw_events`. A delivery is verified, deduplicated, and durable before the
+//! response.
 //!
 //! # Layout, in the order of a delivery
 //!
-//! - [`handler`]: from a request to its answer; [`settings`]: what the environment says.
-//! - [`request`]: what API Gateway or a function URL hands over.
-//! - [`secrets`]: where a source's secrets are kept, and the cache of them.
-//! - [`verify`]: headers, raw body, keys and clock in, verification out; and the signing half, for senders and tests.
-//! - [`authenticate`](mod@authenticate): a verification with the source's own secrets, fetched again once when none matches.
-//! - [`content`]: a body cut into records.
-//! - [`identity`]: by what a delivery is known again, and what its events are.
-//! - [`store`]: deliveries into the database, many in one commit.
-//! - [`dead_letters`]: what becomes of a delivery, or a record of it, that the database does not take.
-//! - [`redrive`]: dead letters on their way back.
-//! - [`answer`], [`problem`]: what the sender is told.
+//! - [`handler`]: handles an invocation; [`settings`]: the environment variables.
+//! - [`request`]: the request from API Gateway or a function URL.
+//! - [`secrets`]: fetches and caches a source's secrets.
+//! - [`verify`]: verifies a delivery by its headers, raw body, keys and the clock; and signs, for senders and tests.
+//! - [`authenticate`](mod@authenticate): verifies with the source's secrets, which are fetched again once when none
+//!   matches.
+//! - [`content`]: splits a body into records.
+//! - [`identity`]: the dedupe keys of a delivery, and the types of its events.
+//! - [`store`]: stores deliveries in the database, many in one commit.
+//! - [`dead_letters`]: the dead letters of deliveries and records that the database does not accept.
+//! - [`redrive`]: redrives dead letters.
+//! - [`answer`], [`problem`]: the response to the sender.
 
 pub mod answer;
 pub mod authenticate;

@@ -1,16 +1,16 @@
-//! What stands at a JSON pointer, as an id or a name.
+//! Looks up the value at a JSON pointer, as an id or a name.
 
 use millrace::config::Pointer;
 use millrace::jsonb;
 
-/// The string or whole number at `pointer`, as text; `None` for anything else, for nothing, and for what is not JSON. Of
-/// several members with one name the last counts, as it does for jsonb.
+/// Returns the string or whole number at `pointer` as text. `None` for any other value, for a missing value, and when
+/// the text is not JSON. Of several members with the same name the last one counts, as in jsonb.
 pub(crate) fn text_at(json: &[u8], pointer: &Pointer) -> Option<String> {
     let range = jsonb::find(json, pointer.steps()).ok().flatten()?;
     let value = json.get(range)?;
     match value.first()? {
         b'"' => serde_json::from_slice::<String>(value).ok().filter(|text| !text.is_empty()),
-        // Digit by digit as it came: rounded, two ids might look like one.
+        // The original digits are kept: two ids could be equal after rounding.
         b'-' | b'0'..=b'9' if value[1..].iter().all(u8::is_ascii_digit) => {
             std::str::from_utf8(value).ok().map(str::to_owned)
         }

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-/// The kinds of refusal. A kind is a status and a stable name; what is particular stands in the detail.
+/// The kinds of refusal. A kind has a status and a stable name. The detail describes the particular case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {
     EmptyBody,
-    /// Not JSON, or not of the form its type promises.
+    /// The body is not JSON, or does not have the form of its type.
     MalformedBody,
-    /// The gateway says base64 and it is not.
+    /// The gateway marks the body as base64, and it is not valid base64.
     InvalidBase64,
     Unauthorized,
     UnknownPath,
@@ -87,7 +87,7 @@ impl ProblemKind {
     }
 }
 
-/// How a sender should prove itself, for `WWW-Authenticate`.
+/// The authentication scheme that the sender must use, for `WWW-Authenticate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Challenge {
     Bearer,
@@ -103,17 +103,17 @@ impl Challenge {
     }
 }
 
-/// One refusal. Its detail helps the sender and holds nothing of the body, of secrets, or of what runs here.
+/// One refusal. Its detail helps the sender and contains nothing of the body, of secrets, or of the implementation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub kind: ProblemKind,
     pub detail: Cow<'static, str>,
-    /// Seconds; always there when waiting helps.
+    /// Seconds. Always present when a retry can succeed.
     pub retry_after: Option<u32>,
     pub challenge: Option<Challenge>,
 }
 
-/// When nothing better is known: long enough for a fail-over to be half over.
+/// The default: a fail-over is half finished after this time.
 const RETRY_AFTER_SECONDS: u32 = 30;
 
 impl Problem {

@@ -1,5 +1,5 @@
-//! Deliveries on their way back: dead letters of whole deliveries and of single records, read again under today's
-//! `sources.toml`. They were verified when they came; their signatures are not kept.
+//! Redrives dead letters of whole deliveries and of single records. Each is parsed again under the current
+//! `sources.toml`. They were verified when they were received, and their signatures are not kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,11 +23,12 @@ use crate::handler::{Attempt, IngestWebhook, NotTaken, events, refusal_reason, r
 use crate::problem::Problem;
 use crate::store::{Delivery, NotStored, Stored};
 
-/// How long a record is remembered that was put back, in days: longer than anybody keeps a dead letter.
+/// How long the key of a redriven record is kept, in days: longer than any dead letter is kept.
 const RECORD_DAYS: u16 = 365;
 
 impl IngestWebhook {
-    /// Takes dead letters of kind `delivery` back; the outcome of each, in their order. They share flushes as requests do.
+    /// Redrives dead letters of kind `delivery` and returns the outcome of each, in their order. They share flushes as
+    /// requests do.
     pub async fn redrive(&self, dead_letters: Vec<DeadLetter>, deadline: Instant) -> Vec<RedriveResult> {
         join_all(dead_letters.into_iter().map(async |dead_letter| {
             let id = dead_letter.id;
@@ -66,7 +67,7 @@ impl IngestWebhook {
         let rejects = reject_dead_letters(&sender, &again.event_type, &parsed);
         let mut events = events(again.source, &again.headers, &again.event_type, parsed);
         for event in &mut events {
-            // What a rule found in a header that was not kept, the dead letter still says.
+            // The event type may come from a header that was not kept. The dead letter still holds it.
             if event.event_type == UNNAMED_EVENT_TYPE {
                 event.event_type.clone_from(&again.event_type);
             }
@@ -88,7 +89,7 @@ impl IngestWebhook {
                 Err(NotStored::Failed(error)) => RedriveOutcome::Pending { message: error.chain() },
             };
         }
-        // As when it came: the dead letters of its records go before the commit that leaves them behind.
+        // As for a request, the dead letters of its records are sent before the commit that omits the records.
         if let Err(error) = self.dead_letter_queue.send(&rejects).await {
             return RedriveOutcome::of_error(&error);
         }
@@ -104,7 +105,7 @@ impl IngestWebhook {
     }
 }
 
-/// A dead letter as the delivery that it was.
+/// A delivery restored from its dead letter.
 struct Again<'s> {
     source: &'s WebhookSource,
     options: Options<'s>,
@@ -116,7 +117,7 @@ struct Again<'s> {
 }
 
 impl<'s> Again<'s> {
-    /// Why it cannot be tried at all: then its dead letter stays as it is.
+    /// The error is the reason why it cannot be tried. The dead letter then stays as it is.
     fn of(dead_letter: &DeadLetter, sources: &'s Sources) -> Result<Self, String> {
         let source = dead_letter.source.as_deref().and_then(|name| sources.webhook(name));
         let (DeadLetterKind::Delivery, Some(source)) = (dead_letter.kind, source) else {
@@ -128,7 +129,7 @@ impl<'s> Again<'s> {
             let Some(raw) = dead_letter.payload.to_raw() else {
                 return Err("the dead letter holds no text of a record".to_owned());
             };
-            // In brackets, so that a record that is an array stays one record.
+            // The brackets keep a record that is an array as one record.
             let body = [b"[", raw.as_slice(), b"]"].concat();
             return Ok(Again {
                 source,
@@ -187,8 +188,8 @@ impl Kept {
     }
 }
 
-/// It may have been stored after all: a commit can happen and its answer be lost. Only as long as its keys are remembered
-/// is that known.
+/// The delivery may have been stored: a commit can succeed although its reply is lost. Its keys show that only while
+/// they are kept.
 fn check_age(dead_letter: &DeadLetter, source: &WebhookSource) -> Result<(), String> {
     let failed_at = OffsetDateTime::parse(&dead_letter.first_failed_at, &Rfc3339)
         .map_err(|_| "the dead letter does not say when it failed".to_owned())?;

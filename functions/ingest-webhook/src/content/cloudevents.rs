@@ -13,7 +13,7 @@ use super::kind::media_type;
 use super::not_json;
 use crate::problem::Problem;
 
-/// Every event has them.
+/// The attributes that every event must have.
 const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
 
 pub(super) fn check_structured(body: &[u8], start: usize) -> Result<(), Problem> {
@@ -40,10 +40,10 @@ pub(super) fn check_batch(body: &[u8], start: usize) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The record is the event as structured mode would have it: attributes from the headers, `data` from the body.
+/// The record is the event in structured form: attributes from the headers, `data` from the body.
 ///
 /// # Errors
-/// 400 when a required attribute is missing, or when the body is not the JSON that its type says.
+/// 400 when a required attribute is missing, or when the body is not JSON although its type is.
 pub(super) fn read_binary<'b>(
     collector: &mut Collector<'b>,
     headers: &HeaderMap,
@@ -55,7 +55,7 @@ pub(super) fn read_binary<'b>(
     let mut json = Vec::with_capacity(body.len() + 512);
     json.push(b'{');
     for name in headers.keys() {
-        // `data` is no attribute, and what the body's type is says Content-Type.
+        // `data` is not an attribute, and Content-Type is the body's type.
         let attribute = match name.as_str().strip_prefix("ce-") {
             Some("" | "data" | "data_base64" | "datacontenttype") | None => continue,
             Some(attribute) => attribute,
@@ -103,7 +103,7 @@ fn member(json: &mut Vec<u8>, name: &str) {
     json.push(b':');
 }
 
-/// Attributes are percent-encoded in headers, and older senders put quotes around them.
+/// Decodes an attribute's value: it is percent-encoded in a header, and older senders put quotes around it.
 fn decode(value: &[u8]) -> Cow<'_, [u8]> {
     let value = value.trim_ascii();
     let value = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);

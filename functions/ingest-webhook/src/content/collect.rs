@@ -1,4 +1,5 @@
-//! Records on their way out: what jsonb refuses becomes a reject, or is replaced where the source says so.
+//! Collects the records. A record that jsonb refuses becomes a reject, or is repaired where the source's configuration
+//! allows it.
 
 use std::borrow::Cow;
 
@@ -9,12 +10,12 @@ use super::{Parsed, Position, Record, Reject, Repair};
 
 pub(super) struct Collector<'b> {
     body: &'b [u8],
-    /// The body, when all of it is UTF-8: then its records need no look of their own.
+    /// The body, when all of it is UTF-8. Its records are then not checked one by one.
     text: Option<&'b str>,
     replace: bool,
     records: Vec<Record<'b>>,
     rejects: Vec<Reject<'b>>,
-    /// The line that byte `counted` stands on, so that each line end is counted once.
+    /// The line of byte `counted`, so that each line end is counted once.
     line: u64,
     counted: usize,
 }
@@ -40,7 +41,7 @@ impl<'b> Collector<'b> {
         Parsed { document, records: self.records, rejects: self.rejects }
     }
 
-    /// Adds a value of the body. Values come in the order of the body.
+    /// Adds a value of the body. Values are added in the order of the body.
     pub fn add(&mut self, value: &Value) {
         if value.defect.is_none()
             && let Some(text) = self.text.and_then(|text| text.get(value.range.clone()))
@@ -53,10 +54,10 @@ impl<'b> Collector<'b> {
         self.judge(Cow::Borrowed(raw), value, position, Cow::Borrowed(raw), true);
     }
 
-    /// Adds a JSON text that was made of the body.
+    /// Adds a JSON text that was built from the body.
     pub fn add_built(&mut self, json: Vec<u8>, raw: Cow<'b, [u8]>) {
         let scanned = Scanner::new(&json).value();
-        // What is built here is JSON.
+        // Texts built here are always JSON.
         let Ok(value) = scanned else { return };
         let position = self.position(0);
         self.judge(Cow::Owned(json), &value, position, raw, false);

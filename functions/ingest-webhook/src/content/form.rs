@@ -1,4 +1,4 @@
-//! URL-encoded forms: Slack's commands, and senders that put JSON in a field called `payload`.
+//! URL-encoded forms: Slack's commands, and senders that put JSON in a field named `payload`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,8 +10,8 @@ use percent_encoding::percent_decode;
 use super::collect::Collector;
 use super::json::split;
 
-/// One record: an object of strings, of arrays where a key repeats. When the only field is `payload` and it holds a JSON
-/// object or array, the record is that, as Slack's interactive messages and GitHub's forms mean it.
+/// Returns one record: an object of strings, with arrays for repeated keys. When the only field is `payload` and it
+/// holds a JSON object or array, that value is the record, as in Slack's interactive messages and GitHub's forms.
 pub(super) fn read<'b>(
     collector: &mut Collector<'b>,
     start: usize,
@@ -25,7 +25,7 @@ pub(super) fn read<'b>(
         && is_document(payload)
     {
         let mut values = Vec::new();
-        // It has been seen to be JSON.
+        // The text was checked to be JSON.
         if split(payload, 0, records, |value| values.push(value)).is_ok() {
             for value in values {
                 let text = payload[value.range].to_vec();
@@ -66,7 +66,7 @@ fn write_values(json: &mut Vec<u8>, values: &[Cow<'_, [u8]>]) {
 
 type Field<'b> = (Cow<'b, [u8]>, Vec<Cow<'b, [u8]>>);
 
-/// In the order in which keys first come.
+/// Keys are in the order of their first occurrence.
 fn fields(body: &[u8]) -> Vec<Field<'_>> {
     let mut fields: Vec<Field<'_>> = Vec::new();
     let mut places: BTreeMap<Cow<'_, [u8]>, usize> = BTreeMap::new();
@@ -85,7 +85,7 @@ fn fields(body: &[u8]) -> Vec<Field<'_>> {
     fields
 }
 
-/// Bytes that are not UTF-8 stay as they are: that is the record's matter.
+/// Bytes that are not UTF-8 stay as they are: the check of the record handles them.
 fn decode(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'+') {
         return percent_decode(text).into();

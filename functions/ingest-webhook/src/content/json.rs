@@ -19,8 +19,8 @@ pub(super) fn read<'b>(
     Ok(Cow::Borrowed(&body[start..]))
 }
 
-/// Calls `each` for every record of the JSON text that begins at `start`: the elements of the array at `records`, or, when
-/// there is no array, those of the text itself when it is one, or the whole text.
+/// Calls `each` for every record of the JSON text that starts at `start`. The records are the elements of the array at
+/// `records`. Without such an array they are the elements of the text when it is an array, or else the whole text.
 pub(super) fn split(
     text: &[u8],
     start: usize,

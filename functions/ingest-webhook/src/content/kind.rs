@@ -1,4 +1,4 @@
-//! What a body is.
+//! The kind of a body, by the source's configuration and the headers.
 
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -9,21 +9,21 @@ use crate::problem::{Problem, ProblemKind};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyKind {
-    /// One value; an array is a record for each of its elements.
+    /// One JSON value. Each element of an array is a record.
     Json,
-    /// A value a line.
+    /// One JSON value per line.
     Ndjson,
     Form,
-    /// A CloudEvent as JSON.
+    /// A CloudEvent in JSON format.
     StructuredEvent,
-    /// An array of them.
+    /// A JSON array of CloudEvents.
     EventBatch,
-    /// A CloudEvent whose attributes are headers and whose data is the body.
+    /// A CloudEvent with its attributes in the headers and its data in the body.
     BinaryEvent,
 }
 
 /// # Errors
-/// 415 for a type, or a compression, that no reader takes.
+/// 415 for a content type or a content encoding that is not supported.
 pub(super) fn kind(headers: &HeaderMap, body: &[u8], content: Content) -> Result<BodyKind, Problem> {
     for encoding in headers.get_all(CONTENT_ENCODING) {
         if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") {
@@ -34,7 +34,7 @@ pub(super) fn kind(headers: &HeaderMap, body: &[u8], content: Content) -> Result
         Content::Json => Ok(BodyKind::Json),
         Content::Ndjson => Ok(BodyKind::Ndjson),
         Content::Form => Ok(BodyKind::Form),
-        // An event that does not say so is JSON all the same.
+        // A CloudEvent without a content type is JSON.
         Content::Cloudevents | Content::Auto => match event_kind(headers)? {
             Some(kind) => Ok(kind),
             None => by_type(headers, body),
@@ -56,7 +56,7 @@ fn event_kind(headers: &HeaderMap) -> Result<Option<BodyKind>, Problem> {
 fn by_type(headers: &HeaderMap, body: &[u8]) -> Result<BodyKind, Problem> {
     let Some(media_type) = media_type(headers) else { return Ok(BodyKind::Json) };
     match media_type.as_str() {
-        // The last two are what programs say that do not know what they send.
+        // Programs that do not know the type of the body send the last two.
         "application/json" | "text/json" | "text/plain" | "application/octet-stream" => Ok(BodyKind::Json),
         "application/x-ndjson"
         | "application/ndjson"
@@ -64,7 +64,7 @@ fn by_type(headers: &HeaderMap, body: &[u8]) -> Result<BodyKind, Problem> {
         | "application/x-jsonlines"
         | "application/jsonlines"
         | "text/x-ndjson" => Ok(BodyKind::Ndjson),
-        // curl says so of whatever it is given, and a form does not begin with a bracket.
+        // curl sends this type for every body. A form does not start with a bracket.
         "application/x-www-form-urlencoded" if is_json_document(body) => Ok(BodyKind::Json),
         "application/x-www-form-urlencoded" => Ok(BodyKind::Form),
         other if other.ends_with("+json") => Ok(BodyKind::Json),
@@ -81,7 +81,7 @@ fn unsupported(detail: &'static str) -> Problem {
     Problem::new(ProblemKind::UnsupportedMediaType, detail)
 }
 
-/// The `Content-Type` without its parameters, in lower case; `None` when there is none.
+/// The `Content-Type` without its parameters, in lower case, or `None` when the header is missing.
 pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(CONTENT_TYPE)?;
     let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();

@@ -1,9 +1,9 @@
-//! A body cut into records. Every record keeps the JSON text it came with.
+//! Splits a body into records. Every record keeps its original JSON text.
 //!
-//! - [`kind`](mod@kind): what the body is, by the source's configuration and the headers.
-//! - [`json`], [`ndjson`], [`form`], [`cloudevents`]: one reader each.
-//! - [`collect`]: what jsonb refuses in a record becomes a reject, or is replaced.
-//! - [`slack`]: the challenge that Slack wants back.
+//! - [`kind`](mod@kind): the kind of the body, by the source's configuration and the headers.
+//! - [`json`], [`ndjson`], [`form`], [`cloudevents`]: one reader for each kind.
+//! - [`collect`]: a record that jsonb refuses becomes a reject, or is repaired.
+//! - [`slack`]: the challenge of Slack's URL verification.
 
 mod cloudevents;
 mod collect;
@@ -25,11 +25,11 @@ use self::collect::Collector;
 use self::kind::{BodyKind, kind};
 use crate::problem::{Problem, ProblemKind};
 
-/// What a source says about its bodies.
+/// A source's configuration for its bodies.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'s> {
     pub content: Content,
-    /// Where the array of records stands in a JSON body that has one.
+    /// The pointer to the array of records in a JSON body that has one.
     pub records: Option<&'s Pointer>,
     pub invalid_characters: InvalidCharacters,
 }
@@ -44,63 +44,63 @@ impl<'s> From<&'s WebhookSource> for Options<'s> {
     }
 }
 
-/// A body, taken apart.
+/// A parsed body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parsed<'b> {
-    /// The delivery as JSON, where a pointer is looked up: the body itself, what a form or an event in binary mode became,
-    /// or the first line. It may hold what jsonb refuses.
+    /// The delivery as JSON, in which pointers are looked up: the body, the JSON form of a form or of an event in
+    /// binary mode, or the first line. It may contain what jsonb refuses.
     pub document: Cow<'b, [u8]>,
     pub records: Vec<Record<'b>>,
     pub rejects: Vec<Reject<'b>>,
 }
 
-/// Where a record stands in the body.
+/// The position of a record in the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// 0-based, rejects counted.
+    /// 0-based. Rejects are counted.
     pub record: u64,
     /// 1-based.
     pub line: u64,
-    /// Bytes before it.
+    /// The number of bytes before it.
     pub offset: u64,
 }
 
-/// A JSON text that jsonb takes.
+/// A JSON text that jsonb accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record<'b> {
     pub json: Cow<'b, str>,
     pub repair: Option<Repair<'b>>,
 }
 
-/// What was done to a record, for `staging.repairs`.
+/// A repair of a record, for `staging.repairs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repair<'b> {
     /// `nul_replaced`, `lone_surrogate_replaced` or `invalid_utf8_replaced`.
     pub rule: &'static str,
     pub position: Position,
-    /// The record as it came; of a form, or an event in binary mode, the body.
+    /// The original record. For a form or an event in binary mode it is the body.
     pub raw: Cow<'b, [u8]>,
 }
 
-/// A record that jsonb would refuse.
+/// A record that jsonb refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject<'b> {
     /// `nul_character`, `lone_surrogate`, `invalid_utf8`, `number_out_of_range` or `nested_too_deep`.
     pub code: &'static str,
-    /// For people; nothing of the record's content.
+    /// For operators. It contains none of the record's content.
     pub reason: String,
     pub position: Position,
     /// As [`Repair::raw`].
     pub raw: Cow<'b, [u8]>,
 }
 
-/// Cuts the body of a verified delivery into records. An empty array gives none.
+/// Splits the body of a verified delivery into records. An empty array has none.
 ///
 /// # Errors
-/// 400 when the body is empty or is not what it should be, 415 when it should be something else.
+/// 400 when the body is empty or malformed, 415 when its type is not supported.
 pub fn parse<'b>(headers: &HeaderMap, body: &'b [u8], options: Options<'_>) -> Result<Parsed<'b>, Problem> {
     let kind = kind(headers, body, options.content)?;
-    // PostgreSQL takes a byte order mark for a syntax error, and RFC 8259 allows to ignore it.
+    // PostgreSQL treats a byte order mark as a syntax error. RFC 8259 allows a parser to ignore it.
     let start = if kind != BodyKind::BinaryEvent && body.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
     if kind != BodyKind::BinaryEvent && body[start..].trim_ascii().is_empty() {
         return Err(Problem::new(ProblemKind::EmptyBody, "A delivery has a body."));

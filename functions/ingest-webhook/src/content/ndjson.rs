@@ -1,4 +1,4 @@
-//! A value a line. Blank lines are passed over.
+//! NDJSON: one JSON value per line. Blank lines are skipped.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::problem::Problem;
 /// The document is the first line.
 ///
 /// # Errors
-/// A line that is not JSON; nothing is taken of a delivery that may be cut or mixed up.
+/// A line that is not JSON. The whole delivery is then refused, because it may be truncated or mixed up.
 pub(super) fn read<'b>(collector: &mut Collector<'b>, start: usize) -> Result<Cow<'b, [u8]>, Problem> {
     let body = collector.body();
     let mut document = None;

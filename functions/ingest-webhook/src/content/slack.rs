@@ -1,4 +1,4 @@
-//! Slack's `url_verification`: an address is taken only when it answers with the challenge it is sent.
+//! Slack's `url_verification`: Slack accepts a request URL only when the response contains the challenge that it sent.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ struct Verification<'b> {
     challenge: Cow<'b, str>,
 }
 
-/// The challenge, when the verified body of a delivery is one.
+/// The challenge, when the verified body is a URL verification.
 pub fn challenge(body: &[u8]) -> Option<String> {
     let verification: Verification<'_> = serde_json::from_slice(body).ok()?;
     (verification.kind == "url_verification").then(|| verification.challenge.into_owned())

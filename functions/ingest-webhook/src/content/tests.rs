@@ -76,7 +76,7 @@ fn content_type_says_what_a_body_is() {
         "text/plain",
         "application/octet-stream",
         "",
-        // What curl says when it is not told.
+        // The type that curl sends by default.
         "application/x-www-form-urlencoded",
     ] {
         assert_eq!(texts(&read(content_type, b"{\"a\":1}").unwrap()), [r#"{"a":1}"#], "{content_type}");
@@ -160,7 +160,7 @@ fn a_pointer_names_the_records() {
     for (body, expected) in [
         (r#"{"data":{"items":[1, {"a":2}]},"more":[3]}"#, &["1", r#"{"a":2}"#][..]),
         (r#"{"data":{"items":[]}}"#, &[]),
-        // Without such an array the body is what it would be.
+        // Without such an array the records are the same as without a pointer.
         (r#"{"ping":true}"#, &[r#"{"ping":true}"#]),
         (r#"{"data":{"items":{"a":1}}}"#, &[r#"{"data":{"items":{"a":1}}}"#]),
         ("[1,2]", &["1", "2"]),
@@ -187,7 +187,7 @@ fn a_form_is_an_object_of_strings() {
         ("a=1&b=2&a=3&&a=1", json!({ "a": ["1", "3", "1"], "b": "2" })),
         ("a=%22%5C%0A&%C3%A9=%2B1%3D2=3", json!({ "a": "\"\\\n", "\u{e9}": "+1=2=3" })),
         ("a=%zz%", json!({ "a": "%zz%" })),
-        // Slack's interactive messages; and forms that only look like them.
+        // Slack's interactive messages, and forms that only resemble them.
         ("payload=%7B%22type%22%3A%22block_actions%22%7D", json!({ "type": "block_actions" })),
         ("payload=%7B%22a%22&b=1", json!({ "payload": "{\"a\"", "b": "1" })),
         ("payload=%7B%7D&b=1", json!({ "payload": "{}", "b": "1" })),
@@ -270,7 +270,7 @@ fn what_is_no_cloudevent_is_refused() {
         some.remove(missing);
         assert_eq!(status(parse(&headers(&some), b"{}", OPTIONS)), 400, "{missing}");
     }
-    // The body is data, and cannot add attributes.
+    // The body is `data` and cannot add attributes.
     for body in [&br#"1,"id":"2""#[..], b"{}}", b"{", b" "] {
         assert_eq!(status(parse(&headers(&required), body, OPTIONS)), 400);
     }
@@ -346,13 +346,13 @@ fn bytes_that_are_not_utf_8_cost_their_record_alone() {
     assert_eq!((reject.code, reject.position), ("invalid_utf8", Position { record: 1, line: 2, offset: 8 }));
     assert_eq!(reject.reason, "bytes that are not UTF-8, at byte 17 of the body");
     assert_eq!(*reject.raw, b"{\"a\":\"caf\xe9\"}"[..]);
-    // Overlong forms and encoded surrogates are no UTF-8 either.
+    // Overlong forms and encoded surrogates are also not UTF-8.
     for bytes in [&b"\"\xc0\x80\""[..], b"\"\xed\xa0\x80\"", b"\"\xf4\x90\x80\x80\""] {
         assert_eq!(read(JSON, bytes).unwrap().rejects[0].code, "invalid_utf8");
     }
 }
 
-/// JSON of every kind, with characters that matter somewhere.
+/// JSON of every kind, with special characters.
 fn any_json() -> impl Strategy<Value = Value> {
     let text = "[a\"\\\\/\n\t\u{1}é\u{1f600}\u{fffd} &=%+]{0,6}";
     let leaf = prop_oneof![
@@ -443,14 +443,14 @@ proptest! {
     fn any_json_is_stored_as_the_value_it_is(value in any_json(), pretty: bool) {
         let body = if pretty { serde_json::to_vec_pretty(&value) } else { serde_json::to_vec(&value) }.unwrap();
         let parsed = read(JSON, &body).unwrap();
-        // The parser of the tests rounds some numbers, always the same way.
+        // The parser of the tests rounds some numbers, always in the same way.
         let value: Value = serde_json::from_slice(&body).unwrap();
         let expected = match value.clone() {
             Value::Array(elements) => elements,
             other => vec![other],
         };
         prop_assert_eq!(values(&parsed), expected);
-        // The same as lines, each a record whatever it is.
+        // The same values as lines: each line is one record.
         let line = value.to_string();
         let lines = format!("{line}\n{line}");
         let value: Value = serde_json::from_str(&line).unwrap();

@@ -1,6 +1,8 @@
-//! Secrets made ready once, refreshed now and then, and fetched again when a signature matches none.
+//! Caches the keys of each source's secrets. They are refreshed periodically, and fetched again when a signature
+//! matches none.
 //!
-//! Good secrets are never dropped for want of new ones: while their store does not answer, the last known stay.
+//! Valid secrets are never dropped because new ones cannot be fetched: while the secret store does not respond, the
+//! last known ones stay.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,13 +17,14 @@ use crate::verify::Keys;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// After this long secrets are fetched anew: when a secret that was withdrawn dies.
+    /// Secrets are fetched again after this time. A withdrawn secret stops working then.
     pub refresh: Duration,
-    /// A mismatch makes a source's secrets be fetched again at most once in this time: anybody can cause one.
+    /// After a mismatch, a source's secrets are fetched again at most once in this time, because anybody can cause a
+    /// mismatch.
     pub between_refetches: Duration,
-    /// After a failure the store is left alone for this long.
+    /// After a failure the secret store is not queried for this time.
     pub after_failure: Duration,
-    /// How long one fetch may take, so that a delivery is answered in time.
+    /// The timeout of one fetch, short enough for the delivery to be answered in time.
     pub fetch: Duration,
 }
 
@@ -36,7 +39,7 @@ impl Default for Timing {
     }
 }
 
-/// The secrets of every source that was asked for, one entry a source: none can take another down.
+/// The secrets of every source that was used. Each source has its own entry, so that a failure affects one source only.
 pub struct SecretCache<F> {
     store: F,
     timing: Timing,
@@ -46,14 +49,14 @@ pub struct SecretCache<F> {
 #[derive(Default)]
 struct Entry {
     held: Mutex<Option<Arc<Held>>>,
-    /// Held by whoever fetches; the others wait, or go on with what there is.
+    /// Locked during a fetch. Other requests wait, or use the present keys.
     fetching: tokio::sync::Mutex<Attempts>,
 }
 
 struct Held {
     keys: Arc<Keys>,
     secrets: Vec<Secret>,
-    // Not an `Instant`: that stands still while Lambda keeps the process frozen.
+    // Not an `Instant`: an `Instant` does not advance while Lambda freezes the process.
     fetched_at: SystemTime,
 }
 
@@ -78,15 +81,15 @@ impl<F: Fetch> SecretCache<F> {
         SecretCache { store, timing, entries: Mutex::default() }
     }
 
-    /// The keys of `source`, from the cache if they are recent.
+    /// Returns the keys of `source`, from the cache if they are recent.
     ///
-    /// # Errors
+    /// When there are no keys and none can be fetched. The error names the source, the secret, and the action to take.
     /// When there are none and none can be had: names the source, the secret, and what to do.
     pub async fn get(&self, source: &WebhookSource) -> Result<Arc<Keys>> {
         let entry = self.entry(source);
         if let Some(held) = entry.held() {
             if is_over(held.fetched_at, self.timing.refresh)
-                // One fetches, the others go on with what there is.
+                // One request fetches, and the others use the present keys.
                 && let Ok(mut attempts) = entry.fetching.try_lock()
                 && !attempts.failed_within(self.timing.after_failure)
                 && let Some(keys) = self.renew(source, &entry, &mut attempts).await
@@ -96,7 +99,7 @@ impl<F: Fetch> SecretCache<F> {
             return Ok(Arc::clone(&held.keys));
         }
         let mut attempts = entry.fetching.lock().await;
-        // Whoever was first has fetched them by now, or failed to.
+        // Another request has fetched them by now, or failed to.
         if let Some(held) = entry.held() {
             return Ok(Arc::clone(&held.keys));
         }
@@ -119,11 +122,12 @@ impl<F: Fetch> SecretCache<F> {
         }
     }
 
-    /// Other keys than `seen`, which matched nothing; or `None` when there are no others, or it is too soon to ask again.
+    /// Returns other keys than `seen`, which matched nothing, or `None` when there are no others or a fetch is not
+    /// allowed yet.
     pub async fn refetch(&self, source: &WebhookSource, seen: &Arc<Keys>) -> Option<Arc<Keys>> {
         let entry = self.entry(source);
         let mut attempts = entry.fetching.lock().await;
-        // Somebody else's mismatch may have brought new ones while this one waited.
+        // Another request's mismatch may have fetched new keys while this one waited.
         if let Some(held) = entry.held()
             && !Arc::ptr_eq(&held.keys, seen)
         {
@@ -136,7 +140,7 @@ impl<F: Fetch> SecretCache<F> {
         self.renew(source, &entry, &mut attempts).await.filter(|keys| !Arc::ptr_eq(keys, seen))
     }
 
-    /// Fetches again. A failure is logged and leaves what there is.
+    /// Fetches again. A failure is logged, and the present keys stay.
     async fn renew(
         &self,
         source: &WebhookSource,
@@ -146,7 +150,7 @@ impl<F: Fetch> SecretCache<F> {
         match self.fetch(source).await {
             Ok(mut new) => {
                 attempts.failed = None;
-                // The same secrets keep their keys, so that a refetch that brought nothing is known as such.
+                // Unchanged secrets keep their keys, so that the caller can see that the fetch changed nothing.
                 if let Some(held) = entry.held().filter(|held| held.secrets == new.secrets) {
                     new.keys = Arc::clone(&held.keys);
                 }
@@ -224,7 +228,7 @@ impl Failure {
     }
 }
 
-/// A clock that was set back makes it over, too.
+/// The period is also over when the clock was set back.
 fn is_over(since: SystemTime, time: Duration) -> bool {
     since.elapsed().map_or(true, |elapsed| elapsed >= time)
 }

@@ -1,7 +1,7 @@
-//! A source's secrets: from where they are kept, and the cache of them.
+//! A source's secrets: the stores that hold them, and the cache.
 //!
 //! - [`references`]: environment, files, Secrets Manager.
-//! - [`cache`]: made ready once, refreshed now and then, fetched again when a signature matches none.
+//! - [`cache`]: the cached keys, refreshed periodically, and fetched again when a signature matches none.
 
 pub mod cache;
 pub mod references;
@@ -13,11 +13,11 @@ use millrace::Result;
 use millrace::config::SecretReference;
 use millrace::config::environment::Secret;
 
-/// Where secrets come from.
+/// A store of secrets.
 pub trait Fetch: Send + Sync {
-    /// The secret that `reference` names, as it is now.
+    /// The current value of the secret that `reference` names.
     ///
     /// # Errors
-    /// What is missing, and what to do about it; never anything of the secret.
+    /// What is missing, and what to do about it. The error never contains the secret.
     fn fetch(&self, reference: &SecretReference) -> impl Future<Output = Result<Secret>> + Send;
 }

@@ -1,4 +1,4 @@
-//! Environment, files, AWS Secrets Manager.
+//! Fetches secrets from the environment, files and AWS Secrets Manager.
 
 use std::path::Path;
 
@@ -14,14 +14,14 @@ use super::Fetch;
 
 type Variables = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// Fetches from wherever a reference says.
+/// Fetches each secret from the place that its reference names.
 pub struct References {
     variables: Variables,
     secrets_manager: Option<Client>,
 }
 
 impl References {
-    /// Reads `env:` through `variables`. Without a client, references to Secrets Manager are refused.
+    /// Reads `env:` references through `variables`. Without a client, references to Secrets Manager are refused.
     pub fn new(
         variables: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
         secrets_manager: Option<Client>,
@@ -29,7 +29,7 @@ impl References {
         References { variables: Box::new(variables), secrets_manager }
     }
 
-    /// Reads `env:` from this process's environment.
+    /// Reads `env:` references from this process's environment.
     pub fn from_environment(secrets_manager: Option<Client>) -> Self {
         References::new(|name| std::env::var(name).ok(), secrets_manager)
     }
@@ -62,7 +62,7 @@ fn missing(why: &str) -> Error {
 fn read_file(path: &Path) -> Result<Secret> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| missing("the file cannot be read").with_source(error))?;
-    // Editors and `echo` end a file with a line end that is no part of the secret.
+    // Editors and `echo` end a file with a line end that is not part of the secret.
     let line = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text));
     match line.unwrap_or(&text) {
         "" => Err(missing("the file is empty")),
@@ -72,7 +72,7 @@ fn read_file(path: &Path) -> Result<Secret> {
 
 async fn ask(client: &Client, id: &str) -> Result<String> {
     let answer = client.get_secret_value().secret_id(id).send().await.map_err(|error| {
-        // Who may not read a secret, or names one that is not there, must change something; all else may pass.
+        // A missing secret or a missing permission needs a change. Any other error is retried.
         let service = error.as_service_error();
         let kind = match service.map(|error| (error.is_resource_not_found_exception(), error.meta().code())) {
             Some((true, _) | (_, Some("AccessDeniedException"))) => Kind::Config,
@@ -87,18 +87,18 @@ async fn ask(client: &Client, id: &str) -> Result<String> {
     answer.secret_string.ok_or_else(|| missing("Secrets Manager has no text there, but a binary secret"))
 }
 
-/// The service's own code and message, which the SDK's text leaves out.
+/// The service's own code and message, which the SDK's text omits.
 fn service_words(error: &GetSecretValueError) -> String {
     let meta = error.meta();
     format!("{}: {}", meta.code().unwrap_or("no code"), meta.message().unwrap_or("no message"))
 }
 
-/// A member of a JSON object, or the whole text.
+/// Returns a member of a JSON object, or the whole text.
 fn member(text: String, key: Option<&str>) -> Result<Secret> {
     let object = serde_json::from_str(&text).ok().filter(Value::is_object);
     let secret = match (key, object) {
         (None, None) => text,
-        // The console makes every secret an object unless told otherwise.
+        // The console stores every secret as a JSON object by default.
         (None, Some(_)) => {
             return Err(missing("a JSON object is kept there: say which member is meant, with #KEY"));
         }

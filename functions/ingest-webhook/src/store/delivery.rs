@@ -1,4 +1,4 @@
-//! What is stored, and the outcome.
+//! A delivery to store, and the outcome.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -7,11 +7,11 @@ use millrace::Error;
 use millrace::database::failure::Refusal;
 use millrace::ledger::Repair;
 
-/// A delivery that was verified, cut into events.
+/// A verified delivery, split into events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     pub source: String,
-    /// It came before if one of these did, for this source.
+    /// The delivery is a duplicate when its source has stored any of these keys before.
     pub dedupe_keys: Vec<String>,
     /// How long the keys are kept, in days.
     pub remembered_days: u16,
@@ -21,41 +21,42 @@ pub struct Delivery {
 /// One record of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// 0-based number of the record in its delivery.
+    /// The 0-based number of the record in its delivery.
     pub number: u64,
     pub event_type: String,
-    /// JSON text; `None` for a record that was rejected: its dead letter has been sent, and the ledger counts it.
+    /// JSON text. `None` for a rejected record: its dead letter was sent, and the ledger counts it.
     pub payload: Option<String>,
-    /// The record as it came, when it had to be fixed.
+    /// The original record, when it was repaired.
     pub repair: Option<Repair>,
 }
 
 impl Delivery {
-    /// What it weighs in a flush, about.
+    /// The approximate size of the event in a flush.
     pub fn byte_count(&self) -> usize {
         self.events.iter().map(|event| event.payload.as_ref().map_or(0, String::len) + 64).sum()
     }
 }
 
-/// The outcome of a delivery that the database took.
+/// The outcome of a delivery that the database accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
-    /// Committed now; the ids of its events, in their order.
+    /// Committed now. Holds the ids of its events, in their order.
     New { event_ids: Vec<i64> },
-    /// One of its keys is known: nothing was written.
+    /// One of its keys is known. Nothing was written.
     Duplicate,
 }
 
-/// Why nothing of a delivery is in the database, or nothing is known of it.
+/// Why a delivery is not in the database, or why its outcome is unknown.
 #[derive(Debug, Clone)]
 pub enum NotStored {
-    /// PostgreSQL refuses some of its events, given by index; without these it can be offered again.
+    /// PostgreSQL refuses some of its events, given by index. The delivery can be stored without them.
     Refused(Vec<(usize, Refusal)>),
-    /// The database cannot be reached, only reads, or is broken.
+    /// The database cannot be reached, is read-only, or fails.
     Failed(Arc<Error>),
 }
 
-/// When a flush is received: PostgreSQL keeps microseconds, and a batch's rows are found by exactly this value.
+/// The time at which a flush is received. PostgreSQL keeps microseconds, and a batch's rows are found by exactly this
+/// value.
 pub fn received_now() -> SystemTime {
     millrace::clock::ReceivedAt::now().to_system_time()
 }

@@ -1,4 +1,4 @@
-//! A group of deliveries as the parameters of one statement.
+//! Turns a group of deliveries into the parameters of one statement.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -15,7 +15,7 @@ use super::delivery::received_now;
 use super::{Delivery, Stored};
 
 const STORE: &str = include_str!("store.sql");
-/// The types of its parameters, in order.
+/// The types of the statement's parameters, in order.
 const PARAMETERS: &[Type] = &[
     Type::TIMESTAMPTZ,
     Type::INT4_ARRAY,
@@ -37,7 +37,7 @@ const PARAMETERS: &[Type] = &[
 ];
 const TAKE_JSONB: &str = include_str!("take_jsonb.sql");
 
-/// JSON text for a jsonb parameter, unparsed.
+/// JSON text for a jsonb parameter. It is not parsed here.
 #[derive(Debug)]
 struct Json<'a>(&'a str);
 
@@ -47,7 +47,7 @@ impl ToSql for Json<'_> {
         _: &Type,
         out: &mut BytesMut,
     ) -> std::result::Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        // jsonb's binary format: a version byte, then the text.
+        // jsonb's binary format is a version byte and the text.
         out.put_u8(1);
         out.put_slice(self.0.as_bytes());
         Ok(IsNull::No)
@@ -60,7 +60,7 @@ impl ToSql for Json<'_> {
     to_sql_checked!();
 }
 
-/// One flush, its arrays side by side.
+/// One flush as parallel arrays.
 #[derive(Debug)]
 pub struct Flush<'a> {
     pub received_at: SystemTime,
@@ -99,7 +99,7 @@ struct Batches<'a> {
 }
 
 impl<'a> Flush<'a> {
-    /// Deliveries of one flush share no key.
+    /// Deliveries of one flush must not share a key.
     pub fn new(deliveries: &[&'a Delivery]) -> Self {
         let (mut keys, mut events, mut batches) = (Keys::default(), Events::default(), Batches::default());
         // A batch has one source and one event type.
@@ -117,7 +117,7 @@ impl<'a> Flush<'a> {
                     batches.id.push(Uuid::now_v7());
                     batches.source.push(&delivery.source);
                     batches.event_type.push(&event.event_type);
-                    // PostgreSQL counts from 1.
+                    // PostgreSQL's ordinality starts at 1.
                     batches.id.len() as i32
                 });
                 events.delivery.push(number);
@@ -138,7 +138,7 @@ impl<'a> Flush<'a> {
         self.events.delivery.len()
     }
 
-    /// All batches of a flush have one `received_at`, by which the others are found.
+    /// All batches of a flush have the same `received_at`, by which their events are found.
     pub fn first_batch(&self) -> Option<Uuid> {
         self.batches.id.first().copied()
     }
@@ -147,7 +147,8 @@ impl<'a> Flush<'a> {
         self.batches.id.len()
     }
 
-    /// Writes it; returns the outcome of each delivery, in their order. All of it is committed when this returns, or nothing.
+    /// Writes the flush and returns the outcome of each delivery, in their order. On return either all of it is
+    /// committed or none.
     pub async fn write(&self, session: &mut Session) -> Result<Vec<Stored>> {
         let (client, statement) = session.prepared(STORE, PARAMETERS).await?;
         let rows = client
@@ -190,7 +191,7 @@ impl<'a> Flush<'a> {
     }
 }
 
-/// Whether PostgreSQL takes these as jsonb; nothing is written.
+/// Checks whether PostgreSQL accepts these as jsonb. Nothing is written.
 pub async fn takes_jsonb(client: &Client, payloads: &[&str]) -> Result<()> {
     let payloads: Vec<Json<'_>> = payloads.iter().map(|text| Json(text)).collect();
     client

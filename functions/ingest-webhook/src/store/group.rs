@@ -1,29 +1,29 @@
-//! Which deliveries share a flush.
+//! Selects the deliveries of a flush.
 
 use std::collections::{HashSet, VecDeque};
 
 use super::Delivery;
 
-/// How much is written in one statement.
+/// The limits of one flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Events in a flush. One delivery of more makes a flush of its own.
+    /// Maximum number of events. A delivery with more is a flush of its own.
     pub events: usize,
-    /// Bytes of payload in a flush. One larger delivery makes a flush of its own.
+    /// Maximum bytes of payload. A larger delivery is a flush of its own.
     pub bytes: usize,
 }
 
 impl Default for Bounds {
-    /// 1,000 events or 8 MiB: more does not make a commit cheaper, and memory stays small.
+    /// 1,000 events or 8 MiB: a larger flush does not make a commit cheaper, and memory stays small.
     fn default() -> Self {
         Bounds { events: 1_000, bytes: 8 << 20 }
     }
 }
 
-/// Takes the next flush from what is waiting, in the order in which it came.
+/// Takes the next flush from the waiting deliveries, in the order of their arrival.
 ///
-/// Of deliveries that share a key only the first is taken: a second one waits for the next flush, in which the database
-/// knows the outcome of the first.
+/// Of deliveries that share a key only the first is taken. The second waits for the next flush, when the outcome of the
+/// first is in the database.
 pub fn next<T>(waiting: &mut VecDeque<T>, bounds: Bounds, delivery: impl Fn(&T) -> &Delivery) -> Vec<T> {
     let mut taken: Vec<T> = Vec::new();
     let mut left = VecDeque::new();
@@ -47,7 +47,7 @@ pub fn next<T>(waiting: &mut VecDeque<T>, bounds: Bounds, delivery: impl Fn(&T) 
         (events, bytes) = (more_events, more_bytes);
         taken.push(item);
     }
-    // What was passed over came before what was not looked at.
+    // Skipped deliveries arrived before the ones that were not examined.
     while let Some(item) = left.pop_back() {
         waiting.push_front(item);
     }

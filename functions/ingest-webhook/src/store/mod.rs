@@ -1,13 +1,13 @@
-//! Deliveries into the database, many in one commit.
+//! Stores deliveries in the database, many in one commit.
 //!
-//! A request hands its [`Delivery`] to the [`Store`] and waits. The [`Writer`], one task with one connection, takes what
-//! is waiting and writes it in one statement: a lone request is written at once, and while a commit is under way others
-//! gather for the next. So under load a commit is shared by many, and idle nobody waits for company.
+//! A request sends its [`Delivery`] to the [`Store`] and waits. The [`Writer`], one task with one connection, writes
+//! all waiting deliveries in one statement. A single request is written immediately. Deliveries that arrive during a
+//! commit share the next one. No delivery waits for others to arrive.
 //!
-//! - [`delivery`]: what is stored, and the outcome.
-//! - [`group`]: which deliveries share a flush; no I/O.
-//! - [`flush`]: a group as the parameters of one statement.
-//! - [`writer`]: the task; failures, poisonous events and the partition of the day.
+//! - [`delivery`]: a delivery, and its outcome.
+//! - [`group`]: selects the deliveries of a flush, without I/O.
+//! - [`flush`]: turns a group into the parameters of one statement.
+//! - [`writer`]: the task that writes, with its handling of failures, refused events and daily partitions.
 
 pub mod delivery;
 pub mod flush;

@@ -1,11 +1,11 @@
--- One flush in one statement, so in one round trip and one transaction: keys, ledger, repairs and events.
--- $1 when; $2–$6 the keys; $7–$14 the events, a rejected one without payload; $15–$17 the batches.
+-- One flush in one statement, and therefore in one round trip and one transaction: keys, ledger, repairs and events.
+-- $1 received_at; $2–$6 the keys; $7–$14 the events, a rejected one without payload; $15–$17 the batches.
 with key as (
     select * from unnest($2::int4[], $3::text[], $4::text[], $5::bool[], $6::int4[])
         as key (delivery, source, delivery_key, is_first, remembered_days)
 ),
--- A delivery with a key that is remembered claims none of its others: as a duplicate it is not stored, and must not make
--- a duplicate of the delivery whose keys those are.
+-- A delivery with a known key claims none of its other keys: it is a duplicate and is not stored, and must not make a
+-- duplicate of the delivery that those keys belong to.
 offered as (
     select delivery from key
     except
@@ -14,24 +14,24 @@ offered as (
     cross join lateral (
         select from staging.deliveries as known
         where known.source = key.source and known.delivery_key = key.delivery_key and known.expires_at > $1
-        -- One look into the index a key, however many deliveries are remembered.
+        -- One index lookup per key, however many deliveries are remembered.
         offset 0
     ) as known
 ),
--- A key that is there already is taken over only once it has expired. Another flush that holds it is waited for here.
+-- A key that exists is taken over only after it has expired. Another flush that holds the key is waited for here.
 claimed_first as (
     insert into staging.deliveries as known (source, delivery_key, received_at, expires_at)
     select source, delivery_key, $1, $1 + make_interval(days => remembered_days)
     from key
     where is_first and delivery in (select delivery from offered)
-    -- Everybody takes keys in this order: two flushes with the same ones can never wait for each other.
+    -- Every flush takes keys in this order, so that two flushes with the same keys cannot deadlock.
     order by source, delivery_key
     on conflict (source, delivery_key) do update
         set received_at = excluded.received_at, expires_at = excluded.expires_at
         where known.expires_at <= excluded.received_at
     returning source, delivery_key
 ),
--- The other keys only of deliveries that got their first one: a flush that was waited for may have had it.
+-- Claims the other keys only of deliveries that got their first key: another flush may have stored the delivery meanwhile.
 claimed_others as (
     insert into staging.deliveries as known (source, delivery_key, received_at, expires_at)
     select source, delivery_key, $1, $1 + make_interval(days => remembered_days)
@@ -53,7 +53,7 @@ claimed as (
     union all
     select source, delivery_key from claimed_others
 ),
--- A delivery is new when all of its keys are.
+-- A delivery is new when all of its keys are new.
 fresh as (
     select key.delivery
     from key

@@ -17,13 +17,13 @@ use super::group::{self, Bounds};
 use super::{Delivery, NotStored, Stored};
 
 const EXPIRE_DELIVERY_KEYS: &str = include_str!("expire_delivery_keys.sql");
-/// Expired keys are deleted once in so many flushes, after the answers and at most so many.
+/// Expired keys are deleted once per this number of flushes, after the responses, and at most `EXPIRE_AT_MOST` of them.
 const EXPIRE_EVERY: u64 = 1_000;
 const EXPIRE_AT_MOST: i32 = 10_000;
-/// Requests that wait without being looked at; an environment serves fewer at once.
+/// The capacity of the queue of waiting requests. An execution environment handles fewer concurrently.
 const WAITING: usize = 1_024;
 
-/// Where requests leave their deliveries. Cheap to clone.
+/// Sends deliveries to the [`Writer`]. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     sender: mpsc::Sender<Waiting>,
@@ -38,7 +38,7 @@ struct Waiting {
 type Answer = std::result::Result<Stored, NotStored>;
 
 impl Store {
-    /// Waits until the delivery is committed, or known not to be.
+    /// Waits until the delivery is committed or has failed.
     pub async fn put(&self, delivery: Arc<Delivery>) -> Answer {
         let (answer, receiver) = oneshot::channel();
         let ended = || Arc::new(Error::new(Kind::Bug, "the task that stores deliveries ended"));
@@ -47,24 +47,24 @@ impl Store {
     }
 }
 
-/// Writes what the [`Store`] was given.
+/// Writes the deliveries that the [`Store`] sends.
 pub struct Writer {
     connection: Connection,
     receiver: mpsc::Receiver<Waiting>,
     bounds: Bounds,
-    /// How long one flush may take, retries and reconnecting included.
+    /// The time limit of one flush, including retries and reconnecting.
     timeout: Duration,
     flushes: u64,
 }
 
-/// A store and the writer behind it.
+/// Creates a store and its writer.
 pub fn open(connection: Connection, bounds: Bounds, timeout: Duration) -> (Store, Writer) {
     let (sender, receiver) = mpsc::channel(WAITING);
     (Store { sender }, Writer { connection, receiver, bounds, timeout, flushes: 0 })
 }
 
 impl Writer {
-    /// Runs until every [`Store`] is gone.
+    /// Runs until every [`Store`] is dropped.
     pub async fn run(mut self) {
         let mut waiting = VecDeque::new();
         loop {
@@ -107,7 +107,7 @@ impl Writer {
             };
             let is_data = error.kind() == Kind::Contract && refusal(&error).is_some();
             if is_data && group.len() > 1 {
-                // Somewhere in it is an event that PostgreSQL refuses: its delivery must fail alone.
+                // PostgreSQL refuses an event of the group. Its delivery must fail alone.
                 let second = group.split_off(group.len() / 2);
                 open.push(second);
                 open.push(group);
@@ -134,7 +134,8 @@ impl Writer {
     async fn flush(&mut self, group: &[Waiting], deadline: Instant) -> Result<Vec<Stored>> {
         let deliveries: Vec<&Delivery> = group.iter().map(|waiting| &*waiting.delivery).collect();
         let started = Instant::now();
-        // Built once: a second try has the same batches, and so never makes others of what the first has committed.
+        // The flush is built once: a retry has the same batches, and so cannot duplicate what the first attempt
+        // committed.
         let flush = Flush::new(&deliveries);
         let mut written = self.try_flush(&flush, deadline).await;
         if let Err(error) = &written
@@ -165,7 +166,7 @@ impl Writer {
             .await
     }
 
-    /// The events of one delivery that PostgreSQL does not take as jsonb, by halving.
+    /// Finds the events of one delivery that PostgreSQL refuses as jsonb, by bisection.
     async fn refused_events(
         &mut self,
         delivery: &Delivery,
@@ -201,7 +202,7 @@ impl Writer {
         Ok(refused)
     }
 
-    /// Deletes expired keys. Their time is over, so it does not matter when it fails.
+    /// Deletes expired keys. A failure does not matter: expired keys have no effect.
     async fn expire_delivery_keys(&mut self) {
         let deadline = Instant::now() + self.timeout;
         let forgotten = self
@@ -224,6 +225,6 @@ impl Writer {
 }
 
 fn answer(to: oneshot::Sender<Answer>, with: Answer) {
-    // A request that was given up does not wait any more; what is committed stays committed.
+    // A request that timed out no longer waits. Committed data stays committed.
     drop(to.send(with));
 }

@@ -1,4 +1,4 @@
-//! An HMAC of the body in a header: GitHub, Shopify, and whoever does likewise.
+//! An HMAC of the body in a header, as GitHub, Shopify and others send it.
 
 use http::HeaderMap;
 use millrace::config::webhook::{Algorithm, Encoding};

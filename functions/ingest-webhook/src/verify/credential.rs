@@ -1,4 +1,4 @@
-//! The secret itself in a header: bearer, basic, API key.
+//! The secret itself in a header: bearer, basic, or API key.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -26,7 +26,7 @@ pub(super) fn check_api_key(headers: &HeaderMap, header: &str, keys: &Keys) -> R
     compare(single(headers, header)?.as_bytes(), header, keys)
 }
 
-/// What follows the scheme's name, which is written in any case.
+/// Returns the text after the scheme's name, which is case-insensitive.
 fn authorization<'h>(headers: &'h HeaderMap, scheme: &str) -> Result<&'h str, Refusal> {
     match single(headers, AUTHORIZATION)?.split_once(' ') {
         Some((name, rest)) if name.eq_ignore_ascii_case(scheme) => Ok(rest.trim_start()),

@@ -1,4 +1,4 @@
-//! One header's value, and signatures as bytes.
+//! Reads a header's value, and decodes signatures.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,12 +7,12 @@ use millrace::config::webhook::Encoding;
 
 use super::Refusal;
 
-/// No sender's signature header comes near it.
+/// Far above the length of any sender's signature header.
 const MAX_HEADER_BYTES: usize = 4_096;
-/// Secrets are replaced one at a time; two of each kind would do.
+/// Secrets are rotated one at a time, so two of each kind would suffice.
 pub(super) const MAX_SIGNATURES: usize = 16;
 
-/// The value of a header that must be there once, without the blanks around it.
+/// The value of a header that must occur exactly once, without surrounding blanks.
 pub(super) fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, Refusal> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().ok_or_else(|| Refusal::MissingHeader { header: name.to_owned() })?;
@@ -34,8 +34,8 @@ pub(super) fn malformed(name: &str, expected: &'static str) -> Refusal {
 
 /// A signature of `len` bytes, or `None` when `text` is anything else.
 ///
-/// Every signature has one spelling: hexadecimal digits of one case, base64 with its padding and no stray bits. So no
-/// changed character goes unnoticed.
+/// Every signature has one spelling: hexadecimal digits of one case, or base64 with padding and no stray bits. A change
+/// of any character is therefore detected.
 pub(super) fn decode(text: &str, encoding: Encoding, len: usize) -> Option<Vec<u8>> {
     let bytes = match encoding {
         Encoding::Hex => {

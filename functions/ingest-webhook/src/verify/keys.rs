@@ -1,4 +1,4 @@
-//! A source's secrets, made ready for their scheme.
+//! Keys: a source's secrets, prepared for their scheme.
 
 use base64::Engine;
 use base64::alphabet;
@@ -11,29 +11,29 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::Presented;
 
-/// One key a secret, in their order.
+/// One key per secret, in their order.
 #[derive(Debug)]
 pub struct Keys(Vec<Key>);
 
 enum Key {
     Hmac(hmac::Key),
     Ed25519(UnparsedPublicKey<Vec<u8>>),
-    /// A credential is known by its HMAC under itself: so it is compared in constant time whatever its length.
+    /// A credential is compared by its HMAC under itself, in constant time for any length.
     Credential(hmac::Key, hmac::Tag),
 }
 
 /// A secret that its scheme cannot use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadSecret {
-    /// Which of the secrets, from 0.
+    /// The index of the secret, from 0.
     pub index: usize,
-    /// Reads on after the secret's place: "is empty".
+    /// A predicate that follows the name of the secret in a message, such as "is empty".
     pub why: &'static str,
 }
 
 impl Keys {
     /// # Errors
-    /// The first secret that is empty, or not of the form that `scheme` asks for.
+    /// The first secret that is empty or does not have the form that `scheme` requires.
     pub fn new(scheme: &Scheme, secrets: &[Secret]) -> Result<Keys, BadSecret> {
         secrets
             .iter()
@@ -43,12 +43,12 @@ impl Keys {
             .map(Keys)
     }
 
-    /// Which key made one of the signatures.
+    /// Returns the index of the key that made one of the signatures.
     pub(super) fn signer(&self, presented: &Presented<'_>, body: &[u8]) -> Option<usize> {
         self.0.iter().position(|key| key.signed(presented, body))
     }
 
-    /// Which secret is this credential.
+    /// Returns the index of the secret that equals this credential.
     pub(super) fn credential(&self, presented: &[u8]) -> Option<usize> {
         self.0.iter().position(|key| match key {
             Key::Credential(key, tag) => hmac::verify(key, presented, tag.as_ref()).is_ok(),
@@ -89,7 +89,7 @@ impl Key {
     fn signed(&self, presented: &Presented<'_>, body: &[u8]) -> bool {
         match self {
             Key::Hmac(key) if !presented.hmacs.is_empty() => {
-                // Once for all signatures: a body may have six megabytes.
+                // The HMAC is computed once for all signatures: a body may have six megabytes.
                 let expected = sign_parts(key, &[&presented.prefix, body]);
                 let matches = presented
                     .hmacs
@@ -106,7 +106,7 @@ impl Key {
     }
 }
 
-/// Says what kind of key it is and nothing of it.
+/// Shows the kind of the key and nothing of its content.
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -133,18 +133,18 @@ pub(super) fn sign_parts(key: &hmac::Key, parts: &[&[u8]]) -> hmac::Tag {
     context.sign()
 }
 
-/// What a secret of Standard Webhooks holds.
+/// A secret of Standard Webhooks.
 pub(super) enum StandardSecret {
-    /// `whsec_`, or nothing, ahead of it.
+    /// Prefix `whsec_`, or no prefix.
     Symmetric(Vec<u8>),
-    /// `whpk_`
+    /// Prefix `whpk_`.
     Public(Vec<u8>),
-    /// `whsk_`: the seed, and behind it perhaps the public key.
+    /// Prefix `whsk_`: the seed, optionally followed by the public key.
     Private(Vec<u8>),
 }
 
 pub(super) fn standard_secret(secret: &str) -> Result<StandardSecret, &'static str> {
-    /// Secrets are copied by hand, and their padding is lost on the way.
+    /// Accepts base64 without padding, which is often lost when a secret is copied.
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &alphabet::STANDARD,
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),

@@ -1,11 +1,11 @@
-//! Whether a delivery comes from its sender: headers, raw body, keys and clock in, verification out.
+//! Verifies that a delivery comes from its sender, by its headers, raw body, keys and the clock.
 //!
-//! Nothing here does I/O, and nothing in a header or a body makes it panic or work without bound: headers are short, and
-//! few signatures are looked at.
+//! This module does no I/O. No header or body makes it panic or do unbounded work: the length of headers and the number
+//! of signatures are limited.
 //!
-//! - [`keys`]: secrets made ready for their scheme; [`refusal`]: why a delivery is refused.
-//! - `standard`, `stripe`, `slack`, `body_hmac`, `credential`: what each sender's headers say.
-//! - [`sign`](mod@sign): the other half.
+//! - [`keys`]: secrets prepared for their scheme; [`refusal`]: why a delivery is refused.
+//! - `standard`, `stripe`, `slack`, `body_hmac`, `credential`: the headers of each scheme.
+//! - [`sign`](mod@sign): signs a body as a sender does.
 
 mod body_hmac;
 mod credential;
@@ -27,37 +27,38 @@ pub use keys::Keys;
 pub use refusal::Refusal;
 pub use sign::sign;
 
-/// What came of verifying a delivery.
+/// The result of verifying a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verification {
     Accepted(Accepted),
     Refused(Refusal),
 }
 
-/// A delivery that comes from its sender.
+/// A delivery that was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
-    /// When it was signed, in seconds since 1970, where that is signed too.
+    /// The time of signing in seconds since 1970, where the signature covers it.
     pub signed_at: Option<u64>,
-    /// Which of the source's secrets matched, from 0: once the old one no longer does, it can go.
+    /// The index of the secret that matched, from 0. When an old secret no longer matches any delivery, it can be
+    /// removed.
     pub secret: usize,
 }
 
-/// What a delivery shows for itself.
+/// The signature or credential of a delivery.
 struct Presented<'h> {
-    /// The header that it stands in.
+    /// The header that holds it.
     header: &'h str,
     signed_at: Option<u64>,
-    /// What is signed ahead of the body.
+    /// The signed text before the body.
     prefix: Vec<u8>,
-    /// Well-formed signatures; any may match.
+    /// Well-formed signatures. Any of them may match.
     hmacs: Vec<Vec<u8>>,
     ed25519: Vec<Vec<u8>>,
 }
 
-/// Verifies a delivery over its body's raw bytes, in constant time as far as secrets go.
+/// Verifies a delivery over the raw bytes of its body. Secrets are compared in constant time.
 ///
-/// `keys` were made for `scheme`.
+/// `keys` must be made for `scheme`.
 pub fn verify(
     scheme: &Scheme,
     headers: &HeaderMap,
@@ -91,7 +92,7 @@ fn check(
         Scheme::Basic => return credential::check_basic(headers, keys),
         Scheme::ApiKey { header } => return credential::check_api_key(headers, header, keys),
     };
-    // First what is cheap: an old delivery costs no pass over its body.
+    // The cheap check is first: an old delivery does not cost a pass over its body.
     if let (Some(signed_at), Some(tolerance)) = (presented.signed_at, scheme.tolerance()) {
         timestamp::check(signed_at, tolerance, now)?;
     }

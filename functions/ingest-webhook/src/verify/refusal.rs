@@ -3,17 +3,17 @@
 use std::fmt;
 use std::time::Duration;
 
-/// The reason, with what was expected. Never holds anything of the delivery but times, and nothing of a secret.
+/// The reason, with the expected form. It contains no part of the delivery except times, and no part of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     MissingHeader {
         header: String,
     },
-    /// More than once, so that it says nothing.
+    /// The header is repeated and therefore ambiguous.
     RepeatedHeader {
         header: String,
     },
-    /// Longer, or with more signatures, than any sender's.
+    /// The header is longer, or has more signatures, than any sender's.
     OversizedHeader {
         header: String,
     },
@@ -21,7 +21,7 @@ pub enum Refusal {
         header: String,
         expected: &'static str,
     },
-    /// Well-formed, perhaps, but of another scheme or version.
+    /// The header may be well-formed, but it is of another scheme or version.
     UnsupportedScheme {
         header: String,
         expected: String,
@@ -43,7 +43,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// A stable word for answers, logs and alarms.
+    /// A stable code for responses, logs and alarms.
     pub fn code(&self) -> &'static str {
         match self {
             Refusal::MissingHeader { .. } => "missing_header",
@@ -58,7 +58,7 @@ impl Refusal {
         }
     }
 
-    /// Whether another secret might have been accepted.
+    /// Whether another secret could have been accepted.
     pub fn is_mismatch(&self) -> bool {
         matches!(self, Refusal::NoSignatureMatches { .. } | Refusal::WrongCredentials { .. })
     }

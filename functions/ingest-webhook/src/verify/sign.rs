@@ -1,4 +1,4 @@
-//! What a sender does: the headers that prove where a body comes from. For `millrace send`, tests and benchmarks.
+//! Signs a body as a sender does. For `millrace send`, tests and benchmarks.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,10 +14,10 @@ use ring::signature::Ed25519KeyPair;
 use super::keys::{StandardSecret, hmac_algorithm, sign_parts, standard_secret};
 use super::{body_hmac, credential, slack, standard, stripe};
 
-/// The headers that `scheme` asks for. `id` is the delivery's, where it is signed.
+/// Returns the headers that `scheme` requires. `id` is the delivery's id, where it is signed.
 ///
 /// # Errors
-/// [`Kind::Config`] when nothing can be signed with `secret`.
+/// [`Kind::Config`] when `secret` cannot sign.
 pub fn sign(scheme: &Scheme, secret: &Secret, id: &str, body: &[u8], now: SystemTime) -> Result<HeaderMap> {
     let secret = secret.expose();
     if secret.is_empty() {

@@ -6,12 +6,13 @@ use millrace::config::webhook::Encoding;
 use super::header::{MAX_SIGNATURES, decode, malformed, single};
 use super::{Presented, Refusal, timestamp};
 
-/// Id, timestamp, signature. The second set is what Svix called them before there was a standard.
+/// The names of the id, timestamp and signature headers. The second set has Svix's names, which are older than the
+/// standard.
 pub(super) const NAMES: [&str; 3] = ["webhook-id", "webhook-timestamp", "webhook-signature"];
 const ALIASES: [&str; 3] = ["svix-id", "svix-timestamp", "svix-signature"];
 
 pub(super) fn read<'h>(headers: &HeaderMap) -> Result<Presented<'h>, Refusal> {
-    // One set or the other, never a mixture: an id from outside the signature must not be taken for the signed one.
+    // Headers of one set are used, never a mixture: an id that is not signed must not be taken for the signed one.
     let standard = NAMES.iter().any(|name| headers.contains_key(*name));
     let aliased = ALIASES.iter().any(|name| headers.contains_key(*name));
     let [id, timestamp, signature] = if aliased && !standard { ALIASES } else { NAMES };

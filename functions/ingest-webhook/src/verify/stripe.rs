@@ -1,4 +1,4 @@
-//! Stripe: `Stripe-Signature: t=<seconds>,v1=<hex>` over `t.body`. `v0` is for test mode and proves nothing.
+//! Stripe: `Stripe-Signature: t=<seconds>,v1=<hex>` over `t.body`. `v0` is for test mode and is ignored.
 
 use http::HeaderMap;
 use millrace::config::webhook::Encoding;

@@ -9,7 +9,7 @@ use super::{Accepted, Keys, Refusal, Verification, sign, verify};
 
 const NOW: u64 = 1_614_265_330;
 const STANDARD_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-/// A seed of zeros, and the public key that belongs to it.
+/// A seed of zeros, and its public key.
 const PRIVATE: &str = "whsk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const PUBLIC: &str = "whpk_O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik=";
 
@@ -80,7 +80,7 @@ fn signed(scheme: &Scheme, body: &[u8], seconds: u64) -> HeaderMap {
     sign(scheme, &Secret::new(secret(scheme)), "msg_1", body, at(seconds)).unwrap()
 }
 
-/// The verification at [`NOW`] with the scheme's own secret: `accepted`, or the refusal's code.
+/// The result of verifying at [`NOW`] with the scheme's own secret: `accepted`, or the refusal's code.
 fn code(scheme: &Scheme, headers: &HeaderMap, body: &[u8]) -> &'static str {
     code_of(verify(scheme, headers, body, &keys(scheme, &[secret(scheme)]), at(NOW)))
 }
@@ -268,7 +268,7 @@ fn the_window_is_three_hundred_seconds_either_way() {
     let old = signed(&scheme(Preset::Stripe), body, NOW - 301);
     let patient = Scheme::Stripe { tolerance: Duration::from_secs(301) };
     assert_eq!(code(&patient, &old, body), "accepted");
-    // Where nothing is timestamped, nothing is too old.
+    // Schemes without a timestamp accept a delivery of any age.
     let github = signed(&Scheme::Github, body, 0);
     assert_eq!(code(&Scheme::Github, &github, body), "accepted");
 }
@@ -344,7 +344,7 @@ fn svix_names_are_an_alias_and_never_mixed_with_the_others() {
         aliased.insert(alias, sent[format!("webhook-{name}")].clone());
     }
     assert_eq!(code(&scheme, &aliased, b"{}"), "accepted");
-    // A forged id beside a genuine delivery would be taken for its own.
+    // A forged id beside a genuine signature would be taken for the delivery's id.
     aliased.insert("webhook-id", HeaderValue::from_static("msg_2"));
     assert_eq!(code(&scheme, &aliased, b"{}"), "missing_header");
 }
@@ -457,7 +457,7 @@ proptest! {
         let mut value = sent[&name].as_bytes().to_vec();
         let place = at.index(value.len());
         value[place] ^= 1_u8 << bit;
-        // What is no header cannot be sent; and the name of an authorization scheme is in any case.
+        // Invalid header values cannot be sent. The name of an authorization scheme is case-insensitive.
         let same = scheme.preset().has_credential() && place < 6 && bit == 5;
         if let (Ok(value), false) = (HeaderValue::from_bytes(&value), same) {
             let mut changed = sent.clone();

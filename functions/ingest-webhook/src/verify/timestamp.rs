@@ -1,11 +1,11 @@
-//! When a delivery was signed, and whether that is now.
+//! The time at which a delivery was signed, and its check against the clock.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Refusal;
 use super::header::malformed;
 
-/// Seconds since 1970, in digits alone.
+/// Seconds since 1970, digits only.
 pub(super) fn parse(text: &str, header: &str) -> Result<u64, Refusal> {
     let digits = (1..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse()
@@ -14,7 +14,7 @@ pub(super) fn parse(text: &str, header: &str) -> Result<u64, Refusal> {
         .ok_or_else(|| malformed(header, "a timestamp in whole seconds since 1970"))
 }
 
-/// Seconds are whole: what was signed 300.9 s ago is 300 s old.
+/// Seconds are whole: a delivery that was signed 300.9 s ago is 300 s old.
 pub(super) fn check(signed_at: u64, tolerance: Duration, now: SystemTime) -> Result<(), Refusal> {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let age = Duration::from_secs(now.saturating_sub(signed_at));

@@ -8,7 +8,7 @@ use super::*;
 use crate::authenticate;
 use crate::verify::{Refusal, Verification, sign};
 
-/// Secrets that a test changes, and how often each was asked for.
+/// A store whose secrets a test changes, with a count of fetches per secret.
 #[derive(Default)]
 struct Store {
     secrets: Mutex<BTreeMap<String, String>>,
@@ -163,7 +163,7 @@ fn good_secrets_outlive_their_store() {
         assert_eq!(verification(&cache, &source, "one").await, "accepted");
         assert_eq!(verification(&cache, &source, "forged").await, "refused");
         assert_eq!(verification(&cache, &source, "one").await, "accepted");
-        // Refreshed as soon as the store is back, and the old one dies.
+        // Keys are refreshed as soon as the store is available, and the old secret stops working.
         store.put("env:A", "two");
         assert_eq!(verification(&cache, &source, "two").await, "accepted");
         assert_eq!(verification(&cache, &source, "one").await, "refused");
