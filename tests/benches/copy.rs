@@ -1,7 +1,8 @@
-//! CSV object to `raw_events`, against psql's `\copy` of the same rows already encoded.
+//! Loads a CSV object into `raw_events`, and compares it with psql's `\copy` of the same rows.
 //!
-//! `\copy` reads a local file whose rows are JSON already; the function fetches the object from S3, decodes, parses,
-//! encodes and keeps its ledger. Both write the same rows to the same table of the same server, one after the other.
+//! `\copy` reads a local file whose rows are already JSON. The function fetches the object from S3, decodes, parses and
+//! encodes it, and writes the ledger. Both write the same rows to the same table of the same server, one after the
+//! other.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -23,7 +24,7 @@ struct Contender<'a> {
 }
 
 enum Way<'a> {
-    /// psql, from a file.
+    /// psql, from a local file.
     Copy(&'a Path),
     Function(Function),
 }
@@ -51,7 +52,7 @@ pub async fn run(rounds: usize) {
         let function = stack.function(&[("MILLRACE_COPY_CONNECTIONS", connections)]).await;
         contenders.push(Contender { name, way: Way::Function(function), seconds: Vec::new() });
     }
-    // The first round warms caches and connections, and is not counted.
+    // The first round warms caches and connections and is not counted.
     for round in 0..=rounds {
         for contender in &mut contenders {
             let event = stack.put(&file, &format!("incoming/nyc/flights/{round}.csv")).await;
@@ -117,7 +118,7 @@ fn copy(url: &str, file: &Path) -> Duration {
     started.elapsed()
 }
 
-/// The rows of a CSV file as COPY's text format has them, the payload as JSON.
+/// The rows of a CSV file in COPY's text format, with the payload as JSON.
 fn encode(csv: &Path, out: &Path, sorted: bool) {
     let mut reader = csv::Reader::from_path(csv).expect("read the file");
     let names: Vec<String> = reader.headers().expect("a header").iter().map(str::to_owned).collect();
@@ -136,7 +137,7 @@ fn encode(csv: &Path, out: &Path, sorted: bool) {
             let comma = if place == 0 { "" } else { ", " };
             let pair =
                 format!("{comma}{}: {}", Value::from(names[index].as_str()), Value::from(&record[index]));
-            // COPY takes a backslash for an escape.
+            // A backslash is COPY's escape character.
             text.push_str(&pair.replace('\\', "\\\\"));
         }
         text.push_str("}\n");

@@ -7,14 +7,15 @@ use millrace_cli::checkout::Checkout;
 
 pub const ROWS: u64 = 336_776;
 
-/// The file as it is in the package.
+/// The file of the package.
 pub fn file() -> PathBuf {
     let path = Checkout::find().expect("the checkout").root().join(".tools/data/flights.csv");
     assert!(path.is_file(), "{} is missing: run `make bench`", path.display());
     path
 }
 
-/// Writes at least `bytes` bytes of flights, whole records, again and again from the first; how many records.
+/// Writes at least `bytes` bytes of flights as whole records, and repeats the file as needed. Returns the number of
+/// records.
 pub fn write(path: &Path, bytes: u64) -> u64 {
     let text = std::fs::read_to_string(file()).expect("read the flights");
     let (header, records) = text.split_once('\n').expect("a header");

@@ -1,7 +1,7 @@
-//! `make bench`: what Millrace does beside what a user would otherwise do, in one run, on this machine.
+//! `make bench`: compares Millrace with the alternative that a user would choose, in one run on this machine.
 //!
-//! Machines are noisy and differ, so the contenders take turns and what counts is the ratio of their medians. Nothing
-//! here asserts a time.
+//! Machines are noisy and differ, so the contenders run in turn, and the result is the ratio of their medians. No
+//! benchmark asserts a time.
 
 #![expect(
     clippy::expect_used,
@@ -36,7 +36,7 @@ Without a name, all of them. Each round runs every contender once; 5 rounds unle
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // Cargo passes `--bench` to whatever it benches.
+    // Cargo passes `--bench` to every benchmark.
     let names: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if names.iter().any(|name| matches!(name.as_str(), "-h" | "--help")) {
         println!("{HELP}");

@@ -1,4 +1,4 @@
-//! Peak memory of ingest-csv: the same for a file of any size.
+//! Peak memory of ingest-csv: it does not grow with the size of the file.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub async fn run() {
         let count = flights::write(&file, bytes);
         let event = stack.put(&file, "incoming/nyc/flights/flights.csv").await;
         stack.reset().await;
-        // A process of its own for each, as the peak never falls again.
+        // Each file has its own process, because the peak never decreases.
         let function = stack.function(&[]).await;
         let took: Duration = stack.load(&function, &event, count).await;
         eprintln!("{name}: {:.1} s", took.as_secs_f64());

@@ -1,4 +1,5 @@
-//! A rollup after one percent of new facts, against computing all of it, which is what a materialized view would do.
+//! Refreshes a rollup after one percent of new facts, and compares it with computing all of it, as a materialized view
+//! does.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,7 @@ pub async fn run(rounds: usize) {
     let deadline = Instant::now() + Duration::from_secs(3_600);
     let deployment = deploy::deploy(&mut connection, &project, deadline).await.expect("deploy");
     assert!(deployment.stopped.is_empty(), "{:?}", deployment.stopped);
-    // Two years of a hundred shops.
+    // Two years of data for a hundred shops.
     stack.add(0, FACTS, "n % 730").await;
     stack.owner.batch_execute("vacuum analyze facts.sales").await.expect("vacuum");
     let mut samples: [Vec<f64>; 2] = Default::default();
@@ -51,7 +52,7 @@ pub async fn run(rounds: usize) {
             .await
             .expect("touch");
         let full = refreshed(&mut connection, &project).await;
-        // What came in since is of the days since.
+        // New events have recent dates.
         let first = FACTS + new * round as i64;
         stack.add(first, new, &format!("{} + n % 7", 730 + 7 * round)).await;
         let invalidated = refreshed(&mut connection, &project).await;
@@ -62,7 +63,7 @@ pub async fn run(rounds: usize) {
             ) as difference";
         assert_eq!(number(&stack.owner, wrong).await, 0);
         eprintln!("round {round}/{rounds}  everything {full:?}  invalidated buckets {invalidated:?}");
-        // The first round warms caches, and is not counted.
+        // The first round warms caches and is not counted.
         if round > 0 {
             samples[0].push(full.as_secs_f64());
             samples[1].push(invalidated.as_secs_f64());
@@ -95,7 +96,7 @@ async fn refreshed(connection: &mut Connection, project: &Project) -> Duration {
 }
 
 impl Stack {
-    /// So many facts from a number on; `day` is an expression over `n`.
+    /// Inserts `count` facts from a number on; `day` is an expression over `n`.
     async fn add(&self, first: i64, count: i64, day: &str) {
         let statement = format!(
             "set timezone = 'UTC';

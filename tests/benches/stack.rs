@@ -1,4 +1,5 @@
-//! What a bench stands on: a durable PostgreSQL of its own, a local S3 and SQS, and the function as it is released.
+//! The environment of a benchmark: a durable PostgreSQL server, a local S3 and SQS, and the release build of the
+//! function.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_postgres::Client;
 
-/// Far more than any load here takes.
+/// Far longer than any load here takes.
 const TIMEOUT: Duration = Duration::from_secs(900);
 
 pub struct Stack {
@@ -23,12 +24,12 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Every setting that durability has is on; memory is what a small instance would have.
+    /// Every setting for durability is on. Memory is that of a small instance.
     pub async fn start() -> Stack {
         Stack::start_with(&[]).await
     }
 
-    /// With further settings of the server.
+    /// As [`Self::start`], with additional settings of the server.
     pub async fn start_with(settings: &[&str]) -> Stack {
         let (server, directory) = start_server(|options| {
             options.fast = false;
@@ -54,14 +55,14 @@ impl Stack {
         Function::spawn(&binary("ingest-csv"), &environment).await
     }
 
-    /// Uploads `file`; the event of its notification. Never part of what is timed.
+    /// Uploads `file` and returns the event of its notification. This time is never measured.
     pub async fn put(&self, file: &Path, key: &str) -> Value {
         let target = Target { bucket: self.aws.bucket.clone(), key: key.to_owned() };
         upload(&self.aws.clients.s3, file, &target, |_| {}).await.expect("upload");
         sqs_event(&self.aws.next_upload().await)
     }
 
-    /// From the notification to the answer, everything committed. Checks that `rows` rows are there.
+    /// The time from the notification to the response, with everything committed. Checks that `rows` rows exist.
     pub async fn load(&self, function: &Function, event: &Value, rows: u64) -> Duration {
         let started = Instant::now();
         let answer = function.invoke(event, TIMEOUT).await.response();
@@ -76,7 +77,7 @@ impl Stack {
         assert_eq!(found, rows as i64, "rows in staging.events");
     }
 
-    /// Empty tables, and no checkpoint due: the same ground for every contender.
+    /// Empties the tables and runs a checkpoint, so that every contender starts from the same state.
     pub async fn reset(&self) {
         self.owner
             .batch_execute(

@@ -1,13 +1,13 @@
-//! Medians, and a table of them.
+//! Medians, and their table.
 
-/// The middle value; of an even number, the lower of the two in the middle.
+/// The median. Of an even number of values it is the lower of the two in the middle.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Prints rows under their headings: the first column to the left, numbers to the right.
+/// Prints rows under their headings, the first column left-aligned, numbers right-aligned.
 pub fn print(title: &str, headings: &[&str], rows: &[Vec<String>]) {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
@@ -38,7 +38,7 @@ pub fn print(title: &str, headings: &[&str], rows: &[Vec<String>]) {
     }
 }
 
-/// 1234567 as `1,234,567`.
+/// Formats 1234567 as `1,234,567`.
 pub fn thousands(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();
@@ -51,7 +51,7 @@ pub fn thousands(value: f64) -> String {
     text
 }
 
-/// Bytes as mebibytes.
+/// Formats bytes as mebibytes.
 pub fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

@@ -1,7 +1,9 @@
-//! Raw events to facts while they arrive, against the table that a user would build: a `processed` flag on every row.
+//! Transforms raw events into facts while they arrive, and compares it with a table that has a `processed` flag on
+//! every row.
 //!
-//! The same server, payloads, batches and facts, and COPY for both. Then the transform alone, with and without a
-//! transaction that somebody holds open: it keeps dead rows from being cleaned up, which is what flagged rows die of.
+//! Both use the same server, payloads, batches and facts, and COPY. A second part measures the transform alone, with
+//! and without a transaction that is held open. That transaction prevents vacuum from removing dead rows, which slows
+//! the flagged table down.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -25,7 +27,7 @@ use crate::table::{median, print, thousands};
 const OFFERED: i64 = 50_000;
 const PERIOD: Duration = Duration::from_secs(20);
 const BATCH: i64 = 10_000;
-/// A contender that has not caught up by then does not.
+/// The limit for a contender to catch up.
 const GIVE_UP: Duration = Duration::from_secs(60);
 
 const MODEL: &str = "-- kind = \"fact\"
@@ -67,13 +69,13 @@ const CONSUME: &str = "
     on conflict (order_id) do update
         set total = excluded.total, ordered_at = excluded.ordered_at, status = excluded.status";
 
-/// What came of offering events for a while.
+/// The result of offering events for a while.
 #[derive(Debug, Clone, Copy)]
 struct Offered {
     /// Seconds from the first event to the last fact.
     took: f64,
     facts: i64,
-    /// Seconds from a batch's arrival to its facts; the flagged table does not know.
+    /// Seconds from a batch's arrival to its facts. The flagged table does not record this.
     lag: Option<[f64; 2]>,
     dead: i64,
 }
@@ -124,7 +126,7 @@ async fn offered(rounds: usize) {
     );
 }
 
-/// Ten keys, some 205 bytes.
+/// Ten keys, about 205 bytes.
 fn payload(number: i64) -> String {
     json!({
         "order_id": number.to_string(),
@@ -189,7 +191,7 @@ async fn transform(stack: &Stack) -> Offered {
     let started = Instant::now();
     let event = json!({});
     let working = async {
-        // Once more, should it have found nothing for a moment.
+        // Runs once more, in case the last run found nothing for a moment.
         while number(&stack.owner, "select count(*) from staging.batches").await == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -251,9 +253,9 @@ async fn flag(stack: &Stack) -> Offered {
     }
 }
 
-/// Rows of raw events that were updated or deleted.
+/// The number of rows of raw events that were updated or deleted.
 async fn dead(owner: &Client, tables: &str) -> i64 {
-    // The counters are sent when a session rests.
+    // PostgreSQL reports these counters when a session is idle.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let sql = format!(
         "select coalesce(sum(n_tup_upd + n_tup_del), 0)::bigint from pg_stat_user_tables where relname like '{tables}'"
@@ -269,7 +271,7 @@ impl Stack {
     }
 }
 
-/// So many small batches for the transform alone: their ledger rows are what is updated.
+/// Inserts many small batches for the transform alone. Their ledger rows are updated.
 const SMALL_BATCHES: i64 = 1_000;
 const SMALL: i64 = 500;
 
@@ -286,7 +288,7 @@ async fn held_open(rounds: usize) {
                 other.batch_execute(snapshot).await.expect("a transaction");
             }
             let (function, _pipeline) = transform_function(&stack, "0s").await;
-            // The first claim makes the table.
+            // The first claim creates the table.
             function.invoke(&event, GIVE_UP).await.response();
             let url = stack.server.url_for("millrace_ingest", ROLE_PASSWORD, "postgres");
             let mut connection = Connection::new(Settings::parse(&url).expect("a connection string"));

@@ -1,7 +1,7 @@
-//! Webhooks: one durable row each, against pgbench's one-row transactions.
+//! Stores webhooks as one durable row each, and compares it with pgbench's one-row transactions.
 //!
-//! The same server, the same table, the same payload. pgbench inserts a row a transaction and nothing more; the flush path
-//! adds dedupe keys and the ledger; through the Runtime API come HTTP, the signature and JSON on top.
+//! Both use the same server, table and payload. pgbench only inserts one row per transaction. The flush path adds
+//! dedupe keys and the ledger. The function adds HTTP, the signature and JSON through the Runtime API.
 
 use std::future::poll_fn;
 use std::path::Path;
@@ -27,13 +27,13 @@ use tempfile::TempDir;
 use crate::stack::Stack;
 use crate::table::{median, print, thousands};
 
-/// How long each contender runs in a round.
+/// The duration of each contender in a round.
 const PERIOD: Duration = Duration::from_secs(4);
 const IN_FLIGHT: [usize; 3] = [1, 8, 64];
 const SECRET: &str = "bench-secret";
 const CONTENDERS: [&str; 3] = ["pgbench, a row a transaction", "flush path", "ingest-webhook, Runtime API"];
 
-/// What one contender did in one round.
+/// The result of one contender in one round.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     rate: f64,
@@ -41,8 +41,8 @@ struct Sample {
     p99: f64,
 }
 
-/// The local disk, and one that flushes the log in three milliseconds more, as network storage does: a committing session
-/// sleeps before it flushes, and who commits meanwhile goes with it, as it would with a slow disk.
+/// The local disk, and a disk whose flush takes three milliseconds more, as with network storage. A committing session
+/// sleeps before it flushes, and other commits join its flush, as with a slow disk.
 const DISKS: [(&str, &[&str]); 2] =
     [("this disk", &[]), ("log flushed 3 ms later", &["commit_delay=3000", "commit_siblings=0"])];
 
@@ -70,7 +70,7 @@ async fn compare(rounds: usize, disk: &str, settings: &[&str]) {
             environment.push((name.to_owned(), value.to_owned()));
         }
         let function = Function::spawn(&binary("ingest-webhook"), &environment).await;
-        // The first round warms connections and caches, and is not counted.
+        // The first round warms connections and caches and is not counted.
         for round in 0..=rounds {
             for (index, name) in CONTENDERS.iter().enumerate() {
                 stack.reset_deliveries().await;
@@ -116,7 +116,7 @@ fn pipeline() -> TempDir {
     folder
 }
 
-/// Some 1 KB of JSON, different for every number.
+/// About 1 KB of JSON, different for every number.
 fn payload(number: u64) -> String {
     json!({
         "number": number,
@@ -155,7 +155,7 @@ fn pgbench(stack: &Stack, clients: usize) -> Sample {
     sample(read_latencies(folder), PERIOD)
 }
 
-/// pgbench's third column: microseconds of each transaction. One file a thread; they are removed.
+/// Reads pgbench's third column, the microseconds of each transaction, from one file per thread. The files are removed.
 fn read_latencies(folder: &Path) -> Vec<f64> {
     let mut latencies = Vec::new();
     for entry in std::fs::read_dir(folder).expect("the folder").flatten() {
@@ -182,7 +182,7 @@ fn sample(mut latencies: Vec<f64>, took: Duration) -> Sample {
     Sample { rate: latencies.len() as f64 / took.as_secs_f64(), p50: at(0.5), p99: at(0.99) }
 }
 
-/// Runs `in_flight` senders, each one delivery after the other, for the period.
+/// Runs `in_flight` senders for the period. Each sends one delivery after the other.
 async fn drive(in_flight: usize, send: impl AsyncFn(u64)) -> Sample {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let started = Instant::now();
@@ -208,7 +208,7 @@ async fn flush_path(url: &str, in_flight: usize) -> Sample {
         assert!(writer.as_mut().poll(context).is_pending(), "the writer ended");
         match sending.as_mut().poll(context) {
             Poll::Ready(sample) => Poll::Ready(sample),
-            // What was just offered should not wait for the next wake-up.
+            // An offered delivery must not wait for the next wake-up.
             Poll::Pending => {
                 assert!(writer.as_mut().poll(context).is_pending(), "the writer ended");
                 Poll::Pending
@@ -261,7 +261,7 @@ async fn through_runtime_api(function: &Function, in_flight: usize) -> Sample {
 }
 
 impl Stack {
-    /// Empty tables for the next contender, after a look at what the last one left: every row is in the ledger.
+    /// Checks that every row is in the ledger, then empties the tables for the next contender.
     async fn reset_deliveries(&self) {
         let differing = "select count(*) from staging.batches
              where staged_count <> (select count(*) from staging.events

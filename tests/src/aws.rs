@@ -1,4 +1,4 @@
-//! One local AWS a test process; a bucket and queues a test.
+//! One local AWS per test process. Each test has its own bucket and queues.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn shared() -> &'static Shared {
         .await
 }
 
-/// A bucket whose `incoming/` notifies an upload queue, and that queue's dead-letter queue, as the template makes them.
+/// A bucket whose `incoming/` prefix notifies an upload queue, with that queue's dead-letter queue, as in the template.
 pub struct Aws {
     pub bucket: String,
     pub upload_queue_url: String,
@@ -61,27 +61,27 @@ impl Aws {
         Aws { bucket: name, upload_queue_url, dead_letter_queue_url, clients, address }
     }
 
-    /// The port of the local AWS, for a proxy before it.
+    /// The port of the local AWS, as the target of a proxy.
     pub fn port(&self) -> u16 {
         let (_, port) = self.address.endpoint.rsplit_once(':').expect("a port");
         port.parse().expect("a number")
     }
 
-    /// Puts an object; the event that its notification becomes.
+    /// Puts an object and returns the event of its notification.
     pub async fn put(&self, key: &str, body: impl Into<Vec<u8>>) -> Value {
         let put = self.clients.s3.put_object().bucket(&self.bucket).key(key).body(body.into().into());
         put.send().await.expect("put an object");
         sqs_event(&self.next_upload().await)
     }
 
-    /// From now on the bucket keeps one version of an object, the newest.
+    /// Turns off versioning: the bucket keeps only the newest version of an object.
     pub async fn forget_versions(&self) {
         let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Suspended).build();
         let put = self.clients.s3.put_bucket_versioning().bucket(&self.bucket);
         put.versioning_configuration(versioning).send().await.expect("keep one version");
     }
 
-    /// The continuations that wait in the upload queue, as the events that deliver them; they are taken out of it.
+    /// Receives and deletes the continuations in the upload queue, and returns the events that deliver them.
     pub async fn continuations(&self) -> Vec<Value> {
         let mut events = Vec::new();
         loop {
@@ -104,11 +104,11 @@ impl Aws {
         messages
     }
 
-    /// Takes the next upload notification from its queue; fails after ten seconds without one.
+    /// Receives and deletes the next upload notification. Fails after ten seconds without one.
     pub async fn next_upload(&self) -> Message {
         for _ in 0..100 {
             for message in self.take(1).await {
-                // S3 tells a queue that it has been configured; that is no upload.
+                // S3 sends a test event when a queue is configured. It is not an upload.
                 if message.body().is_some_and(|body| body.contains("\"Records\"")) {
                     return message;
                 }
@@ -118,14 +118,14 @@ impl Aws {
         panic!("no upload notification within ten seconds");
     }
 
-    /// The receiving side of the dead-letter queue.
+    /// A reader of the dead-letter queue.
     pub fn reader(&self) -> DeadLetterReader {
         let Clients { s3, sqs } = self.clients.clone();
         DeadLetterReader::new(sqs, s3, self.dead_letter_queue_url.clone())
     }
 
-    /// Every dead letter in the dead-letter queue, in the order of the queue; they stay there. Each must be as
-    /// docs/dead-letter.schema.json describes it.
+    /// Every dead letter of the dead-letter queue, in the order of the queue. They stay in the queue. Each must be
+    /// valid under docs/dead-letter.schema.json.
     pub async fn dead_letters(&self) -> Vec<DeadLetter> {
         let reader = self.reader();
         let mut messages = Vec::new();
@@ -140,7 +140,8 @@ impl Aws {
         messages.iter().map(dead_letters::read).collect()
     }
 
-    /// The variables of a stack made of this and the database at `database_url`: for a function or the command line.
+    /// The environment variables of a stack with these resources and the database at `database_url`, for a function or
+    /// the command line.
     pub fn variables(&self, database_url: &str) -> Vec<(String, String)> {
         [
             ("DATABASE_URL", database_url),
@@ -157,7 +158,7 @@ impl Aws {
     }
 }
 
-/// What Lambda makes of a message of the upload queue.
+/// The Lambda event of a message of the upload queue.
 pub fn sqs_event(message: &Message) -> Value {
     json!({ "Records": [{
         "messageId": message.message_id(),

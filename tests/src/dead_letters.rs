@@ -1,4 +1,4 @@
-//! docs/dead-letter.schema.json: every dead letter that a test reads must be as it says.
+//! Validates every dead letter that a test reads against docs/dead-letter.schema.json.
 
 use std::sync::LazyLock;
 
@@ -14,19 +14,19 @@ static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
     jsonschema::draft202012::options().should_validate_formats(true).build(&schema).expect("a JSON Schema")
 });
 
-/// What is wrong with a dead letter, by the schema.
+/// The first violation of the schema, if any.
 pub fn problems(dead_letter: &Value) -> Vec<String> {
     SCHEMA.iter_errors(dead_letter).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
-/// The dead letter that a message is: as it was sent, or as it is read where AWS sent it.
+/// The dead letter of a message: as it was sent, or as it is read when AWS sent it.
 pub fn read(message: &Message) -> DeadLetter {
     let ParsedMessage::DeadLetter(dead_letter) = message.read() else {
         panic!("not a dead_letter: {}", message.body)
     };
     let body: Value = serde_json::from_str(&message.body).expect("a body of JSON");
     let as_read = serde_json::to_value(&dead_letter).expect("a dead letter as JSON");
-    // Nothing of what was sent is lost in reading it.
+    // Reading a dead letter loses none of its content.
     assert!(body.get("kind").is_none() || body == as_read, "{body} was read as {as_read}");
     let problems = problems(&as_read);
     assert!(problems.is_empty(), "{as_read}: {problems:?}");

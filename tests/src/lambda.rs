@@ -1,7 +1,7 @@
-//! Lambda's Invoke API of our own: the compiled functions behind it, each with its own Runtime API.
+//! A double of Lambda's Invoke API: it runs the compiled functions, each with its own Runtime API.
 //!
-//! The local AWS invokes functions that were deployed to it, which takes a whole stack; here a test starts, kills and
-//! replaces them one by one.
+//! The local AWS invokes only functions that are deployed to it, which needs a whole stack. Here a test starts, kills
+//! and replaces functions one by one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 use crate::runtime_api::{Function, Outcome};
 
-/// As much time as any invocation of a test needs.
+/// The time of an invocation. It suffices for any test.
 const TIME: Duration = Duration::from_secs(60);
 
 type Functions = Arc<Mutex<HashMap<String, Arc<Function>>>>;
@@ -45,7 +45,7 @@ impl Lambda {
         &self.endpoint
     }
 
-    /// From now on `name` is this function; the one before is killed.
+    /// Registers the function `name`. The previous one is killed.
     pub fn deploy(&self, name: &str, function: Function) -> Arc<Function> {
         let function = Arc::new(function);
         lock(&self.functions).insert(name.to_owned(), Arc::clone(&function));
@@ -57,7 +57,7 @@ impl Lambda {
         Arc::clone(lock(&self.functions).get(name).expect("a function of this name"))
     }
 
-    /// There is no such function any more.
+    /// Removes the function of that name.
     pub fn remove(&self, name: &str) {
         lock(&self.functions).remove(name);
     }
@@ -78,7 +78,7 @@ async fn serve(listener: TcpListener, functions: Functions) {
         let functions = Arc::clone(&functions);
         tokio::spawn(async move {
             let service = service_fn(|request| invoke(request, Arc::clone(&functions)));
-            // A caller that is killed breaks its connection.
+            // A killed caller closes its connection.
             drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
         });
     }

@@ -1,11 +1,11 @@
-//! What the integration tests stand on: real servers, started by the tests themselves.
+//! Support for the integration tests: real servers, started by the tests themselves.
 //!
 //! - [`aws`]: a bucket and two queues for each test.
 //! - [`lambda`]: the compiled functions behind an Invoke API.
-//! - [`dead_letters`]: what the schema of dead letters says of one.
-//! - [`metrics`]: the metrics of a function, checked.
+//! - [`dead_letters`]: validates dead letters by their schema.
+//! - [`metrics`]: reads and validates the metrics of a function.
 //! - [`postgres`]: a database for each test.
-//! - [`proxy`]: a network that fails on demand.
+//! - [`proxy`]: a network proxy that injects faults.
 //! - [`runtime_api`]: the compiled function behind a Lambda Runtime API.
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails, with the reason")]

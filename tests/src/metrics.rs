@@ -1,4 +1,4 @@
-//! The metrics among a function's lines, checked: against the format's rules, and against `docs/metrics.md`.
+//! Reads the metrics among a function's lines, and validates them by the format's rules and by `docs/metrics.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,15 +7,15 @@ use std::sync::LazyLock;
 use jsonschema::Validator;
 use serde_json::Value;
 
-/// A log event may not be larger.
+/// The maximum size of a log event.
 const LINE_BYTES: usize = 1 << 20;
 const VALUES_AT_MOST: usize = 100;
 
-/// What `docs/metrics.md` says of a metric.
+/// The description of a metric in `docs/metrics.md`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Described {
     pub unit: String,
-    /// `function`, and `source` where it is broken down by source.
+    /// `function`, and `source` when the metric is broken down by source.
     pub dimensions: BTreeSet<String>,
 }
 
@@ -72,7 +72,7 @@ pub fn sum(lines: &[Value], metric: &str) -> f64 {
     lines.iter().flat_map(|line| values(line, metric)).sum()
 }
 
-/// A line as JSON, or what is wrong with it.
+/// Parses a line as JSON, or returns the violation.
 pub fn check(line: &str) -> Result<Value, String> {
     if line.len() > LINE_BYTES {
         return Err(format!("{} bytes", line.len()));
@@ -103,7 +103,7 @@ pub fn check(line: &str) -> Result<Value, String> {
             check_description(name, metric, &dimensions)?;
         }
     }
-    // Nothing else: what is neither metric nor dimension would be there unseen.
+    // No other field is allowed: a field that is neither metric nor dimension would be invisible.
     let known = |name: &String| {
         seen.contains(name) || ["_aws", "function", "source", "request_id"].contains(&name.as_str())
     };
@@ -127,7 +127,7 @@ fn check_description(name: &str, metric: &Value, dimensions: &BTreeSet<String>) 
     if metric["Unit"] != *described.unit {
         return Err(format!("{name} has the unit {}, in docs/metrics.md {}", metric["Unit"], described.unit));
     }
-    // A source that nobody declared is left out.
+    // A source that is not declared is omitted.
     if !dimensions.contains("function") || !dimensions.is_subset(&described.dimensions) {
         return Err(format!("{name} has the dimensions {dimensions:?}"));
     }

@@ -1,7 +1,7 @@
-//! One PostgreSQL server a test process, one database a test.
+//! One PostgreSQL server per test process, one database per test.
 //!
-//! `MILLRACE_TEST_POSTGRES` names the folder of the server's binaries; without it the newest installed one is used.
-//! Each test gets a copy of a migrated template, which takes some 50 ms, and connects as the roles the functions have.
+//! `MILLRACE_TEST_POSTGRES` names the folder of the server's binaries. By default the newest installed version is used.
+//! Each test gets a copy of a migrated template, which takes about 50 ms, and connects as the roles of the functions.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -27,7 +27,7 @@ struct Shared {
 
 static SHARED: OnceLock<Shared> = OnceLock::new();
 static MIGRATED: OnceCell<()> = OnceCell::const_new();
-/// A template can be copied by one at a time.
+/// Only one copy of a template can be made at a time.
 static COPYING: Mutex<()> = Mutex::const_new(());
 
 fn shared() -> &'static Shared {
@@ -37,10 +37,10 @@ fn shared() -> &'static Shared {
     })
 }
 
-/// A server of its own, for a test that breaks it. `adjust` may change how it is run.
+/// Starts a separate server, for a test that breaks it. `adjust` may change its settings.
 pub fn start_server(adjust: impl FnOnce(&mut Options)) -> (Server, TempDir) {
     let directory = TempDir::new().expect("a directory for the server");
-    // The server runs as another user when we are root.
+    // The server runs as another user when the tests run as root.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(directory.path(), open).expect("open the directory");
     let mut options = Options::new(directory.path().join("postgres"), binaries());
@@ -57,9 +57,9 @@ pub fn binaries() -> PathBuf {
         .expect("a PostgreSQL server: install one, or name its bin folder in MILLRACE_TEST_POSTGRES")
 }
 
-/// Binaries that can serve TLS: those under test, or else installed ones.
+/// Binaries that support TLS: those under test, or else installed ones.
 pub fn binaries_with_tls() -> PathBuf {
-    // Packages that unpack anywhere are built without.
+    // Portable packages are built without TLS.
     let can = |folder: &PathBuf| {
         let program = std::fs::read(folder.join("postgres")).unwrap_or_default();
         program.windows(6).any(|bytes| bytes == b"libssl")
@@ -70,7 +70,7 @@ pub fn binaries_with_tls() -> PathBuf {
         .expect("a PostgreSQL server with TLS: install one, as in `apt install postgresql`")
 }
 
-/// A migrated database of a test's own.
+/// A migrated database for one test.
 pub struct Database {
     name: String,
 }
@@ -81,7 +81,7 @@ impl Database {
         Self::create(&format!("template {TEMPLATE}")).await
     }
 
-    /// A database without anything in it.
+    /// An empty database.
     pub async fn empty() -> Database {
         Self::create("").await
     }
@@ -91,7 +91,7 @@ impl Database {
         let client = client(&shared().server.url("postgres")).await;
         let _turn = COPYING.lock().await;
         client.batch_execute(&format!("create database {name} {clause}")).await.expect("create a database");
-        // Settings of a database are not copied with it.
+        // The settings of a database are not copied with it.
         client
             .batch_execute(&format!(
                 "alter database {name} set search_path = \"$user\", public, staging, facts"
@@ -129,7 +129,7 @@ impl Database {
         client(&self.url_for(role)).await
     }
 
-    /// What a function holds: a connection of the ingest role that reconnects.
+    /// A connection as a function uses it: of the ingest role, reconnecting.
     pub fn ingest(&self) -> Connection {
         Connection::new(Settings::parse(&self.url_for("millrace_ingest")).expect("a connection string"))
     }
@@ -160,7 +160,7 @@ async fn make_template() {
         .await
         .expect("create the template");
     prepare(&server.url(TEMPLATE)).await;
-    // The template must have no session left when it is copied; ours ends a moment after its client is dropped.
+    // The template must have no session when it is copied. A session ends shortly after its client is dropped.
     let admin = client(&server.url("postgres")).await;
     let deadline = Instant::now() + Duration::from_secs(10);
     while Instant::now() < deadline {
@@ -177,7 +177,7 @@ async fn make_template() {
     panic!("a session of the template stayed");
 }
 
-/// One number that a query gives.
+/// The number that a query returns.
 pub async fn number(client: &Client, query: &str) -> i64 {
     client.query_one(query, &[]).await.expect(query).get(0)
 }

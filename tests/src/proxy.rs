@@ -2,14 +2,14 @@
 //!
 //! | control | what the two sides see |
 //! | --- | --- |
-//! | [`Proxy::pass`] | everything is forwarded; what was held back arrives |
-//! | [`Proxy::stop`] | packets vanish: connections stay open, and nothing moves |
-//! | [`Proxy::stop_after`] | the same, once so many more bytes have been forwarded |
+//! | [`Proxy::pass`] | everything is forwarded; bytes that were held back arrive |
+//! | [`Proxy::stop`] | packets are dropped: connections stay open without traffic |
+//! | [`Proxy::stop_after`] | the same, after a given number of further bytes |
 //! | [`Proxy::reset`] | every connection ends with RST |
-//! | [`Proxy::reset_after`] | the same, once so many more bytes have been forwarded |
+//! | [`Proxy::reset_after`] | the same, after a given number of further bytes |
 //! | [`Proxy::refuse`] | every connection ends with RST, and new ones are refused |
-//! | [`Proxy::strand`] | connections that are open are forgotten on the way: they stay open, and nothing moves on them ever again |
-//! | [`Proxy::lose_commit_reply`] | the server commits, and the client never learns of it |
+//! | [`Proxy::strand`] | open connections stay open, but carry no traffic any more |
+//! | [`Proxy::lose_commit_reply`] | the server commits, and the client gets no reply |
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     ToServer,
@@ -30,7 +30,7 @@ pub enum Direction {
 
 use Direction::{ToClient, ToServer};
 
-/// What happens once the bytes that may still pass have passed.
+/// The fault that follows after a limit of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
     Stop,
@@ -49,15 +49,15 @@ struct Control {
     stopped_to_server: bool,
     stopped_to_client: bool,
     refusing: bool,
-    /// Goes up with every reset; a connection that sees it go up ends.
+    /// Increases with every reset. A connection that sees it increase ends.
     resets: u64,
     limit: Option<Limit>,
     /// Connections with a lower number are stranded.
     first_alive: u64,
     connections: u64,
-    /// The reply to the so-many-th COMMIT from now on is lost.
+    /// The number of COMMITs until the one whose reply is dropped.
     losing_commit_reply: Option<u64>,
-    /// How many limits were reached and replies lost so far.
+    /// The number of limits reached and replies dropped so far.
     faults: u64,
     forwarded_to_server: u64,
     forwarded_to_client: u64,
@@ -72,14 +72,14 @@ impl Control {
         !stopped && connection >= self.first_alive
     }
 
-    /// Counts a COMMIT; true when its reply is to be lost.
+    /// Counts a COMMIT. Returns true when its reply must be dropped.
     fn count_commit(&mut self) -> bool {
         let number = self.losing_commit_reply.take().map(|number| number.saturating_sub(1));
         self.losing_commit_reply = number.filter(|number| *number > 0);
         number == Some(0)
     }
 
-    /// How many of `count` bytes may be forwarded now; the fault that was ordered happens when they reach its limit.
+    /// How many of `count` bytes may be forwarded now. When they reach the limit, the fault is triggered.
     fn take(&mut self, direction: Direction, count: usize) -> usize {
         let allowed = match &mut self.limit {
             Some(limit) if limit.direction == direction => {
@@ -105,7 +105,7 @@ impl Control {
     }
 }
 
-/// A proxy on a port of its own. It ends, with its connections, when dropped.
+/// A proxy on its own port. It ends with its connections when it is dropped.
 pub struct Proxy {
     address: SocketAddr,
     control: Arc<watch::Sender<Control>>,
@@ -126,14 +126,14 @@ impl Proxy {
         self.address.port()
     }
 
-    /// `url` with this proxy's port in the place of `127.0.0.1:<port>`.
+    /// Replaces `127.0.0.1:<port>` in `url` with this proxy's address.
     pub fn instead_of(&self, port: u16, url: &str) -> String {
         let (old, new) = (format!("127.0.0.1:{port}"), self.address.to_string());
         assert!(url.contains(&old), "the address is not {old}");
         url.replace(&old, &new)
     }
 
-    /// Forwards everything, accepts connections, and forgets what was ordered.
+    /// Forwards everything, accepts connections, and cancels scheduled faults.
     pub fn pass(&self) {
         self.control.send_modify(|control| {
             (control.stopped_to_server, control.stopped_to_client) = (false, false);
@@ -143,7 +143,7 @@ impl Proxy {
         });
     }
 
-    /// Nothing moves in these directions any more, on old connections and on new ones.
+    /// Stops all traffic in these directions, on old and new connections.
     pub fn stop(&self, directions: &[Direction]) {
         self.control.send_modify(|control| {
             control.stopped_to_server |= directions.contains(&ToServer);
@@ -151,22 +151,22 @@ impl Proxy {
         });
     }
 
-    /// Lets `count` more bytes pass in `direction`, over all connections; then nothing moves in either.
+    /// Forwards `count` more bytes in `direction`, over all connections, then stops traffic in both directions.
     pub fn stop_after(&self, direction: Direction, count: u64) {
         self.order(direction, count, Then::Stop);
     }
 
-    /// Resets every connection; new ones are forwarded.
+    /// Resets every connection. New connections are forwarded.
     pub fn reset(&self) {
         self.control.send_modify(|control| control.resets += 1);
     }
 
-    /// Lets `count` more bytes pass in `direction`, over all connections; then every connection is reset, once.
+    /// Forwards `count` more bytes in `direction`, over all connections, then resets every connection once.
     pub fn reset_after(&self, direction: Direction, count: u64) {
         self.order(direction, count, Then::Reset);
     }
 
-    /// What is open now stays open and never moves again, until it is reset; new connections are forwarded.
+    /// Open connections stay open without traffic until they are reset. New connections are forwarded.
     pub fn strand(&self) {
         self.control.send_modify(|control| control.first_alive = control.connections);
     }
@@ -179,24 +179,24 @@ impl Proxy {
         });
     }
 
-    /// The `number`-th `COMMIT` from now on reaches the server; when the server has answered, the answer is dropped and
-    /// the connection reset. Needs `sslmode=disable`, for it reads PostgreSQL's protocol.
+    /// The `number`-th `COMMIT` from now on reaches the server. Its reply is dropped and the connection reset. Needs
+    /// `sslmode=disable`, because the proxy parses PostgreSQL's protocol.
     pub fn lose_commit_reply(&self, number: u64) {
         self.control.send_modify(|control| control.losing_commit_reply = Some(number));
     }
 
-    /// How many faults have come about that were ordered for later: limits reached, replies lost.
+    /// The number of scheduled faults that have occurred: limits reached, replies dropped.
     pub fn faults(&self) -> u64 {
         self.control.borrow().faults
     }
 
-    /// Waits until `count` faults that were ordered for later have come about.
+    /// Waits until `count` scheduled faults have occurred.
     pub async fn reached(&self, count: u64) {
         let mut control = self.control.subscribe();
         control.wait_for(|control| control.faults >= count).await.expect("the proxy runs");
     }
 
-    /// Bytes forwarded so far.
+    /// The number of bytes forwarded so far.
     pub fn forwarded(&self, direction: Direction) -> u64 {
         let control = self.control.borrow();
         match direction {
@@ -228,7 +228,7 @@ async fn serve(
     let mut seen = control.subscribe();
     loop {
         let Some(open) = &listener else {
-            // A port without a listener is what refuses.
+            // A port without a listener refuses connections.
             if seen.wait_for(|control| !control.refusing).await.is_err() {
                 return;
             }
@@ -245,7 +245,7 @@ async fn serve(
     }
 }
 
-/// One connection, until both sides have closed it or a fault ends it.
+/// Forwards one connection until both sides have closed it or a fault ends it.
 async fn forward(mut client: TcpStream, target: u16, control: Arc<watch::Sender<Control>>) {
     let mut seen = control.subscribe();
     let resets = seen.borrow().resets;
@@ -274,13 +274,13 @@ async fn forward(mut client: TcpStream, target: u16, control: Arc<watch::Sender<
         }
     };
     if !ended_in_order {
-        // Closed with data to idle_poll for none of the time, a socket sends RST. One that is gone already needs none.
+        // A socket that is closed with linger zero sends RST. A socket that is already closed needs none.
         drop(client.set_zero_linger());
         drop(server.set_zero_linger());
     }
 }
 
-/// The connection is to end with RST.
+/// The connection must end with RST.
 struct Broken;
 
 async fn pump(
@@ -296,7 +296,7 @@ async fn pump(
     loop {
         seen.wait_for(|control| control.moves(direction, connection)).await.map_err(|_| Broken)?;
         let count = from.read(&mut buffer).await.map_err(|_| Broken)?;
-        // It may have been stopped while we waited for these bytes, or for this end.
+        // Traffic may have been stopped while these bytes, or the end of the stream, were awaited.
         seen.wait_for(|control| control.moves(direction, connection)).await.map_err(|_| Broken)?;
         if direction == ToClient && losing.load(Ordering::SeqCst) {
             control.send_modify(|control| control.faults += 1);
@@ -321,12 +321,12 @@ async fn pump(
     }
 }
 
-/// Finds messages in what a PostgreSQL client sends: a startup message without a type, then a type byte and a length
-/// each. What is no such protocol finds none.
+/// Finds messages in the bytes of a PostgreSQL client: a startup message without a type byte, then messages with a type
+/// byte and a length. In any other protocol it finds none.
 #[derive(Debug, Default)]
 struct Messages {
     started: bool,
-    /// Bytes of the message under way that do not matter.
+    /// The number of remaining bytes of the current message to skip.
     skip: usize,
     head: Vec<u8>,
 }
@@ -334,7 +334,7 @@ struct Messages {
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 
 impl Messages {
-    /// Whether the query `COMMIT` ends within `bytes`, the next ones of the connection.
+    /// Whether the query `COMMIT` ends within `bytes`, the next bytes of the connection.
     fn hold_commit(&mut self, bytes: &[u8]) -> bool {
         let mut found = false;
         let mut rest = bytes;
@@ -371,7 +371,7 @@ mod tests {
     fn a_commit_is_found_however_the_bytes_are_cut_and_only_as_a_query() {
         let mut stream = b"\0\0\0\x0c\0\x03\0\0user".to_vec();
         stream.extend_from_slice(b"Q\0\0\0\x0aBEGIN\0");
-        // A row that holds the very bytes of a commit.
+        // A row that contains the bytes of a commit.
         stream.extend_from_slice(b"d\0\0\0\x10");
         stream.extend_from_slice(COMMIT);
         stream.extend_from_slice(b"Q\0\0\0\x0aCLOSE\0");

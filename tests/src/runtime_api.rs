@@ -1,7 +1,7 @@
-//! A Lambda Runtime API server of our own, and the compiled function behind it.
+//! A Lambda Runtime API server for tests, and the compiled function behind it.
 //!
-//! The function under test is the binary that is deployed. It polls `GET /2018-06-01/runtime/invocation/next`, as it
-//! does in AWS, and may be killed at any moment.
+//! The function under test is the deployed binary. It polls `GET /2018-06-01/runtime/invocation/next`, as in AWS, and a
+//! test may kill it at any moment.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader};
@@ -26,18 +26,18 @@ use uuid::Uuid;
 
 use crate::metrics::metric_lines;
 
-/// What came of an invocation.
+/// The result of an invocation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     Response(Value),
-    /// What the function reported as its error.
+    /// The error that the function reported.
     Error(Value),
-    /// The process ended before it answered.
+    /// The process ended before it responded.
     Crashed,
 }
 
 impl Outcome {
-    /// The response, or a failed test.
+    /// The response. Otherwise the test fails.
     pub fn response(self) -> Value {
         match self {
             Outcome::Response(value) => value,
@@ -72,7 +72,8 @@ impl Api {
     async fn next(&self) -> Invocation {
         loop {
             let mut arrived = pin!(self.arrived.notified());
-            // Before the look: of two invocations that come between look and wait, one would be forgotten.
+            // Registered before the check: an invocation that arrives between the check and the wait would otherwise be
+            // missed.
             arrived.as_mut().enable();
             if let Some(invocation) = self.queue().waiting.pop_front() {
                 return invocation;
@@ -83,12 +84,12 @@ impl Api {
 
     fn answer(&self, id: &str, outcome: Outcome) {
         if let Some(sender) = self.queue().running.remove(id) {
-            // A test that stopped waiting is not interested.
+            // A test that stopped waiting does not need the result.
             drop(sender.send(outcome));
         }
     }
 
-    /// Nobody will answer what is under way, or waits.
+    /// Fails all current and queued invocations: no process will respond.
     fn crash(&self) {
         let mut queue = self.queue();
         queue.waiting.clear();
@@ -98,7 +99,7 @@ impl Api {
     }
 }
 
-/// A function's process behind a Runtime API of its own. Killed when dropped.
+/// A function's process behind its own Runtime API. It is killed when dropped.
 pub struct Function {
     api: Arc<Api>,
     process: Arc<Mutex<Child>>,
@@ -107,7 +108,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// Starts `binary` with exactly these variables beside Lambda's own.
+    /// Starts `binary` with exactly these variables in addition to Lambda's own.
     pub async fn spawn(binary: &Path, environment: &[(String, String)]) -> Function {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -166,7 +167,7 @@ impl Function {
         matches!(self.process().try_wait(), Ok(Some(_)))
     }
 
-    /// As the machine's end would: no warning, no clean-up.
+    /// Kills the process as a machine failure does: no warning, no clean-up.
     pub fn kill(&self) {
         self.process().kill().expect("kill the function");
     }
@@ -178,7 +179,7 @@ impl Function {
         assert!(sent.success(), "signal {name}");
     }
 
-    /// The most memory the process has had so far, in bytes.
+    /// The peak memory of the process so far, in bytes.
     pub fn peak_memory(&self) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.process().id())).expect("its status");
@@ -186,12 +187,12 @@ impl Function {
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1024
     }
 
-    /// The metrics it has written so far, each line checked.
+    /// The metrics that the function has written so far, each line validated.
     pub fn metrics(&self) -> Vec<Value> {
         metric_lines(&self.logs())
     }
 
-    /// Every line it has written so far.
+    /// Every line that the function has written so far.
     pub fn logs(&self) -> Vec<String> {
         self.logs.lock().expect("the logs' lock").clone()
     }
@@ -201,16 +202,16 @@ impl Drop for Function {
     fn drop(&mut self) {
         child::stop(&mut self.process(), libc::SIGKILL, Duration::from_secs(5));
         self.server.abort();
-        // Whatever a test is about: no function writes a metric that is wrong or not described.
+        // In every test, no function may write a metric that is invalid or undocumented.
         if !std::thread::panicking() {
-            // A killed one may have left half a line.
+            // A killed process may leave a partial line.
             let is_whole = |line: &String| line.ends_with('}');
             metric_lines(&self.logs().into_iter().filter(is_whole).collect::<Vec<_>>());
         }
     }
 }
 
-/// The compiled function, as `make test` builds it: beside the test binary's own folder.
+/// The compiled function, as `make test` builds it: in the parent of the test binary's folder.
 pub fn binary(name: &str) -> PathBuf {
     let tests = std::env::current_exe().expect("the test's own path");
     let path = tests.parent().and_then(Path::parent).expect("target/<profile>").join(name);
@@ -244,7 +245,7 @@ async fn serve(listener: TcpListener, api: Arc<Api>) {
         let api = Arc::clone(&api);
         tokio::spawn(async move {
             let service = service_fn(|request| route(request, Arc::clone(&api)));
-            // A killed function breaks its connection; `watch` tells of it.
+            // A killed function closes its connection; `watch` detects it.
             drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
         });
     }
@@ -271,7 +272,7 @@ async fn route(
     match parts.as_slice() {
         ["invocation", id, "response"] => api.answer(id, Outcome::Response(value)),
         ["invocation", id, "error"] => api.answer(id, Outcome::Error(value)),
-        // The process ends by itself after this, and `watch` sees it.
+        // The process ends by itself after this, and `watch` detects it.
         ["init", "error"] => {}
         _ => return Ok(Response::builder().status(StatusCode::NOT_FOUND).body(Full::default())?),
     }
