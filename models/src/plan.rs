@@ -10,9 +10,10 @@ use tokio_postgres::Transaction;
 
 use crate::backfill::{self, History};
 use crate::deploy::catalog::{Catalog, Deployed};
-use crate::deploy::{definition_hash, shape, table};
+use crate::deploy::{shape, table};
 use crate::model::{Kind, Model};
 use crate::project::Project;
+use crate::registry::definition_hash;
 use crate::work;
 
 /// What would happen to one model.

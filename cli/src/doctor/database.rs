@@ -2,8 +2,8 @@
 
 use millrace::database::failure::from_postgres;
 use millrace::{Kind, Result, migrate};
-use millrace_models::deploy::definition_hash;
 use millrace_models::project::Project;
+use millrace_models::registry::definition_hash;
 use tokio_postgres::Client;
 
 use super::finding::{Finding, some_of};

@@ -10,15 +10,12 @@ use millrace::{Error, Kind, Result};
 use serde_json::Value;
 
 use super::ministack::{self, Emulator};
+use super::names::{FUNCTIONS, STACK};
 use super::process::Process;
 use crate::checkout::Checkout;
 use crate::environment::{Clients, aws_failure};
 
-/// As in infra/samconfig.toml, section `local`.
-pub(super) const STACK: &str = "millrace";
 const ARTIFACTS: &str = "millrace-deploy";
-/// As `make` builds them and the template names them.
-pub const FUNCTIONS: [&str; 5] = ["ingest-csv", "ingest-webhook", "transform", "refresh", "redrive"];
 
 /// What the template made.
 #[derive(Debug, Clone)]

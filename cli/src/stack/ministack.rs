@@ -11,7 +11,7 @@ use http::HeaderMap;
 use millrace::{Error, Kind, Result};
 use serde_json::Value;
 
-use super::deploy::STACK;
+use super::names::STACK;
 use super::ports;
 use super::process::Process;
 use crate::environment::LocalAws;

@@ -5,6 +5,7 @@ pub mod database;
 pub mod deploy;
 pub mod lock;
 pub mod ministack;
+mod names;
 pub mod ports;
 pub mod postgres;
 pub mod process;
@@ -20,6 +21,7 @@ use millrace::{Error, Kind, Result};
 use self::database::Database;
 use self::lock::{Attempt, Lock};
 use self::ministack::Emulator;
+use self::names::{FUNCTIONS, STACK};
 use crate::checkout::Checkout;
 use crate::environment::{Environment, WebhookAddress};
 use crate::terminal::Terminal;
@@ -67,7 +69,7 @@ impl Stack {
         let clients = address.clients().await;
         let deployed = deploy::deploy(checkout, &aws_state, &emulator, &clients, &parameters).await?;
         let how = if deployed.changed { "deployed (sam deploy)" } else { "as deployed before" };
-        terminal.done(step, &format!("{}, {how}", deploy::FUNCTIONS.join(", ")));
+        terminal.done(step, &format!("{}, {how}", FUNCTIONS.join(", ")));
 
         let step = terminal.step("secrets");
         let sources = Sources::load(&checkout.pipeline())?;
@@ -86,9 +88,7 @@ impl Stack {
             dead_letter_queue_url: deployed.dead_letter_queue_url,
             local_aws: Some(address),
             webhooks: Some(WebhookAddress { url: deployed.webhooks.url, host: Some(deployed.webhooks.host) }),
-            redrive_function: deploy::FUNCTIONS
-                .contains(&"redrive")
-                .then(|| format!("{}-redrive", deploy::STACK)),
+            redrive_function: FUNCTIONS.contains(&"redrive").then(|| format!("{STACK}-redrive")),
             secrets,
         };
         let env_file = checkout.environment();

@@ -9,7 +9,7 @@ use millrace::dead_letter::{DeadLetter, DeadLetterQueue};
 use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Result};
 use millrace_models::project::Project;
-use millrace_models::quarantine;
+use millrace_models::redrive;
 use millrace_models::transform::{self, Limits};
 use serde_json::Value;
 use tracing::{Instrument, info, info_span};
@@ -59,7 +59,7 @@ impl Transform {
         let project = Project::load(&self.settings.pipeline)?;
         let span = info_span!("invocation", request_id);
         async {
-            let work = quarantine::redrive(&mut self.connection, &project, run_id, &dead_letters, deadline);
+            let work = redrive::redrive(&mut self.connection, &project, run_id, &dead_letters, deadline);
             let outcomes = Box::pin(work).await?;
             RedriveResponse::new(outcomes, started).to_value()
         }

@@ -9,15 +9,15 @@ mod swap;
 
 use std::time::{Duration, Instant};
 
+use millrace::Result;
 use millrace::database::Connection;
 use millrace::database::failure::from_postgres;
 use millrace::dead_letter::DeadLetterQueue;
-use millrace::{Error, Kind, Result};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
-use crate::deploy::{self, shape, table};
+use crate::deploy::table;
 use crate::facts::apply::apply;
 use crate::facts::ranges::EventRange;
 use crate::facts::statement;
@@ -26,7 +26,7 @@ use crate::project::Project;
 use crate::runs::{self, Activity, Done};
 use crate::sql::relation;
 use crate::transform::{Bounds, claim, dead_letters};
-use crate::{quarantine, work};
+use crate::{columns, quarantine, registry, work};
 
 const BEGIN: &str = include_str!("begin.sql");
 const ABANDON: &str = include_str!("abandon.sql");
@@ -207,7 +207,7 @@ async fn begin(connection: &mut Connection, model: &Model, options: Options) -> 
     connection
         .run_tx("begin a backfill", options.deadline, async |transaction| {
             work::begin(transaction).await?;
-            deploy::lock(transaction).await?;
+            registry::lock(transaction).await?;
             let failed = |error| from_postgres("begin a backfill", error);
             let target = options.target.name();
             let running =
@@ -311,7 +311,7 @@ async fn take(
         current().map(|row| EventRange::whole(row.get("batch_id"), row.get("received_at"))).collect();
     let events: u64 = current().map(|row| row.get::<_, i64>("staged_count") as u64).sum();
     let name = options.target.table(model);
-    let columns = shape::query_columns(transaction, &name).await?;
+    let columns = columns::query_columns(transaction, &name).await?;
     let statement = statement::insert(model, &relation(&name), &columns, None);
     let applied = match ranges.is_empty() {
         true => Default::default(),
@@ -370,7 +370,7 @@ async fn finish(
     connection
         .run_tx("finish a backfill", options.deadline, async |transaction| {
             work::begin(transaction).await?;
-            deploy::lock(transaction).await?;
+            registry::lock(transaction).await?;
             let failed = |error| from_postgres("finish a backfill", error);
             if options.target == Target::Rebuild {
                 // Nothing is transformed from here to the commit.
@@ -385,7 +385,7 @@ async fn finish(
             if options.target == Target::Rebuild {
                 swap::retract_replaced(transaction, model, backfill_id, &rebuilt(&model.name)).await?;
                 swap::swap(transaction, project, model, &rebuilt(&model.name)).await?;
-                deploy::record(transaction, model).await?;
+                registry::record(transaction, model).await?;
             }
             transaction.execute_typed(FINISH, &[(&backfill_id, Type::UUID)]).await.map_err(failed)?;
             Ok(true)
@@ -400,17 +400,4 @@ pub fn target_for(history: &History, full_refresh: bool) -> Option<Target> {
         (false, 0) => None,
         (false, _) => Some(Target::InPlace),
     }
-}
-
-/// An error for a model that cannot be rebuilt because others stand on it.
-fn stands_on(model: &Model, dependants: &[String]) -> Error {
-    Error::new(
-        Kind::Config,
-        format!(
-            "facts.{} cannot be swapped: {} would be dropped with it; drop that yourself, or make it a model",
-            model.name,
-            dependants.join(", ")
-        ),
-    )
-    .with_code("model_has_dependants")
 }

@@ -1,13 +1,12 @@
 //! A rebuilt table in the place of the one before.
 
-use millrace::Result;
 use millrace::database::failure::from_postgres;
+use millrace::{Error, Kind, Result};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::stands_on;
-use crate::deploy::shape;
+use crate::columns;
 use crate::facts::ranges::EventRange;
 use crate::model::Model;
 use crate::project::Project;
@@ -45,7 +44,7 @@ pub async fn retract_replaced(
     if ranges.is_empty() {
         return Ok(());
     }
-    let columns = shape::query_columns(transaction, beside).await?;
+    let columns = columns::query_columns(transaction, beside).await?;
     retract::delete_facts(transaction, model, &relation(beside), &columns, &ranges).await?;
     Ok(())
 }
@@ -100,4 +99,17 @@ pub async fn swap(
         transaction.batch_execute(&statement).await.map_err(failed)?;
     }
     Ok(())
+}
+
+/// The error for a model that cannot be swapped because views that no model makes read it.
+fn stands_on(model: &Model, dependants: &[String]) -> Error {
+    Error::new(
+        Kind::Config,
+        format!(
+            "facts.{} cannot be swapped: {} would be dropped with it; drop that yourself, or make it a model",
+            model.name,
+            dependants.join(", ")
+        ),
+    )
+    .with_code("model_has_dependants")
 }

@@ -6,15 +6,10 @@ use millrace::Result;
 use millrace::database::failure::from_postgres;
 use tokio_postgres::Transaction;
 
+use crate::columns::{Column, is_ours};
+
 const DEPLOYED: &str = include_str!("deployed.sql");
 const COLUMNS: &str = include_str!("columns.sql");
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
-    pub name: String,
-    /// As PostgreSQL writes it: `numeric(12,2)`.
-    pub data_type: String,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployed {
@@ -61,6 +56,6 @@ impl Catalog {
     /// The names of a relation's columns that its query makes: without ours.
     pub fn query_columns(&self, relation: &str) -> Vec<String> {
         let columns = self.columns.get(relation).map(Vec::as_slice).unwrap_or_default();
-        columns.iter().map(|column| column.name.clone()).filter(|name| !super::shape::is_ours(name)).collect()
+        columns.iter().map(|column| column.name.clone()).filter(|name| !is_ours(name)).collect()
     }
 }

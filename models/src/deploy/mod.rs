@@ -1,11 +1,11 @@
-//! What the files say, made so in the database: tables of facts and rollups from their queries, and what is derived.
+//! Creates and alters the tables and views that the models describe.
 //!
-//! - [`catalog`]: what is there.
-//! - [`shape`]: the columns that a query makes.
-//! - [`table`]: a table made, or brought up to its model.
+//! - [`catalog`]: the relations and models in the database.
+//! - [`shape`]: the columns of a query.
+//! - [`table`]: a table created for its model, or altered to match it.
 //!
-//! Every model is deployed in a transaction of its own. One that cannot be (its SQL names a table that is not there, a
-//! column's type changed) is stopped with what stands on it; the others go on.
+//! Every model is deployed in its own transaction. A model that cannot be deployed (its SQL names a missing table, the
+//! type of a column changed) is stopped, and so are the models that read it. The others are deployed.
 
 pub mod catalog;
 pub mod shape;
@@ -18,18 +18,16 @@ use millrace::database::Connection;
 use millrace::database::failure::from_postgres;
 use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Result};
-use ring::digest::{SHA256, digest};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 use tracing::{error, info, warn};
 
 use crate::model::{Kind as ModelKind, Model, Reference, Route};
 use crate::project::Project;
+use crate::registry::{self, definition_hash};
 use crate::{derived, work};
 use catalog::Catalog;
 
-const LOCK: &str = include_str!("lock.sql");
-const RECORD: &str = include_str!("record.sql");
 const DEPLOYED_HASH: &str = include_str!("deployed_hash.sql");
 
 /// The models as they stand in the database.
@@ -88,7 +86,7 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
         }
         let limit = derived::LOCK_TIMEOUT;
         let outcome = work::try_once(connection, "deploy a model", limit, deadline, async |transaction| {
-            lock(transaction).await?;
+            registry::lock(transaction).await?;
             match has_table(model) {
                 true => deploy_table(transaction, model).await,
                 false => derived::view::bring_up(transaction, project, model).await,
@@ -123,18 +121,9 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
         catalog = read_catalog(connection, deadline).await?;
     }
     deployment.catalog = catalog;
-    derived::watch(connection, project, &mut deployment, deadline).await?;
+    derived::watch(connection, project, &mut deployment.stopped, deadline).await?;
     metrics::add(names::MODELS_STOPPED, deployment.stopped.len() as u64);
     Ok(deployment)
-}
-
-/// Whoever deploys holds this to the end of its transaction: two that make the same table would meet in the catalog.
-pub async fn lock(transaction: &Transaction<'_>) -> Result<()> {
-    transaction
-        .query_typed(LOCK, &[])
-        .await
-        .map_err(|error| from_postgres("wait for another deployment of models", error))?;
-    Ok(())
 }
 
 fn has_table(model: &Model) -> bool {
@@ -157,13 +146,6 @@ async fn read_catalog(connection: &mut Connection, deadline: Instant) -> Result<
         .await
 }
 
-/// Everything that deploying a model depends on.
-pub fn definition_hash(model: &Model) -> String {
-    let Model { fingerprint, description, columns, key, indexes, tests, bucket, .. } = model;
-    let text = format!("{fingerprint} {description:?} {columns:?} {key:?} {indexes:?} {tests:?} {bucket:?}");
-    hex::encode(&digest(&SHA256, text.as_bytes()).as_ref()[..16])
-}
-
 async fn deploy_table(transaction: &Transaction<'_>, model: &Model) -> Result<()> {
     let hash = definition_hash(model);
     // Another worker may have been at it while this one waited.
@@ -178,23 +160,5 @@ async fn deploy_table(transaction: &Transaction<'_>, model: &Model) -> Result<()
         return Ok(());
     }
     table::bring_up(transaction, model, deployed.is_some()).await?;
-    record(transaction, model).await
-}
-
-/// Writes down that `model` is deployed as it is.
-pub async fn record(transaction: &Transaction<'_>, model: &Model) -> Result<()> {
-    transaction
-        .execute_typed(
-            RECORD,
-            &[
-                (&model.name, Type::TEXT),
-                (&model.kind.name(), Type::TEXT),
-                (&model.fingerprint, Type::TEXT),
-                (&definition_hash(model), Type::TEXT),
-                (&model.query, Type::TEXT),
-            ],
-        )
-        .await
-        .map_err(|error| from_postgres("record a model in pipeline.models", error))?;
-    Ok(())
+    registry::record(transaction, model).await
 }

@@ -5,19 +5,10 @@ use millrace::database::failure::from_postgres;
 use millrace::{Error, Kind};
 use tokio_postgres::Transaction;
 use tokio_postgres::error::ErrorPosition;
-use tokio_postgres::types::Type;
 
-use super::catalog::Column;
-use crate::facts::statement::{EVENT_ID, RECEIVED_AT};
+use crate::columns::{Column, columns};
 use crate::model::{Kind as ModelKind, Model};
 use crate::sql::relation;
-
-const RELATION_COLUMNS: &str = include_str!("relation_columns.sql");
-
-/// Whether a column of a fact table is one of those that name the event.
-pub fn is_ours(column: &str) -> bool {
-    column == RECEIVED_AT || column == EVENT_ID
-}
 
 /// Makes an empty table of the query's own types, named `name`, in `facts`.
 pub async fn create(transaction: &Transaction<'_>, model: &Model, name: &str) -> Result<Vec<Column>> {
@@ -64,19 +55,4 @@ fn line_of(error: &tokio_postgres::Error, statement: &str, model: &Model) -> Opt
     let inside =
         at.checked_sub(statement.find(&model.query)?).filter(|inside| *inside < model.query.len())?;
     Some(model.query_line + model.query[..inside].matches('\n').count())
-}
-
-/// The names of the columns of a fact table that its query makes: without ours.
-pub async fn query_columns(transaction: &Transaction<'_>, name: &str) -> Result<Vec<String>> {
-    let columns = columns(transaction, name).await?;
-    Ok(columns.into_iter().map(|column| column.name).filter(|name| !is_ours(name)).collect())
-}
-
-/// The columns of a relation in `facts`; none when it is not there.
-pub async fn columns(transaction: &Transaction<'_>, name: &str) -> Result<Vec<Column>> {
-    let rows = transaction
-        .query_typed(RELATION_COLUMNS, &[(&name, Type::TEXT)])
-        .await
-        .map_err(|error| from_postgres("read a relation's columns", error))?;
-    Ok(rows.iter().map(|row| Column { name: row.get("name"), data_type: row.get("data_type") }).collect())
 }

@@ -8,8 +8,8 @@ use ring::digest::{SHA256, digest};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
-use super::catalog::Column;
 use super::shape;
+use crate::columns::{Column, columns, is_ours};
 use crate::facts::statement::{EVENT_ID, RECEIVED_AT};
 use crate::model::{Check, Kind as ModelKind, Model, Severity};
 use crate::sql::{identifier, identifiers, literal, relation};
@@ -103,8 +103,8 @@ pub async fn compare(transaction: &Transaction<'_>, model: &Model) -> Result<Dif
     run(transaction, &format!("drop table if exists {}", relation(&name))).await?;
     let wanted = shape::create(transaction, model, &name).await?;
     run(transaction, &format!("drop table {}", relation(&name))).await?;
-    let there = shape::columns(transaction, &model.name).await?;
-    let there: Vec<Column> = there.into_iter().filter(|column| !shape::is_ours(&column.name)).collect();
+    let there = columns(transaction, &model.name).await?;
+    let there: Vec<Column> = there.into_iter().filter(|column| !is_ours(&column.name)).collect();
     let of = |columns: &[Column], name: &str| columns.iter().find(|column| column.name == name).cloned();
     let mut difference = Difference::default();
     for column in &wanted {

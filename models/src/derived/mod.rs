@@ -10,41 +10,40 @@ pub mod invalidate;
 pub mod rollup;
 pub mod view;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use millrace::database::Connection;
 use millrace::{Error, Kind, Result};
 use tracing::{error, info, warn};
 
-use crate::deploy::{self, Deployment};
 use crate::project::Project;
-use crate::work;
+use crate::{registry, work};
 
-/// Making a trigger or another view waits for whoever uses its table, and everybody else waits behind it meanwhile.
+/// `create trigger` and `create view` wait for the transactions that use the table, and block all later ones meanwhile.
 pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Makes the triggers of everything derived what `project` and the database want. What cannot be watched now is stopped,
-/// with what is above it, until the next deployment.
+/// Creates and drops the triggers of derived relations until they match `project` and the database. A model whose triggers
+/// cannot be created is added to `stopped`, with the models that read it, until the next deployment.
 pub async fn watch(
     connection: &mut Connection,
     project: &Project,
-    deployment: &mut Deployment,
+    stopped: &mut BTreeMap<String, Error>,
     deadline: Instant,
 ) -> Result<()> {
-    // Looked at without a lock first: nearly always there is nothing to do.
+    // First without the lock: nearly always there is nothing to do.
     let due = connection
         .run_tx("look at what is derived", deadline, async |transaction| {
             work::begin(transaction).await?;
             invalidate::due(transaction, project).await
         })
         .await?;
-    // The triggers of a model that does not run stay those of its table.
-    let names: Vec<String> =
-        due.names.into_iter().filter(|name| !deployment.stopped.contains_key(name)).collect();
+    // A stopped model keeps the triggers that its table has.
+    let names: Vec<String> = due.names.into_iter().filter(|name| !stopped.contains_key(name)).collect();
     for name in names {
         let outcome =
             work::try_once(connection, "watch what is below", LOCK_TIMEOUT, deadline, async |transaction| {
-                deploy::lock(transaction).await?;
+                registry::lock(transaction).await?;
                 invalidate::watch(transaction, project, &name).await
             })
             .await?;
@@ -52,29 +51,29 @@ pub async fn watch(
             Ok(()) => {
                 info!(model = name, "what it is computed from is watched");
             }
-            Err(error) => stop(project, deployment, &name, error),
+            Err(error) => stop(project, stopped, &name, error),
         }
     }
     if due.has_unwanted {
         let outcome =
             work::try_once(connection, "stop watching", LOCK_TIMEOUT, deadline, async |transaction| {
-                deploy::lock(transaction).await?;
+                registry::lock(transaction).await?;
                 invalidate::drop_unwanted(transaction, project).await
             })
             .await?;
         if let Err(error) = outcome {
-            // They do no harm but for the time they take; the next deployment tries again.
+            // These triggers cost time and nothing else. The next deployment tries again.
             warn!(error = error.chain(), "triggers of derived relations that are gone are still there");
         }
     }
     Ok(())
 }
 
-fn stop(project: &Project, deployment: &mut Deployment, name: &str, error: Error) {
+fn stop(project: &Project, stopped: &mut BTreeMap<String, Error>, name: &str, error: Error) {
     error!(model = name, error = error.chain(), "a model is not deployed");
-    deployment.stopped.insert(name.to_owned(), error);
+    stopped.insert(name.to_owned(), error);
     for above in project.downstream(name) {
-        deployment.stopped.entry(above.name.clone()).or_insert_with(|| {
+        stopped.entry(above.name.clone()).or_insert_with(|| {
             let message = format!("it stands on {name}, which does not run");
             Error::new(Kind::Config, message).with_code("model_upstream_stopped")
         });

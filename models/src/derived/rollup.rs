@@ -7,7 +7,7 @@ use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
 use super::catalog::{Base, BaseKind, Node};
-use crate::deploy::shape;
+use crate::columns::columns;
 use crate::model::{Bucket, BucketRange, Model};
 use crate::sql::{identifier, identifiers, literal, relation};
 
@@ -50,7 +50,7 @@ pub async fn recompute(
     invalidated: &Invalidated,
 ) -> Result<u64> {
     let columns: Vec<String> =
-        shape::columns(transaction, &model.name).await?.into_iter().map(|column| column.name).collect();
+        columns(transaction, &model.name).await?.into_iter().map(|column| column.name).collect();
     let columns = identifiers(columns.iter().map(String::as_str));
     let table = relation(&model.name);
     let query = &model.query;

@@ -7,9 +7,9 @@ use tokio_postgres::types::Type;
 
 use super::catalog::nodes;
 use super::invalidate::invalidate_relation;
-use crate::deploy::record;
 use crate::model::{Kind as ModelKind, Model};
 use crate::project::Project;
+use crate::registry::record;
 use crate::sql::{identifier, identifiers, literal, relation};
 
 const THERE: &str = include_str!("view_there.sql");

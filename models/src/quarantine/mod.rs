@@ -1,10 +1,8 @@
-//! Events that a model could not take: `pipeline.quarantine`, and their way back.
+//! Events that a model refused: `pipeline.quarantine`.
 //!
-//! A row is written in the transaction that refuses its event, before the dead letter is sent, and goes in the transaction in
-//! which the model takes it: from a dead letter, in a rebuild, or because its file was replaced. So of every dead letter it is known
-//! whether its event still waits, however often it is put back.
-
-mod redrive;
+//! The transaction that refuses an event inserts its row, before the dead letter is sent. The transaction in which the model
+//! accepts the event deletes it: a redrive, a rebuild, or a replacement of the file. So it is known of every dead letter
+//! whether its event still waits, however often the dead letter is redriven.
 
 use millrace::Result;
 use millrace::database::failure::from_postgres;
@@ -12,8 +10,6 @@ use millrace::dead_letter::DeadLetter;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
-
-pub use redrive::redrive;
 
 const RECORD: &str = include_str!("record.sql");
 const RECOUNT: &str = include_str!("recount.sql");

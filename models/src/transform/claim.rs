@@ -11,7 +11,8 @@ use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::{Bounds, dead_letters};
+use super::bounds::Bounds;
+use super::dead_letters;
 use crate::deploy::Deployment;
 use crate::facts::apply::{Applied, Refused, apply};
 use crate::facts::ranges::EventRange;

@@ -10,6 +10,7 @@
 //! Several transforms may run at once. A claim locks its batches, so that the others skip them; facts are written in the
 //! order of their keys; whatever the order of claims, of two events with one key the same one wins.
 
+mod bounds;
 pub mod claim;
 pub mod dead_letters;
 mod report;
@@ -31,20 +32,8 @@ use crate::deploy;
 use crate::model::Route;
 use crate::project::Project;
 use crate::runs::{self, Activity, Outcome};
+pub use bounds::Bounds;
 use claim::{Claim, Claimed};
-
-/// How much one transaction takes, whichever comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
-    pub events: i64,
-    pub bytes: i64,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Bounds { events: 20_000, bytes: 16 << 20 }
-    }
-}
 
 /// How a run ends.
 #[derive(Debug, Clone, Copy)]

@@ -145,6 +145,13 @@ impl<'t> Document<'t> {
     }
 }
 
+/// Sets `place` to a value that was read without a problem.
+pub(super) fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
 fn position(text: &str, at: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(at)];
     let line = before.matches('\n').count() + 1;

@@ -9,7 +9,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::csv::{ColumnType, CsvOptions, ENCODINGS, Header, InvalidCharacters, Mark, OnNewVersion, Ragged};
-use super::document::{Document, Key, Value};
+use super::document::{Document, Key, Value, set};
 use super::glob::Glob;
 use super::names::{check_name, quoted};
 use super::nearest::did_you_mean;
@@ -304,12 +304,6 @@ fn read_options<'t>(
         }
     }
     options
-}
-
-fn set<T>(place: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *place = value;
-    }
 }
 
 fn read_encoding(document: &mut Document<'_>, value: &Value<'_>) -> Option<String> {

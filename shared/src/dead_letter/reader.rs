@@ -14,7 +14,6 @@ use tracing::warn;
 
 use super::envelope::{DeadLetter, Payload, Pointer};
 use super::parse::{ParsedMessage, parse_body_sent};
-use super::scan::Scan;
 use crate::{Error, Kind, Result};
 
 /// SQS gives and takes ten messages a request.
@@ -254,11 +253,6 @@ impl DeadLetterReader {
             .await
             .map_err(|error| failed(Kind::Transient, "delete a dead letter's object").with_source(error))?;
         Ok(())
-    }
-
-    /// Begins to look at everything in the queue; a poll waits for `wait`. See [`Scan`].
-    pub fn scan(&self, wait: Duration) -> Scan {
-        Scan::begin(self.clone(), wait)
     }
 
     pub(super) fn returns(&self, task: JoinHandle<()>) {

@@ -130,8 +130,15 @@ impl Held {
     }
 }
 
+impl DeadLetterReader {
+    /// Starts a [`Scan`] of the whole queue. Each receive request waits up to `wait` for messages.
+    pub fn scan(&self, wait: Duration) -> Scan {
+        Scan::begin(self.clone(), wait)
+    }
+}
+
 impl Scan {
-    pub(super) fn begin(reader: DeadLetterReader, wait: Duration) -> Scan {
+    fn begin(reader: DeadLetterReader, wait: Duration) -> Scan {
         let held = Arc::new(Held::new());
         let (stop, stopped) = watch::channel(false);
         let (send, received) = mpsc::channel(READERS);

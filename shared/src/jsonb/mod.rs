@@ -9,24 +9,16 @@
 //! - [`write`](mod@write): strings as JSON.
 
 mod find;
+mod limits;
 mod replace;
 mod scan;
 mod write;
 
 pub use find::find;
+pub use limits::{MAX_DEPTH, MAX_EXPONENT, MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS};
 pub use replace::replace_characters;
 pub use scan::{Defect, DefectKind, Scanner, SyntaxError, Value};
 pub use write::write_string;
-
-/// How deep arrays and objects may nest. jsonb itself stops where the server's stack ends, some thousands deep; most
-/// programs that read events back stop earlier.
-pub const MAX_DEPTH: usize = 1_000;
-/// jsonb writes exponents out: `1e131071`, which it takes, is 131,072 characters when it is read back. No measurement
-/// needs more than this.
-pub const MAX_EXPONENT: i64 = 400;
-/// Decimal digits that numeric holds before and after the point.
-pub const MAX_INTEGER_DIGITS: i64 = 131_072;
-pub const MAX_FRACTION_DIGITS: i64 = 16_383;
 
 /// Whether `text` is one JSON value that jsonb takes, blanks around it allowed. `text` is UTF-8.
 pub fn is_json(text: &[u8]) -> bool {

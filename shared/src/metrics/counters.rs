@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use super::line::Line;
 use super::names::{Metric, Scope};
-
-/// The format allows so many values of a metric in a line.
-pub const VALUES_AT_MOST: usize = 100;
+use super::values::{Measured, VALUES_AT_MOST, Value, Values};
 
 /// Values since the last line, for the function as a whole and for each source.
 #[derive(Debug, Default)]
@@ -14,22 +12,6 @@ pub struct Counters {
     function: Values,
     sources: BTreeMap<String, Values>,
     is_full: bool,
-}
-
-pub type Values = BTreeMap<&'static str, Measured>;
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Measured {
-    pub metric: Metric,
-    pub value: Value,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    /// Counted up; one value a line.
-    Sum(u64),
-    /// Each by itself, so that percentiles can be told.
-    Each(Vec<f64>),
 }
 
 impl Counters {
@@ -90,16 +72,6 @@ impl Counters {
             }
         }
         lines
-    }
-}
-
-impl Measured {
-    fn sum(metric: Metric) -> Self {
-        Measured { metric, value: Value::Sum(0) }
-    }
-
-    fn each(metric: Metric) -> Self {
-        Measured { metric, value: Value::Each(Vec::new()) }
     }
 }
 

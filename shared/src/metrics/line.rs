@@ -5,8 +5,8 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::counters::{Value, Values};
 use super::names::Scope;
+use super::values::{Value, Values};
 
 const NAMESPACE: &str = "Millrace";
 const FUNCTION: &str = "function";

@@ -7,7 +7,7 @@
 //!
 //! - [`names`]: every metric, its unit and what it is broken down by.
 //! - [`counters`]: what was measured since the last line; no I/O.
-//! - [`line`]: the format.
+//! - [`values`]: the values of one line; [`line`]: its format.
 //!
 //! A function wraps its invocations and says inside what it did:
 //!
@@ -28,6 +28,7 @@
 pub mod counters;
 pub mod line;
 pub mod names;
+pub mod values;
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};

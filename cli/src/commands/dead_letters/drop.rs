@@ -9,8 +9,11 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{Desk, Outcome, Stop, check_meant, print_incomplete, stopped};
+use super::context::Context;
+use super::output::{print_incomplete, stopped};
+use super::selection::check_meant;
 use crate::arguments::dead_letters::DropDeadLetters;
+use crate::commands::{Outcome, Stop};
 use crate::dead_letters::entry::Entry;
 use crate::dead_letters::summary::{Summary, counted_dead_letters, print_lines};
 use crate::dead_letters::{POLL, Progress, each};
@@ -34,12 +37,12 @@ pub(super) fn check(arguments: &DropDeadLetters) -> Result<()> {
 
 pub(super) async fn run(
     arguments: &DropDeadLetters,
-    desk: &Desk<'_>,
+    context: &Context<'_>,
     stop: &mut Stop,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
     let filter = arguments.filter.to_filter(OffsetDateTime::now_utc());
-    let Some((found, complete)) = stop.unless_asked(find(desk, &filter)).await? else {
+    let Some((found, complete)) = stop.unless_asked(find(context, &filter)).await? else {
         return Ok(stopped("no dead letter is dropped", terminal));
     };
     if found.summary.is_empty() {
@@ -72,7 +75,7 @@ pub(super) async fn run(
         }
     }
     let mut dropped = Dropped::default();
-    let ended = stop.unless_asked(drop_found(desk, &found.message_ids, &mut dropped)).await?;
+    let ended = stop.unless_asked(drop_found(context, &found.message_ids, &mut dropped)).await?;
     let done = counted_dead_letters(dropped.ids.len(), dropped.messages);
     if ended.is_none() {
         return Ok(stopped(&format!("{done} dropped so far, the others are in the queue"), terminal));
@@ -93,10 +96,10 @@ struct Found {
     message_ids: HashSet<String>,
 }
 
-async fn find(desk: &Desk<'_>, filter: &Filter) -> Result<(Found, bool)> {
+async fn find(context: &Context<'_>, filter: &Filter) -> Result<(Found, bool)> {
     let progress = Progress::new("reading the dead-letter queue");
     let mut found = Found::default();
-    let complete = each(&desk.reader, &progress, |entry| {
+    let complete = each(&context.reader, &progress, |entry| {
         if entry.is_meant(filter) {
             found.summary.add(&entry);
             found.message_ids.insert(entry.message_id);
@@ -114,12 +117,16 @@ struct Dropped {
 }
 
 /// Deletes the messages that were shown, and no other: whatever came since has not been seen by anybody.
-async fn drop_found(desk: &Desk<'_>, message_ids: &HashSet<String>, dropped: &mut Dropped) -> Result<()> {
+async fn drop_found(
+    context: &Context<'_>,
+    message_ids: &HashSet<String>,
+    dropped: &mut Dropped,
+) -> Result<()> {
     let progress = Progress::new("dropping dead letters");
     // Objects go last, and only those that no dead letter points to that stays.
     let mut pointers: HashMap<Uuid, DeadLetter> = HashMap::new();
     let mut staying: HashSet<Uuid> = HashSet::new();
-    let mut scan = desk.reader.scan(POLL);
+    let mut scan = context.reader.scan(POLL);
     while let Some(messages) = scan.next().await? {
         let (chosen, others): (Vec<Message>, Vec<Message>) =
             messages.into_iter().partition(|message| message_ids.contains(&message.id));
@@ -145,7 +152,7 @@ async fn drop_found(desk: &Desk<'_>, message_ids: &HashSet<String>, dropped: &mu
     scan.finish().await?;
     if complete {
         for dead_letter in pointers.values().filter(|dead_letter| !staying.contains(&dead_letter.id)) {
-            desk.reader.delete_object(dead_letter).await?;
+            context.reader.delete_object(dead_letter).await?;
         }
     }
     Ok(())

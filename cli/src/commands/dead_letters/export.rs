@@ -10,8 +10,10 @@ use millrace::{Error, Kind, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Desk, Outcome, Stop, print_incomplete, stopped};
+use super::context::Context;
+use super::output::{print_incomplete, stopped};
 use crate::arguments::dead_letters::ExportDeadLetters;
+use crate::commands::{Outcome, Stop};
 use crate::dead_letters::entry::Entry;
 use crate::dead_letters::summary::counted_dead_letters;
 use crate::dead_letters::{POLL, Progress};
@@ -19,7 +21,7 @@ use crate::terminal::{Terminal, counted};
 
 pub(super) async fn run(
     arguments: &ExportDeadLetters,
-    desk: &Desk<'_>,
+    context: &Context<'_>,
     stop: &mut Stop,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
@@ -31,7 +33,7 @@ pub(super) async fn run(
         Some(path) => {
             let mut file = NewFile::create(path)?;
             let write = async |line: &str| file.line(line);
-            let ended = stop.unless_asked(dead_letters(desk, &filter, &mut exported, write)).await?;
+            let ended = stop.unless_asked(dead_letters(context, &filter, &mut exported, write)).await?;
             if ended.is_some() {
                 file.keep()?;
             }
@@ -42,7 +44,7 @@ pub(super) async fn run(
                 terminal.line(line);
                 Ok(())
             };
-            stop.unless_asked(dead_letters(desk, &filter, &mut exported, write)).await?
+            stop.unless_asked(dead_letters(context, &filter, &mut exported, write)).await?
         }
     };
     let Some(complete) = ended else {
@@ -86,13 +88,13 @@ struct Exported {
 
 /// Writes every dead letter that is meant as it comes.
 async fn dead_letters(
-    desk: &Desk<'_>,
+    context: &Context<'_>,
     filter: &Filter,
     exported: &mut Exported,
     mut write: impl AsyncFnMut(&str) -> Result<()>,
 ) -> Result<bool> {
     let progress = Progress::new("exporting dead letters");
-    let mut scan = desk.reader.scan(POLL);
+    let mut scan = context.reader.scan(POLL);
     while let Some(messages) = scan.next().await? {
         progress.add(messages.len());
         for message in messages {
@@ -107,7 +109,7 @@ async fn dead_letters(
             if !exported.ids.insert(dead_letter.id) {
                 continue;
             }
-            let opened = match desk.reader.open(&dead_letter).await {
+            let opened = match context.reader.open(&dead_letter).await {
                 Err(error) if error.kind() == Kind::Contract => {
                     exported.gone.push(dead_letter.id);
                     dead_letter

@@ -3,19 +3,21 @@
 use millrace::Result;
 use time::OffsetDateTime;
 
-use super::{Desk, Outcome, Stop, print_incomplete, print_json, stopped};
+use super::context::Context;
+use super::output::{print_incomplete, print_json, stopped};
 use crate::arguments::dead_letters::ListDeadLetters;
+use crate::commands::{Outcome, Stop};
 use crate::dead_letters::summary::{Line, Page, Summary, counted_dead_letters, print_lines};
 use crate::terminal::Terminal;
 
 pub(super) async fn run(
     arguments: &ListDeadLetters,
-    desk: &Desk<'_>,
+    context: &Context<'_>,
     stop: &mut Stop,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
     let filter = arguments.filter.to_filter(OffsetDateTime::now_utc());
-    let Some((summary, complete)) = desk.summary(&filter, arguments.archived, stop).await? else {
+    let Some((summary, complete)) = context.summary(&filter, arguments.archived, stop).await? else {
         return Ok(stopped("every dead letter is where it was", terminal));
     };
     let lines = summary.lines();

@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Outcome, Stop, check_meant, print_json, stopped};
+use super::output::{print_json, stopped};
+use super::selection::check_meant;
 use crate::arguments::dead_letters::RedriveDeadLetters;
+use crate::commands::{Outcome, Stop};
 use crate::dead_letters::Progress;
 use crate::environment::{Environment, aws_failure};
 use crate::terminal::{Align, Terminal, counted, figure, one_line};

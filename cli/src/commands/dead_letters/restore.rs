@@ -3,20 +3,22 @@
 use millrace::Result;
 use time::OffsetDateTime;
 
-use super::{Desk, Outcome, Stop, stopped};
+use super::context::Context;
+use super::output::stopped;
 use crate::arguments::dead_letters::RestoreDeadLetters;
+use crate::commands::{Outcome, Stop};
 use crate::dead_letters::Progress;
 use crate::terminal::{Terminal, counted};
 
 pub(super) async fn run(
     arguments: &RestoreDeadLetters,
-    desk: &Desk<'_>,
+    context: &Context<'_>,
     stop: &mut Stop,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
     let filter = arguments.filter.to_filter(OffsetDateTime::now_utc());
     let mut restored: u64 = 0;
-    let archive = desk.archive();
+    let archive = context.archive();
     let ended = {
         let progress = Progress::new("restoring dead letters");
         let work = archive.each(&progress, async |archived| {

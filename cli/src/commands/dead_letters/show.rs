@@ -4,8 +4,10 @@ use millrace::dead_letter::{DeadLetter, DeadLetterKind, Filter, Origin, Payload}
 use millrace::{Kind, Result};
 use serde_json::{Value, json};
 
-use super::{Desk, Outcome, Stop, print_json, stopped};
+use super::context::Context;
+use super::output::{print_json, stopped};
 use crate::arguments::dead_letters::ShowDeadLetter;
+use crate::commands::{Outcome, Stop};
 use crate::dead_letters::advice;
 use crate::dead_letters::entry::Entry;
 use crate::dead_letters::{Progress, each};
@@ -32,11 +34,11 @@ impl Found {
 
 pub(super) async fn run(
     arguments: &ShowDeadLetter,
-    desk: &Desk<'_>,
+    context: &Context<'_>,
     stop: &mut Stop,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
-    let Some(found) = stop.unless_asked(find(arguments, desk)).await? else {
+    let Some(found) = stop.unless_asked(find(arguments, context)).await? else {
         return Ok(stopped("every dead letter is where it was", terminal));
     };
     let Some(entry) = found.entry else {
@@ -54,7 +56,7 @@ pub(super) async fn run(
         }
         return Ok(Outcome::Done);
     };
-    let opened = match desk.reader.open(dead_letter).await {
+    let opened = match context.reader.open(dead_letter).await {
         Ok(opened) => opened,
         // The dead letter is there all the same; what it held is not.
         Err(error) if error.kind() == Kind::Contract => {
@@ -80,12 +82,13 @@ pub(super) async fn run(
     Ok(Outcome::Done)
 }
 
-async fn find(arguments: &ShowDeadLetter, desk: &Desk<'_>) -> Result<Found> {
+async fn find(arguments: &ShowDeadLetter, context: &Context<'_>) -> Result<Found> {
     let mut found = Found::default();
     let filter = Filter { ids: Some(vec![arguments.id]), ..Filter::default() };
     if arguments.archived {
         let progress = Progress::new("reading the archive");
-        desk.archive()
+        context
+            .archive()
             .each(&progress, async |archived| {
                 if archived.entry.is_meant(&filter) {
                     found.take(archived.entry);
@@ -95,7 +98,7 @@ async fn find(arguments: &ShowDeadLetter, desk: &Desk<'_>) -> Result<Found> {
             .await?;
     } else {
         let progress = Progress::new("reading the dead-letter queue");
-        each(&desk.reader, &progress, |entry| {
+        each(&context.reader, &progress, |entry| {
             if entry.is_meant(&filter) {
                 found.take(entry);
             }

@@ -11,9 +11,11 @@ use millrace_models::project::Project;
 use millrace_models::transform::Bounds;
 use uuid::Uuid;
 
-use super::{Outcome, connect, dead_letter_queue, deadline, find};
+use super::connect::{connect, dead_letter_queue, deadline};
+use super::select::find;
 use crate::arguments::Backfill;
 use crate::checkout::Checkout;
+use crate::commands::Outcome;
 use crate::commands::Stop;
 use crate::environment::Environment;
 use crate::terminal::{Terminal, counted, figure};

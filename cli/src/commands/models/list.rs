@@ -3,11 +3,12 @@
 use millrace::Result;
 use millrace::database::Connection;
 use millrace::database::failure::from_postgres;
-use millrace_models::deploy::definition_hash;
 use millrace_models::project::Project;
+use millrace_models::registry::definition_hash;
 use tokio_postgres::types::Type;
 
-use super::{Outcome, deadline};
+use super::connect::deadline;
+use crate::commands::Outcome;
 use crate::terminal::{Align, Terminal, age, figure, one_line};
 
 const DEPLOYED_MODELS: &str = include_str!("../../queries/deployed_models.sql");

@@ -1,32 +1,25 @@
 //! `millrace models …`
 
 mod backfill;
+mod connect;
 mod list;
 mod plan;
 mod run;
+mod select;
 mod test;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use millrace::config::nearest::did_you_mean;
-use millrace::database::{Connection, Settings};
-use millrace::dead_letter::DeadLetterQueue;
 use millrace::{Error, Kind, Result};
 use millrace_models::graph;
-use millrace_models::model::Model;
 use millrace_models::project::Project;
 
+use self::connect::connect;
+use self::select::select;
 use super::Outcome;
 use crate::arguments::{GraphFormat, Models, ModelsCommand};
 use crate::checkout::Checkout;
-use crate::environment::{self, Environment};
 use crate::terminal::{Terminal, counted};
-
-/// Nobody waits longer for a command; whatever is stopped goes on where it was.
-const TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
-/// As the functions have it.
-const MESSAGE_BYTES: usize = 1 << 20;
 
 pub async fn run(arguments: &Models, checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
     let given =
@@ -49,7 +42,7 @@ pub async fn run(arguments: &Models, checkout: &Checkout, terminal: &mut Termina
                 GraphFormat::Dot => graph::dot(&project),
             };
             terminal.line(text.trim_end());
-            // Beside the picture, which another program may be reading.
+            // To standard error: another program may read the graph from standard output.
             for problem in project.problems() {
                 Terminal::stderr().bad(problem);
             }
@@ -58,7 +51,7 @@ pub async fn run(arguments: &Models, checkout: &Checkout, terminal: &mut Termina
         ModelsCommand::List => list::run(&project, &mut connect(checkout)?, terminal).await,
         ModelsCommand::Plan => plan::run(&project, &mut connect(checkout)?, terminal).await,
         ModelsCommand::Test { models: names } => {
-            let models = chosen(&project, names)?;
+            let models = select(&project, names)?;
             for problem in project.problems() {
                 terminal.bad(problem);
             }
@@ -81,61 +74,4 @@ fn check(project: &Project, terminal: &mut Terminal) -> Outcome {
         return Outcome::Done;
     }
     Outcome::Bad
-}
-
-/// A connection of the database's owner; what it makes belongs to millrace_transform all the same.
-fn connect(checkout: &Checkout) -> Result<Connection> {
-    let url = environment::database_url(checkout)?;
-    Ok(Connection::new(Settings::parse(&url)?.application_name("millrace models")))
-}
-
-/// The queue that events go to which a model cannot take.
-async fn dead_letter_queue(environment: &Environment) -> Result<DeadLetterQueue> {
-    let clients = environment.clients().await?;
-    Ok(DeadLetterQueue::new(
-        clients.sqs,
-        clients.s3,
-        environment.dead_letter_queue_url.clone(),
-        environment.bucket.clone(),
-        MESSAGE_BYTES,
-    ))
-}
-
-/// The models of these names; all of them without a name.
-fn chosen<'p>(project: &'p Project, names: &[String]) -> Result<Vec<&'p Model>> {
-    if names.is_empty() {
-        return Ok(project.models.iter().collect());
-    }
-    let mut models = Vec::new();
-    for name in names {
-        let model = find(project, name)?;
-        if !models.contains(&model) {
-            models.push(model);
-        }
-    }
-    Ok(models)
-}
-
-fn find<'p>(project: &'p Project, name: &str) -> Result<&'p Model> {
-    project.model(name).ok_or_else(|| {
-        let broken = project.broken.iter().find(|broken| broken.name == name);
-        let message = match broken {
-            Some(broken) => broken.problems.join("\n"),
-            None => {
-                let names = || project.models.iter().map(|model| model.name.as_str());
-                let hint = match did_you_mean(name, names()) {
-                    hint if hint.is_empty() && !project.models.is_empty() => {
-                        format!("; there are {}", names().collect::<Vec<_>>().join(", "))
-                    }
-                    hint => hint,
-                };
-                format!("no model is called `{name}`{hint}")
-            }
-        };
-        Error::new(Kind::Config, message).with_code("model_unknown")
-    })
-}
-
-fn deadline() -> Instant {
-    Instant::now() + TIMEOUT
 }

@@ -8,7 +8,8 @@ use millrace_models::plan::{self, Action, Step};
 use millrace_models::project::Project;
 use similar::{ChangeTag, TextDiff};
 
-use super::{Outcome, deadline};
+use super::connect::deadline;
+use crate::commands::Outcome;
 use crate::terminal::{Terminal, counted};
 
 pub async fn run(project: &Project, connection: &mut Connection, terminal: &mut Terminal) -> Result<Outcome> {

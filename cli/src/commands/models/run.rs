@@ -11,9 +11,11 @@ use millrace_models::transform::{self, Bounds, Limits, Summary, Waiting};
 use uuid::Uuid;
 
 use super::backfill::{History, check_has_history};
-use super::{Outcome, chosen, connect, dead_letter_queue, deadline};
+use super::connect::{connect, dead_letter_queue, deadline};
+use super::select::select;
 use crate::arguments::RunModels;
 use crate::checkout::Checkout;
+use crate::commands::Outcome;
 use crate::commands::Stop;
 use crate::environment::Environment;
 use crate::terminal::{Terminal, counted};
@@ -36,7 +38,7 @@ pub async fn run(
     checkout: &Checkout,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
-    let models = chosen(project, &arguments.models)?;
+    let models = select(project, &arguments.models)?;
     if arguments.full_refresh {
         models.iter().try_for_each(|model| check_has_history(model))?;
     }

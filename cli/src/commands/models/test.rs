@@ -5,7 +5,8 @@ use millrace::database::Connection;
 use millrace_models::model::{Model, Severity};
 use millrace_models::testing;
 
-use super::{Outcome, deadline};
+use super::connect::deadline;
+use crate::commands::Outcome;
 use crate::terminal::Terminal;
 
 /// Tests these models. `broken` files, which cannot be tested, count as failed.

@@ -17,8 +17,10 @@ mod dialect;
 mod directive;
 mod header;
 mod labels;
+mod limits;
 mod line_end;
 mod names;
+mod note;
 mod open;
 mod records;
 mod repair;
@@ -34,49 +36,9 @@ mod tests;
 pub use decode::{Compression, DecodeLimits};
 pub use detect::detect;
 pub use dialect::{Declared, Dialect, Terminator};
+pub use limits::Limits;
 pub use millrace::config::csv::{Header, InvalidCharacters as Invalid, Mark, Ragged};
+pub use note::Note;
 pub use open::{Decoded, Opened, Plan, open, reopen, resume_offset};
 pub use records::Records;
 pub use row::{Position, Record, Reject, Row};
-
-/// Bounds on what is read. Whatever is over one is rejected, never cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of one record without its line end. Default 1 MiB, at most 1 GiB.
-    pub max_record_bytes: usize,
-    /// Bytes of one field. Default 1 MiB.
-    pub max_field_bytes: usize,
-    /// Default 1,600.
-    pub max_columns: usize,
-    /// Bytes of a reject's raw text that are kept. Default 1 MiB.
-    pub max_reject_bytes: usize,
-    pub decode: DecodeLimits,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            max_record_bytes: 1 << 20,
-            max_field_bytes: 1 << 20,
-            max_columns: 1_600,
-            max_reject_bytes: 1 << 20,
-            decode: DecodeLimits::default(),
-        }
-    }
-}
-
-impl Limits {
-    /// The limits within what positions inside a record can express.
-    fn bounded(mut self) -> Self {
-        self.max_record_bytes = self.max_record_bytes.clamp(1, 1 << 30);
-        self.max_columns = self.max_columns.clamp(1, 1 << 20);
-        self
-    }
-}
-
-/// Something about the file that an operator should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
-    pub line: u64,
-    pub text: String,
-}

@@ -9,8 +9,8 @@ use millrace::jsonb::{Scanner, write_string};
 use percent_encoding::percent_decode;
 
 use super::collect::Collector;
+use super::json::not_json;
 use super::kind::media_type;
-use super::not_json;
 use crate::problem::Problem;
 
 /// The attributes that every event must have.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use millrace::config::csv::InvalidCharacters;
 use millrace::jsonb::{Defect, DefectKind, MAX_DEPTH, Scanner, Value, replace_characters};
 
-use super::{Parsed, Position, Record, Reject, Repair};
+use super::record::{Parsed, Position, Record, Reject, Repair};
 
 pub(super) struct Collector<'b> {
     body: &'b [u8],

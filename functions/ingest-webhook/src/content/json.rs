@@ -6,7 +6,6 @@ use millrace::config::Pointer;
 use millrace::jsonb::{Scanner, SyntaxError, Value, find};
 
 use super::collect::Collector;
-use super::not_json;
 use crate::problem::Problem;
 
 pub(super) fn read<'b>(
@@ -53,4 +52,9 @@ fn elements(scanner: &mut Scanner<'_>, mut each: impl FnMut(Value)) -> Result<()
         each(scanner.value()?);
     }
     Ok(())
+}
+
+/// The problem of a body that is not JSON.
+pub(super) fn not_json(error: SyntaxError) -> Problem {
+    Problem::malformed(format!("The body is not JSON: {error}."))
 }

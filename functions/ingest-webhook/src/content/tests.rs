@@ -2,6 +2,8 @@ use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use std::borrow::Cow;
+
 use super::*;
 
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {

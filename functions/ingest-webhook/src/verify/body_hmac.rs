@@ -5,7 +5,8 @@ use millrace::config::webhook::{Algorithm, Encoding};
 
 use super::header::{decode, malformed, single};
 use super::keys::hmac_algorithm;
-use super::{Presented, Refusal};
+use super::presented::Presented;
+use super::refusal::Refusal;
 
 pub(super) const GITHUB: &str = "X-Hub-Signature-256";
 pub(super) const GITHUB_PREFIX: &str = "sha256=";

@@ -5,7 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 
 use super::header::{malformed, single};
-use super::{Accepted, Keys, Refusal};
+use super::keys::Keys;
+use super::refusal::Refusal;
+use super::verification::Accepted;
 
 pub(super) const AUTHORIZATION: &str = "Authorization";
 

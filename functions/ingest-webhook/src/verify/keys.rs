@@ -9,7 +9,7 @@ use ring::hmac;
 use ring::signature::{ED25519, ED25519_PUBLIC_KEY_LEN, UnparsedPublicKey};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::Presented;
+use super::presented::Presented;
 
 /// One key per secret, in their order.
 #[derive(Debug)]

@@ -11,12 +11,14 @@ mod body_hmac;
 mod credential;
 mod header;
 pub mod keys;
+mod presented;
 pub mod refusal;
 pub mod sign;
 mod slack;
 mod standard;
 mod stripe;
 mod timestamp;
+mod verification;
 
 use std::time::SystemTime;
 
@@ -26,35 +28,7 @@ use millrace::config::webhook::Scheme;
 pub use keys::Keys;
 pub use refusal::Refusal;
 pub use sign::sign;
-
-/// The result of verifying a delivery.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verification {
-    Accepted(Accepted),
-    Refused(Refusal),
-}
-
-/// A delivery that was verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
-    /// The time of signing in seconds since 1970, where the signature covers it.
-    pub signed_at: Option<u64>,
-    /// The index of the secret that matched, from 0. When an old secret no longer matches any delivery, it can be
-    /// removed.
-    pub secret: usize,
-}
-
-/// The signature or credential of a delivery.
-struct Presented<'h> {
-    /// The header that holds it.
-    header: &'h str,
-    signed_at: Option<u64>,
-    /// The signed text before the body.
-    prefix: Vec<u8>,
-    /// Well-formed signatures. Any of them may match.
-    hmacs: Vec<Vec<u8>>,
-    ed25519: Vec<Vec<u8>>,
-}
+pub use verification::{Accepted, Verification};
 
 /// Verifies a delivery over the raw bytes of its body. Secrets are compared in constant time.
 ///

@@ -4,7 +4,9 @@ use http::HeaderMap;
 use millrace::config::webhook::{Algorithm, Encoding};
 
 use super::header::single;
-use super::{Presented, Refusal, body_hmac, timestamp};
+use super::presented::Presented;
+use super::refusal::Refusal;
+use super::{body_hmac, timestamp};
 
 pub(super) const SIGNATURE: &str = "X-Slack-Signature";
 pub(super) const TIMESTAMP: &str = "X-Slack-Request-Timestamp";

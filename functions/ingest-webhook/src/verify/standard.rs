@@ -4,7 +4,9 @@ use http::HeaderMap;
 use millrace::config::webhook::Encoding;
 
 use super::header::{MAX_SIGNATURES, decode, malformed, single};
-use super::{Presented, Refusal, timestamp};
+use super::presented::Presented;
+use super::refusal::Refusal;
+use super::timestamp;
 
 /// The names of the id, timestamp and signature headers. The second set has Svix's names, which are older than the
 /// standard.

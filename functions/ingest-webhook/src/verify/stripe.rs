@@ -4,7 +4,9 @@ use http::HeaderMap;
 use millrace::config::webhook::Encoding;
 
 use super::header::{MAX_SIGNATURES, decode, malformed, single};
-use super::{Presented, Refusal, timestamp};
+use super::presented::Presented;
+use super::refusal::Refusal;
+use super::timestamp;
 
 pub(super) const HEADER: &str = "Stripe-Signature";
 const EXPECTED: &str = "`t=`, seconds since 1970, and `v1=`, 64 hexadecimal digits";

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::set;
 use crate::config::csv::InvalidCharacters;
-use crate::config::document::{Document, Key, Value};
+use crate::config::document::{Document, Key, Value, set};
 use crate::config::names::{check_name, quoted};
 use crate::config::pointer::Pointer;
 use crate::config::secret_reference::SecretReference;

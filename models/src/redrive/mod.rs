@@ -1,4 +1,4 @@
-//! Dead letters of kind `event` on their way back: each through the model that refused it, as that model is now.
+//! Redriving dead letters of kind `event`: the current version of the model that refused the event runs over it again.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Instant, SystemTime};
@@ -21,7 +21,7 @@ use crate::project::Project;
 use crate::runs::{self, Activity, Done};
 use crate::sql::relation;
 use crate::transform::{claim, dead_letters as event_dead_letters};
-use crate::{notify, work};
+use crate::{notify, quarantine, work};
 
 const PROBE: &str = include_str!("probe.sql");
 const DELETE_PROBES: &str = include_str!("delete_probes.sql");
@@ -218,7 +218,7 @@ impl Group<'_> {
         Asked::new(name, &taken).execute(transaction, DELETE_EVENTS).await?;
         let mut batches: Vec<Uuid> = taken.iter().map(|event| event.batch_id).collect();
         batches.dedup();
-        super::recount(transaction, &batches).await?;
+        quarantine::recount(transaction, &batches).await?;
         let done = Done {
             event_count: offered.len() as u64,
             row_count: applied.row_count,

@@ -1,0 +1,58 @@
+//! The environment, the clients and the queue that the subcommands share.
+
+use millrace::Result;
+use millrace::dead_letter::{DeadLetterReader, Filter};
+
+use crate::commands::Stop;
+use crate::dead_letters::archive::Archive;
+use crate::dead_letters::summary::Summary;
+use crate::dead_letters::{Progress, each};
+use crate::environment::{Clients, Environment};
+
+/// What every subcommand but `redrive` works with.
+pub(super) struct Context<'a> {
+    pub environment: &'a Environment,
+    pub clients: &'a Clients,
+    pub reader: DeadLetterReader,
+}
+
+impl Context<'_> {
+    pub fn archive(&self) -> Archive<'_> {
+        Archive {
+            clients: self.clients,
+            bucket: &self.environment.bucket,
+            queue_url: &self.environment.dead_letter_queue_url,
+        }
+    }
+
+    /// One line for every dead letter that `filter` selects, and whether the whole queue was read. `None` after Ctrl-C.
+    pub async fn summary(
+        &self,
+        filter: &Filter,
+        archived: bool,
+        stop: &mut Stop,
+    ) -> Result<Option<(Summary, bool)>> {
+        let mut summary = Summary::default();
+        let complete = if archived {
+            let progress = Progress::new("reading the archive");
+            let archive = self.archive();
+            let look = archive.each(&progress, async |archived| {
+                if archived.entry.is_meant(filter) {
+                    summary.add(&archived.entry);
+                }
+                Ok(())
+            });
+            stop.unless_asked(async { look.await.map(|()| true) }).await?
+        } else {
+            let progress = Progress::new("reading the dead-letter queue");
+            let look = each(&self.reader, &progress, |entry| {
+                if entry.is_meant(filter) {
+                    summary.add(&entry);
+                }
+                Ok(true)
+            });
+            stop.unless_asked(look).await?
+        };
+        Ok(complete.map(|complete| (summary, complete)))
+    }
+}

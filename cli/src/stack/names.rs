@@ -1,0 +1,6 @@
+//! Names that the deployed template and the local stack share.
+
+/// The name of the stack: `stack_name` in infra/samconfig.toml, section `local`.
+pub(super) const STACK: &str = "millrace";
+/// The functions, as `make` builds them and the template names them.
+pub(super) const FUNCTIONS: [&str; 5] = ["ingest-csv", "ingest-webhook", "transform", "refresh", "redrive"];

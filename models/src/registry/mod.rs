@@ -1,0 +1,47 @@
+//! `pipeline.models`: which models are deployed, and the lock under which that changes.
+
+use millrace::Result;
+use millrace::database::failure::from_postgres;
+use ring::digest::{SHA256, digest};
+use tokio_postgres::Transaction;
+use tokio_postgres::types::Type;
+
+use crate::model::Model;
+
+const LOCK: &str = include_str!("lock.sql");
+const RECORD: &str = include_str!("record.sql");
+
+/// Takes the lock that every deployment holds to the end of its transaction: two deployments that create the same table
+/// would conflict in PostgreSQL's catalog.
+pub async fn lock(transaction: &Transaction<'_>) -> Result<()> {
+    transaction
+        .query_typed(LOCK, &[])
+        .await
+        .map_err(|error| from_postgres("wait for another deployment of models", error))?;
+    Ok(())
+}
+
+/// A hash of everything in a model that its deployment depends on.
+pub fn definition_hash(model: &Model) -> String {
+    let Model { fingerprint, description, columns, key, indexes, tests, bucket, .. } = model;
+    let text = format!("{fingerprint} {description:?} {columns:?} {key:?} {indexes:?} {tests:?} {bucket:?}");
+    hex::encode(&digest(&SHA256, text.as_bytes()).as_ref()[..16])
+}
+
+/// Records `model` as deployed.
+pub async fn record(transaction: &Transaction<'_>, model: &Model) -> Result<()> {
+    transaction
+        .execute_typed(
+            RECORD,
+            &[
+                (&model.name, Type::TEXT),
+                (&model.kind.name(), Type::TEXT),
+                (&model.fingerprint, Type::TEXT),
+                (&definition_hash(model), Type::TEXT),
+                (&model.query, Type::TEXT),
+            ],
+        )
+        .await
+        .map_err(|error| from_postgres("record a model in pipeline.models", error))?;
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! The size of a claim.
+
+/// A claim takes batches until it reaches one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    pub events: i64,
+    pub bytes: i64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds { events: 20_000, bytes: 16 << 20 }
+    }
+}

@@ -1,0 +1,35 @@
+//! Values of metrics, as one line holds them.
+
+use std::collections::BTreeMap;
+
+use super::names::Metric;
+
+/// The format allows so many values of a metric in a line.
+pub const VALUES_AT_MOST: usize = 100;
+
+/// By the name of the metric.
+pub type Values = BTreeMap<&'static str, Measured>;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    pub metric: Metric,
+    pub value: Value,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Counted up; one value a line.
+    Sum(u64),
+    /// Every value, so that CloudWatch can compute percentiles.
+    Each(Vec<f64>),
+}
+
+impl Measured {
+    pub(super) fn sum(metric: Metric) -> Self {
+        Measured { metric, value: Value::Sum(0) }
+    }
+
+    pub(super) fn each(metric: Metric) -> Self {
+        Measured { metric, value: Value::Each(Vec::new()) }
+    }
+}
