@@ -3,7 +3,6 @@
 //! Three shapes, told apart by what is in them: HTTP APIs and function URLs send payload format 2.0, REST APIs (and HTTP
 //! APIs, when told so) format 1.0.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -28,8 +27,6 @@ pub const MAX_BODY_BYTES: usize = (6 << 20) - 1;
 pub struct Event {
     /// 2.0
     raw_path: Option<String>,
-    /// 2.0
-    raw_query_string: Option<String>,
     /// 1.0
     path: Option<String>,
     /// 1.0
@@ -37,9 +34,6 @@ pub struct Event {
     headers: Option<BTreeMap<String, Option<String>>>,
     /// 1.0
     multi_value_headers: Option<BTreeMap<String, Option<Vec<String>>>>,
-    /// 1.0
-    multi_value_query_string_parameters: Option<BTreeMap<String, Option<Vec<String>>>>,
-    query_string_parameters: Option<BTreeMap<String, Option<String>>>,
     request_context: Option<Context>,
     body: Option<String>,
     is_base64_encoded: Option<bool>,
@@ -53,21 +47,12 @@ struct Context {
     request_id: Option<String>,
     /// 2.0
     http: Option<HttpContext>,
-    /// 1.0
-    identity: Option<Caller>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct HttpContext {
     method: Option<String>,
-    source_ip: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Caller {
-    source_ip: Option<String>,
 }
 
 impl fmt::Debug for Event {
@@ -82,13 +67,10 @@ pub struct Request {
     /// The last part of the path: `/webhooks/{source}`.
     pub source: String,
     pub headers: HeaderMap,
-    /// Decoded, in the order it came where the gateway kept it.
-    pub query: Vec<(String, String)>,
     /// As it was sent: the bytes that are signed.
     pub body: Bytes,
     /// The gateway's.
     pub request_id: Option<String>,
-    pub source_ip: Option<String>,
 }
 
 impl fmt::Debug for Request {
@@ -128,15 +110,6 @@ impl Event {
     pub fn take_dead_letters(&mut self) -> Option<Vec<DeadLetter>> {
         self.redrive.take()
     }
-
-    /// # Errors
-    /// [`Kind::Contract`] when `json` is no JSON object, or one of its fields is of another type.
-    pub fn parse(json: &[u8]) -> millrace::Result<Event> {
-        // serde's own message would repeat values.
-        serde_json::from_slice(json).map_err(|error| {
-            not_a_request(format!("cannot be read at line {}, column {}", error.line(), error.column()))
-        })
-    }
 }
 
 impl Request {
@@ -144,15 +117,9 @@ impl Request {
     pub fn from_event(event: Event, max_body_bytes: usize) -> Result<Request, Refusal> {
         let Event { headers, multi_value_headers, body, is_base64_encoded, .. } = event;
         let context = event.request_context.unwrap_or_default();
-        let (http, identity) = (context.http.unwrap_or_default(), context.identity.unwrap_or_default());
-        let (method, path, query) = match (http.method, event.raw_path, event.http_method, event.path) {
-            (Some(method), Some(path), ..) => {
-                (method, path, parse_query(event.raw_query_string.as_deref().unwrap_or_default()))
-            }
-            (_, _, Some(method), Some(path)) => {
-                let query = flatten(event.multi_value_query_string_parameters, event.query_string_parameters);
-                (method, path, query)
-            }
+        let http = context.http.unwrap_or_default();
+        let (method, path) = match (http.method, event.raw_path, event.http_method, event.path) {
+            (Some(method), Some(path), ..) | (_, _, Some(method), Some(path)) => (method, path),
             _ => {
                 let reason =
                     "has neither `requestContext.http.method` and `rawPath` nor `httpMethod` and `path`";
@@ -173,10 +140,8 @@ impl Request {
             Ok((source, body)) => Ok(Request {
                 source,
                 headers: header_map(flatten(multi_value_headers, headers)),
-                query,
                 body,
                 request_id,
-                source_ip: http.source_ip.or(identity.source_ip),
             }),
             Err(problem) => Err(Refusal::Problem { problem, request_id }),
         }
@@ -256,21 +221,6 @@ fn header_map(pairs: Vec<(String, String)>) -> HeaderMap {
         }
     }
     headers
-}
-
-fn parse_query(query: &str) -> Vec<(String, String)> {
-    let decode = |text: &str| {
-        let text = if text.contains('+') { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
-        percent_decode_str(&text).decode_utf8_lossy().into_owned()
-    };
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name), decode(value))
-        })
-        .collect()
 }
 
 #[cfg(test)]
