@@ -41,13 +41,7 @@ impl IngestCsv {
             .stall_timeout(settings.stall_timeout);
         let config = load_config().await;
         let (s3, sqs) = (s3_client(&config), sqs_client(&config));
-        let dead_letter_queue = DeadLetterQueue::new(
-            sqs.clone(),
-            s3.clone(),
-            settings.dead_letter_queue_url.clone(),
-            settings.bucket.clone(),
-            settings.message_bytes,
-        );
+        let dead_letter_queue = DeadLetterQueue::new(sqs.clone(), s3.clone(), settings.dead_letters.clone());
         let connections =
             (0..settings.copy_connections).map(|_| Mutex::new(Connection::new(database.clone()))).collect();
         Ok(IngestCsv { loader: Loader { settings, sources, s3, dead_letter_queue, connections }, sqs })

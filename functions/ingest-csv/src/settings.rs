@@ -6,18 +6,16 @@ use std::time::Duration;
 use millrace::Result;
 use millrace::batch::Bounds;
 use millrace::config::environment::{Reader, Secret, read_environment};
-use millrace::telemetry;
+use millrace::{dead_letter, telemetry};
 
 use crate::csv::Limits;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub database_url: Secret,
-    /// Holds dead letters that are over the queue's limit.
-    pub bucket: String,
+    pub dead_letters: dead_letter::Settings,
     /// Where a continuation goes.
     pub upload_queue_url: String,
-    pub dead_letter_queue_url: String,
     /// The folder of `sources.toml`.
     pub pipeline: PathBuf,
     pub telemetry: telemetry::Settings,
@@ -26,8 +24,6 @@ pub struct Settings {
     /// How long the database may be silent inside a transaction before the attempt is abandoned and made anew.
     pub stall_timeout: Duration,
     pub limits: Limits,
-    /// What one SQS message may weigh, in bytes.
-    pub message_bytes: usize,
     /// How long before the invocation's deadline reading stops, so that what is under way can commit.
     pub deadline_margin: Duration,
 }
@@ -57,9 +53,8 @@ impl Settings {
             env.number("MILLRACE_MAX_COMPRESSION_RATIO", limits.decode.max_ratio, 1..=100_000);
         Settings {
             database_url: env.secret("DATABASE_URL"),
-            bucket: env.required("MILLRACE_BUCKET"),
+            dead_letters: dead_letter::Settings::read(env),
             upload_queue_url: env.required("MILLRACE_UPLOAD_QUEUE_URL"),
-            dead_letter_queue_url: env.required("MILLRACE_DEAD_LETTER_QUEUE_URL"),
             pipeline: PathBuf::from(env.text("MILLRACE_PIPELINE", "/opt/pipeline")),
             telemetry: telemetry::Settings::read(env),
             bounds: Bounds {
@@ -74,7 +69,6 @@ impl Settings {
                 Duration::from_millis(500)..=Duration::from_secs(300),
             ),
             limits,
-            message_bytes: env.size("MILLRACE_MESSAGE_BYTES", 1 << 20, 1_024..=1 << 20),
             deadline_margin: env.duration(
                 "MILLRACE_DEADLINE_MARGIN",
                 Duration::from_secs(20),

@@ -66,13 +66,8 @@ impl IngestWebhook {
             .application_name("ingest-webhook")
             .stall_timeout(settings.database_timeout);
         let config = load_config().await;
-        let dead_letter_queue = DeadLetterQueue::new(
-            sqs_client(&config),
-            s3_client(&config),
-            settings.dead_letter_queue_url.clone(),
-            settings.bucket.clone(),
-            settings.message_bytes,
-        );
+        let dead_letter_queue =
+            DeadLetterQueue::new(sqs_client(&config), s3_client(&config), settings.dead_letters.clone());
         let secrets = SecretCache::with_timing(
             References::from_environment(Some(secretsmanager_client(&config))),
             Timing { refresh: settings.secret_refresh, ..Timing::default() },

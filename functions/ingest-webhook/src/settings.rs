@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use millrace::Result;
 use millrace::config::environment::{Reader, Secret, read_environment};
-use millrace::telemetry;
+use millrace::{dead_letter, telemetry};
 
 use crate::store::group::Bounds;
 
@@ -15,9 +15,7 @@ const BODY_BYTES: usize = (6 << 20) - 1;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub database_url: Secret,
-    /// Holds dead letters that are over the queue's limit.
-    pub bucket: String,
-    pub dead_letter_queue_url: String,
+    pub dead_letters: dead_letter::Settings,
     /// The folder of `sources.toml`.
     pub pipeline: PathBuf,
     pub telemetry: telemetry::Settings,
@@ -28,8 +26,6 @@ pub struct Settings {
     pub database_timeout: Duration,
     /// How long secrets are used before they are fetched anew.
     pub secret_refresh: Duration,
-    /// What one SQS message may weigh, in bytes.
-    pub message_bytes: usize,
 }
 
 impl Settings {
@@ -46,8 +42,7 @@ impl Settings {
         let bounds = Bounds::default();
         Settings {
             database_url: env.secret("DATABASE_URL"),
-            bucket: env.required("MILLRACE_BUCKET"),
-            dead_letter_queue_url: env.required("MILLRACE_DEAD_LETTER_QUEUE_URL"),
+            dead_letters: dead_letter::Settings::read(env),
             pipeline: PathBuf::from(env.text("MILLRACE_PIPELINE", "/opt/pipeline")),
             telemetry: telemetry::Settings::read(env),
             max_body_bytes: env.size("MILLRACE_MAX_BODY_BYTES", BODY_BYTES, 1..=BODY_BYTES),
@@ -65,7 +60,6 @@ impl Settings {
                 Duration::from_secs(300),
                 Duration::from_secs(1)..=Duration::from_secs(86_400),
             ),
-            message_bytes: env.size("MILLRACE_MESSAGE_BYTES", 1 << 20, 1_024..=1 << 20),
         }
     }
 }

@@ -28,13 +28,7 @@ impl Redrive {
     pub async fn new(settings: Settings) -> Self {
         let config = load_config().await;
         let (s3, sqs) = (s3_client(&config), sqs_client(&config));
-        let dead_letter_queue = DeadLetterQueue::new(
-            sqs.clone(),
-            s3.clone(),
-            settings.dead_letter_queue_url.clone(),
-            settings.bucket.clone(),
-            settings.message_bytes,
-        );
+        let dead_letter_queue = DeadLetterQueue::new(sqs.clone(), s3.clone(), settings.dead_letters.clone());
         let targets = RedriveTargets {
             lambda: lambda_client(&config),
             sqs,
@@ -104,7 +98,7 @@ impl Redrive {
         let archive = Archive {
             reader: reader.clone(),
             s3: &self.s3,
-            bucket: &self.settings.bucket,
+            bucket: &self.settings.dead_letters.bucket,
             older_than: Duration::from_secs(u64::from(asked.older_than_days) * 86_400),
             until,
         };

@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use millrace::Result;
 use millrace::config::environment::{Reader, read_environment};
-use millrace::telemetry;
+use millrace::{dead_letter, telemetry};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Holds dead letters that are over the queue's limit, and the archive.
-    pub bucket: String,
-    pub dead_letter_queue_url: String,
+    pub dead_letters: dead_letter::Settings,
     /// Where files go back to.
     pub upload_queue_url: String,
     /// The names of the functions that take back what they sent.
@@ -20,8 +18,6 @@ pub struct Settings {
     pub telemetry: telemetry::Settings,
     /// Dead letters a second, unless a request says otherwise.
     pub rate: u32,
-    /// What one SQS message may weigh, in bytes.
-    pub message_bytes: usize,
     /// How long before the invocation's deadline the last dead letters are taken.
     pub deadline_margin: Duration,
 }
@@ -38,15 +34,13 @@ impl Settings {
     /// Reads the variables through `env`.
     pub fn read(env: &mut Reader<'_>) -> Self {
         Settings {
-            bucket: env.required("MILLRACE_BUCKET"),
-            dead_letter_queue_url: env.required("MILLRACE_DEAD_LETTER_QUEUE_URL"),
+            dead_letters: dead_letter::Settings::read(env),
             upload_queue_url: env.required("MILLRACE_UPLOAD_QUEUE_URL"),
             ingest_csv: env.required("MILLRACE_INGEST_CSV_FUNCTION"),
             ingest_webhook: env.required("MILLRACE_INGEST_WEBHOOK_FUNCTION"),
             transform: env.required("MILLRACE_TRANSFORM_FUNCTION"),
             telemetry: telemetry::Settings::read(env),
             rate: env.number("MILLRACE_REDRIVE_RATE", 200, 1..=100_000),
-            message_bytes: env.size("MILLRACE_MESSAGE_BYTES", 1 << 20, 1_024..=1 << 20),
             deadline_margin: env.duration(
                 "MILLRACE_DEADLINE_MARGIN",
                 Duration::from_secs(60),

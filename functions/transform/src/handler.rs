@@ -29,13 +29,8 @@ impl Transform {
         let database =
             database::Settings::parse(settings.database_url.expose())?.application_name("millrace transform");
         let config = load_config().await;
-        let dead_letter_queue = DeadLetterQueue::new(
-            sqs_client(&config),
-            s3_client(&config),
-            settings.dead_letter_queue_url.clone(),
-            settings.bucket.clone(),
-            settings.message_bytes,
-        );
+        let dead_letter_queue =
+            DeadLetterQueue::new(sqs_client(&config), s3_client(&config), settings.dead_letters.clone());
         Ok(Transform { settings, connection: Connection::new(database), dead_letter_queue })
     }
 

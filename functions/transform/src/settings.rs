@@ -5,23 +5,19 @@ use std::time::Duration;
 
 use millrace::Result;
 use millrace::config::environment::{Reader, Secret, read_environment};
-use millrace::telemetry;
+use millrace::{dead_letter, telemetry};
 use millrace_models::transform::Bounds;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub database_url: Secret,
-    /// Holds dead letters that are over the queue's limit.
-    pub bucket: String,
-    pub dead_letter_queue_url: String,
+    pub dead_letters: dead_letter::Settings,
     /// The folder of `models/`.
     pub pipeline: PathBuf,
     pub telemetry: telemetry::Settings,
     pub bounds: Bounds,
     /// Once nothing waits, an invocation goes on looking for so long.
     pub idle_poll: Duration,
-    /// What one SQS message may weigh, in bytes.
-    pub message_bytes: usize,
     /// How long before the invocation's deadline the last claim begins.
     pub deadline_margin: Duration,
 }
@@ -40,8 +36,7 @@ impl Settings {
         let bounds = Bounds::default();
         Settings {
             database_url: env.secret("DATABASE_URL"),
-            bucket: env.required("MILLRACE_BUCKET"),
-            dead_letter_queue_url: env.required("MILLRACE_DEAD_LETTER_QUEUE_URL"),
+            dead_letters: dead_letter::Settings::read(env),
             pipeline: PathBuf::from(env.text("MILLRACE_PIPELINE", "/opt/pipeline")),
             telemetry: telemetry::Settings::read(env),
             bounds: Bounds {
@@ -53,7 +48,6 @@ impl Settings {
                 Duration::ZERO,
                 Duration::ZERO..=Duration::from_secs(900),
             ),
-            message_bytes: env.size("MILLRACE_MESSAGE_BYTES", 1 << 20, 1_024..=1 << 20),
             deadline_margin: env.duration(
                 "MILLRACE_DEADLINE_MARGIN",
                 Duration::from_secs(20),

@@ -6,6 +6,7 @@
 //! - [`envelope`]: what a dead letter says; [`parse`]: what a message of the queue says, a record of AWS included.
 //! - [`filter`]: which dead letters are meant.
 //! - [`queue`]: sending; [`reader`]: receiving, hiding, deleting; [`scan`]: everything that is there, without taking it.
+//! - [`settings`]: the queue, the bucket for large dead letters and the limit on a message.
 //! - [`redrive`]: dead letters on their way back into a function.
 
 pub mod envelope;
@@ -18,6 +19,7 @@ pub mod reader;
 pub mod redrive;
 #[cfg(all(feature = "sqs", feature = "s3"))]
 pub mod scan;
+pub mod settings;
 
 pub use envelope::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
 pub use filter::Filter;
@@ -26,6 +28,7 @@ pub use parse::ParsedMessage;
 pub use queue::DeadLetterQueue;
 #[cfg(all(feature = "sqs", feature = "s3"))]
 pub use reader::{DeadLetterReader, Message};
+pub use settings::Settings;
 
 /// Dead letters that were moved out of the queue before it forgets them: `dead-letters/archived/<yyyy-mm-dd>/<message id>.json`,
 /// the message's body as it was.

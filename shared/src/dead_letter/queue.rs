@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::DeadLetterReader;
 use super::envelope::{DeadLetter, Payload, Pointer};
+use super::settings::Settings;
 use crate::{Error, Kind, Result};
 
 /// SQS takes ten messages a request.
@@ -22,11 +23,7 @@ const TRIES: u32 = 4;
 pub struct DeadLetterQueue {
     sqs: aws_sdk_sqs::Client,
     s3: aws_sdk_s3::Client,
-    queue_url: String,
-    /// Holds the dead letters that are over `message_bytes`, under `dead-letters/`.
-    bucket: String,
-    /// What one message, and one request of ten, may weigh: SQS allows 1 MiB.
-    message_bytes: usize,
+    settings: Settings,
 }
 
 struct Message {
@@ -35,14 +32,8 @@ struct Message {
 }
 
 impl DeadLetterQueue {
-    pub fn new(
-        sqs: aws_sdk_sqs::Client,
-        s3: aws_sdk_s3::Client,
-        queue_url: String,
-        bucket: String,
-        message_bytes: usize,
-    ) -> Self {
-        DeadLetterQueue { sqs, s3, queue_url, bucket, message_bytes }
+    pub fn new(sqs: aws_sdk_sqs::Client, s3: aws_sdk_s3::Client, settings: Settings) -> Self {
+        DeadLetterQueue { sqs, s3, settings }
     }
 
     /// Sends every dead letter, or fails: on `Ok` all of them are in the queue. On an error some may be there; sending them
@@ -53,7 +44,7 @@ impl DeadLetterQueue {
         for dead_letter in dead_letters {
             let message = self.message(dead_letter).await?;
             let fits = groups.last().is_some_and(|group| {
-                group.len() < ENTRIES && weight + message.body.len() <= self.message_bytes
+                group.len() < ENTRIES && weight + message.body.len() <= self.settings.message_bytes
             });
             if !fits {
                 groups.push(Vec::with_capacity(ENTRIES));
@@ -74,20 +65,20 @@ impl DeadLetterQueue {
 
     /// The same queue, to receive from.
     pub fn reader(&self) -> DeadLetterReader {
-        DeadLetterReader::new(self.sqs.clone(), self.s3.clone(), self.queue_url.clone())
+        DeadLetterReader::new(self.sqs.clone(), self.s3.clone(), self.settings.queue_url.clone())
     }
 
     async fn message(&self, dead_letter: &DeadLetter) -> Result<Message> {
         let id = dead_letter.id.simple().to_string();
         let body = dead_letter.to_body();
-        if body.len() <= self.message_bytes {
+        if body.len() <= self.settings.message_bytes {
             return Ok(Message { id, body });
         }
         let key = Pointer::key(dead_letter.id);
         let bytes = body.len() as u64;
         self.s3
             .put_object()
-            .bucket(&self.bucket)
+            .bucket(&self.settings.bucket)
             .key(&key)
             .content_type("application/json")
             .body(ByteStream::from(body.into_bytes()))
@@ -98,7 +89,8 @@ impl DeadLetterQueue {
                     .with_code("dead_letter_not_sent")
                     .with_source(error)
             })?;
-        let pointer = Payload::Pointer { pointer: Pointer { bucket: self.bucket.clone(), key, bytes } };
+        let pointer =
+            Payload::Pointer { pointer: Pointer { bucket: self.settings.bucket.clone(), key, bytes } };
         Ok(Message { id, body: DeadLetter { payload: pointer, ..dead_letter.clone() }.to_body() })
     }
 
@@ -106,7 +98,7 @@ impl DeadLetterQueue {
         let mut pause = Duration::from_millis(50);
         let mut last_failure = String::new();
         for _ in 0..TRIES {
-            let mut request = self.sqs.send_message_batch().queue_url(&self.queue_url);
+            let mut request = self.sqs.send_message_batch().queue_url(&self.settings.queue_url);
             for (index, message) in group.iter().enumerate() {
                 let entry = SendMessageBatchRequestEntry::builder()
                     // Two dead letters of one request may be the same; ids of a request may not.

@@ -26,9 +26,12 @@ impl DeadLetterFixture {
     /// Sends dead letters as the functions do; a message may weigh so many bytes.
     pub async fn send_within(&self, dead_letters: &[DeadLetter], message_bytes: usize) {
         let clients = self.aws.clients.clone();
-        let queue_url = self.aws.dead_letter_queue_url.clone();
-        let queue =
-            DeadLetterQueue::new(clients.sqs, clients.s3, queue_url, self.aws.bucket.clone(), message_bytes);
+        let settings = millrace::dead_letter::Settings {
+            queue_url: self.aws.dead_letter_queue_url.clone(),
+            bucket: self.aws.bucket.clone(),
+            message_bytes,
+        };
+        let queue = DeadLetterQueue::new(clients.sqs, clients.s3, settings);
         queue.send(dead_letters).await.unwrap();
     }
 

@@ -75,13 +75,13 @@ impl TransformFixture {
     }
 
     pub fn dead_letter_queue(&self) -> DeadLetterQueue {
-        DeadLetterQueue::new(
-            self.aws.clients.sqs.clone(),
-            self.aws.clients.s3.clone(),
-            self.aws.dead_letter_queue_url.clone(),
-            self.aws.bucket.clone(),
-            1 << 20,
-        )
+        let clients = self.aws.clients.clone();
+        let settings = millrace::dead_letter::Settings {
+            queue_url: self.aws.dead_letter_queue_url.clone(),
+            bucket: self.aws.bucket.clone(),
+            message_bytes: 1 << 20,
+        };
+        DeadLetterQueue::new(clients.sqs, clients.s3, settings)
     }
 
     /// Transforms what waits, as one worker does.
