@@ -85,10 +85,6 @@ impl Emulator {
         self.port
     }
 
-    pub fn process_id(&self) -> u32 {
-        self.process.id()
-    }
-
     /// Its log, with what the functions printed.
     pub fn log(state: &Path) -> PathBuf {
         state.join("log")

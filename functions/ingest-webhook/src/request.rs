@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::problem::{Problem, ProblemKind};
 
-/// Lambda hands over no more than 6 MiB.
+/// The limit on a body: an invocation, with the request around the body, holds less than 6 MiB.
 pub const MAX_BODY_BYTES: usize = (6 << 20) - 1;
 
 /// The event as it comes: the fields of both formats that are needed, each of which may be null.

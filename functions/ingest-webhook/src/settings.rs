@@ -7,10 +7,8 @@ use millrace::Result;
 use millrace::config::environment::{Reader, Secret, read_environment};
 use millrace::{dead_letter, telemetry};
 
+use crate::request::MAX_BODY_BYTES;
 use crate::store::group::Bounds;
-
-/// The largest body: below the 6 MiB that Lambda takes as an invocation, the request around it included.
-const BODY_BYTES: usize = (6 << 20) - 1;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -45,7 +43,7 @@ impl Settings {
             dead_letters: dead_letter::Settings::read(env),
             pipeline: PathBuf::from(env.text("MILLRACE_PIPELINE", "/opt/pipeline")),
             telemetry: telemetry::Settings::read(env),
-            max_body_bytes: env.size("MILLRACE_MAX_BODY_BYTES", BODY_BYTES, 1..=BODY_BYTES),
+            max_body_bytes: env.size("MILLRACE_MAX_BODY_BYTES", MAX_BODY_BYTES, 1..=MAX_BODY_BYTES),
             flush: Bounds {
                 events: env.number("MILLRACE_FLUSH_EVENTS", bounds.events, 1..=100_000),
                 bytes: env.size("MILLRACE_FLUSH_BYTES", bounds.bytes, 1_024..=64 << 20),

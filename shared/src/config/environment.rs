@@ -108,11 +108,6 @@ impl Reader<'_> {
         Secret(self.required(name))
     }
 
-    /// A secret that may be left out.
-    pub fn optional_secret(&mut self, name: &str) -> Option<Secret> {
-        self.optional(name).map(Secret)
-    }
-
     /// A number within `bounds`, or `default`.
     pub fn number<N>(&mut self, name: &str, default: N, bounds: RangeInclusive<N>) -> N
     where
