@@ -29,7 +29,7 @@ fn data(name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_file_that_is_put_is_followed_until_its_rows_are_there() {
+async fn put_waits_until_the_rows_of_the_file_are_committed() {
     let (database, aws) = (Database::new().await, Aws::new().await);
     let variables = aws.variables(&database.url());
     let mut environment = aws.variables(&database.url_for("millrace_ingest"));
@@ -58,7 +58,7 @@ async fn a_file_that_is_put_is_followed_until_its_rows_are_there() {
     let counts = &report["event_types"][0];
     assert_eq!((&counts["read"], &counts["staged"]), (&Value::from(1_200), &Value::from(1_196)));
 
-    // A row that disappears is noticed.
+    // A deleted row is reported.
     let removed = "delete from staging.events where id = (select min(id) from staging.events)";
     assert_eq!(database.owner().await.execute(removed, &[]).await.unwrap(), 1);
     let status = run(&["status"], &variables).await;
@@ -89,7 +89,7 @@ async fn status_accounts_for_every_event_of_a_processed_batch() {
     let said = text(&run(&["status"], &variables).await.stdout);
     assert!(said.contains("9 processed = 6 transformed + 2 quarantined + 1 unmodelled"), "{said}");
 
-    // The table itself refuses this; a status that trusted it would not be worth asking.
+    // The table refuses this. A status that relied on the constraint would not need to count.
     owner
         .batch_execute(
             "alter table staging.batches drop constraint batches_processed_reconciles;
@@ -129,7 +129,7 @@ async fn an_upload_in_parts_arrives_whole() {
 }
 
 #[tokio::test]
-async fn migrate_applies_once_and_check_tells() {
+async fn migrate_applies_once_and_check_reports_the_state() {
     let database = Database::empty().await;
     let variables = [("DATABASE_URL".to_owned(), database.url())];
     let codes = async |argument: &[&str]| run(argument, &variables).await.status.code();
@@ -142,7 +142,7 @@ async fn migrate_applies_once_and_check_tells() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_said_at_once() {
+async fn a_refused_connection_is_reported_immediately() {
     let nobody = "postgresql://a:canary@127.0.0.1:1/x".to_owned();
     let began = std::time::Instant::now();
     let refused = run(&["migrate"], &[("DATABASE_URL".to_owned(), nobody)]).await;
@@ -153,7 +153,7 @@ async fn a_refused_connection_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn every_command_explains_itself() {
+async fn every_command_has_help() {
     for command in [
         "dev",
         "demo",

@@ -1,4 +1,4 @@
-//! dbt over `raw_events`: the project in `tests/data/dbt`, run by dbt itself, as a role with its grants alone.
+//! dbt over `raw_events`: dbt runs the project in `tests/data/dbt` as a role with only its documented grants.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -18,10 +18,10 @@ fn project() -> PathBuf {
     checkout().join("tests/data/dbt")
 }
 
-/// A database that dbt may read, and a place for what dbt writes down.
+/// A database that dbt may read, and a folder for its output.
 struct Dbt {
     database: Database,
-    /// Roles belong to the whole server, so each test has one of its own.
+    /// Roles belong to the whole server, so each test has its own role.
     role: String,
     scratch: TempDir,
 }
@@ -67,7 +67,7 @@ impl Dbt {
         command.kill_on_drop(true).output().await.unwrap()
     }
 
-    /// Runs dbt, which must end well; what it printed.
+    /// Runs dbt, which must succeed, and returns its output.
     async fn succeed(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments).await;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -80,7 +80,7 @@ impl Dbt {
         self.scratch.path().join("target")
     }
 
-    /// The outcome of a node in the last run: its status and, of a test, how many rows failed it.
+    /// The status of a node in the last run and, for a test, the number of failing rows.
     fn result(&self, node: &str) -> (String, Option<i64>) {
         let results = json(&self.target().join("run_results.json"));
         let results = results["results"].as_array().unwrap();
@@ -106,7 +106,7 @@ async fn insert(client: &Client, orders: &[(&str, &str, &str)]) {
     client.batch_execute(&sql).await.unwrap();
 }
 
-/// Loads an order as a version of one object, each in place of the one before, through the ledger.
+/// Loads an order as a version of one object through the ledger. Each version supersedes the one before.
 async fn load_version(ingest: &Client, version: i32, order_id: i64) {
     ingest
         .batch_execute(&format!(
@@ -150,7 +150,7 @@ async fn incremental_facts_are_those_of_a_full_refresh_whenever_batches_commit()
     let dbt = Dbt::new().await;
     let (ingest, late) =
         (dbt.database.role("millrace_ingest").await, dbt.database.role("millrace_ingest").await);
-    // Received first, committed last: later than batches that dbt has taken by then.
+    // Received first and committed last, after later batches were read by dbt.
     late.batch_execute("begin").await.unwrap();
     insert(&late, &[("1", "placed", "1.00"), ("5", "placed", "5.00")]).await;
     insert(&ingest, &[("1", "paid", "10.00"), ("2", "placed", "20.00"), ("2", "paid", "20.50")]).await;
@@ -172,7 +172,7 @@ async fn incremental_facts_are_those_of_a_full_refresh_whenever_batches_commit()
             order(100, "placed", "1"),
         ]
     );
-    // A value that cannot be cast is reported and stops nothing.
+    // A value that cannot be cast is reported and does not stop the run.
     assert_eq!(dbt.result("not_null_fct_order_events_total"), ("warn".to_owned(), Some(1)));
     assert_eq!(dbt.result("unique_orders_order_id"), ("pass".to_owned(), Some(0)));
 
@@ -184,13 +184,13 @@ async fn incremental_facts_are_those_of_a_full_refresh_whenever_batches_commit()
     assert_eq!(
         orders(&session).await,
         [
-            // The late batch is taken, and is older all the same.
+            // The late batch is read, although it is older.
             order(1, "paid", "10.00"),
             order(2, "paid", "20.50"),
             order(3, "shipped", "30.00"),
             order(4, "placed", "40.00"),
             order(5, "placed", "5.00"),
-            // The first version's order has left with it.
+            // The first version's order is removed with it.
             order(101, "placed", "1"),
         ]
     );
@@ -198,17 +198,17 @@ async fn incremental_facts_are_those_of_a_full_refresh_whenever_batches_commit()
     let raw = "select count(*) from staging.raw_events where event_type = 'orders'";
     assert_eq!(number(&session, fact).await, number(&session, raw).await);
 
-    // Nothing new: nothing is taken a second time.
+    // Without new batches nothing is read a second time.
     dbt.succeed(&["run"]).await;
     assert_eq!(tables(&session).await, built);
     dbt.succeed(&["build", "--full-refresh"]).await;
     assert_eq!(tables(&session).await, built);
-    // What dbt took says nothing about Millrace's own transforms.
+    // What dbt has read does not affect Millrace's own transforms.
     assert_eq!(number(&session, "select count(*) from staging.raw_events where processed").await, 0);
 }
 
 #[tokio::test]
-async fn a_status_that_nobody_knows_fails_the_build_and_the_facts_are_there() {
+async fn an_unknown_status_fails_the_build_and_the_facts_exist() {
     let dbt = Dbt::new().await;
     insert(&dbt.database.role("millrace_ingest").await, &[("1", "eaten", "1")]).await;
     assert_eq!(dbt.run(&["build"]).await.status.code(), Some(1));
@@ -218,7 +218,7 @@ async fn a_status_that_nobody_knows_fails_the_build_and_the_facts_are_there() {
 }
 
 #[tokio::test]
-async fn new_batches_alone_are_read_and_freshness_reads_no_event() {
+async fn only_new_batches_are_read_and_freshness_reads_no_event() {
     let dbt = Dbt::new().await;
     let owner = dbt.database.owner().await;
     // Five days of 40 batches of 100 events, the newest of them two days old.
@@ -267,7 +267,7 @@ async fn explain(client: &Client, sql: &str) -> Value {
     plan[0]["Plan"].clone()
 }
 
-/// The partitions of events that a plan did read.
+/// The partitions of events that a plan scanned.
 fn partitions_read(node: &Value) -> Vec<String> {
     let name = node["Relation Name"].as_str().unwrap_or_default();
     let own =
@@ -298,7 +298,7 @@ async fn the_role_of_dbt_reads_two_relations_and_writes_its_own_schema() {
     }
 }
 
-/// Each block of code in docs/dbt.md follows a line that names its file, and stands in it word for word.
+/// Each block of code in docs/dbt.md follows a line that names its file, and is in it word for word.
 #[test]
 fn the_documentation_shows_what_is_tested() {
     let text = std::fs::read_to_string(checkout().join("docs/dbt.md")).unwrap();

@@ -33,7 +33,7 @@ async fn every_record_of_a_file_becomes_a_row_whatever_its_key_and_compression()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_notification_sixteen_times_at_once_is_one_load() {
+async fn sixteen_concurrent_copies_of_a_notification_are_one_load() {
     let stack = Stack::new().await;
     let file = orders(3_000);
     let event = stack.aws.put("incoming/shop/orders/a.csv", file.clone().into_bytes()).await;
@@ -44,7 +44,7 @@ async fn the_same_notification_sixteen_times_at_once_is_one_load() {
     let answers = join_all((0..16).map(|n| functions[n % 4].invoke(&event, LONG))).await;
     assert!(answers.into_iter().all(|answer| answer.response() == accepted()));
     stack.holds(&file).await;
-    // Overwritten, it is a new load.
+    // A new version is a new load.
     let event = stack.aws.put("incoming/shop/orders/a.csv", file.into_bytes()).await;
     functions[0].invoke(&event, LONG).await.response();
     assert_eq!(stack.rows().await, 6_000);
@@ -57,7 +57,7 @@ async fn a_process_killed_at_any_moment_loses_nothing_and_repeats_nothing() {
     let event = stack.aws.put("incoming/shop/orders/a.csv", file.clone().into_bytes()).await;
     let settings = [("MILLRACE_CHUNK_ROWS", "500")];
     let mut crashes = 0;
-    // Later every time, until one lives to the end.
+    // The kill comes later each time, until one process finishes.
     for pause in (0..200).map(|n| Duration::from_millis(10 + n * 15)) {
         let function = stack.function(&settings).await;
         let killed = async {
@@ -133,7 +133,7 @@ async fn bad_records_are_dead_lettered_with_their_place_and_the_rest_is_loaded()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_poisonous_file_or_message_becomes_a_dead_letter_and_others_flow() {
+async fn a_poison_file_or_message_becomes_a_dead_letter_and_others_are_loaded() {
     let stack = Stack::new().await;
     let function = stack.function(&[]).await;
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
@@ -175,7 +175,7 @@ async fn a_poisonous_file_or_message_becomes_a_dead_letter_and_others_flow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_acknowledged_while_the_database_is_away() {
+async fn nothing_is_acknowledged_while_the_database_is_unavailable() {
     let stack = Stack::new().await;
     let event = stack.aws.put("incoming/shop/orders/a.csv", orders(100).into_bytes()).await;
     let mut environment = stack.aws.variables("postgresql://millrace_ingest:x@127.0.0.1:1/none");
@@ -184,7 +184,7 @@ async fn nothing_is_acknowledged_while_the_database_is_away() {
     let answer = function.invoke(&event, Duration::from_secs(3)).await.response();
     assert_eq!(answer, json!({ "batchItemFailures": [{ "itemIdentifier": id(&event) }] }));
     assert!(function.logs().iter().any(|line| line.contains("database_unreachable")));
-    // The same message once the database is back.
+    // The same message succeeds once the database is available.
     let function = stack.function(&[]).await;
     assert_eq!(function.invoke(&event, LONG).await.response(), accepted());
     assert_eq!(stack.rows().await, 100);
@@ -207,7 +207,7 @@ async fn memory_stays_flat_and_logs_hold_no_payload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn notifications_come_bare_or_from_eventbridge_too_and_are_answered_with_a_count_or_an_error() {
+async fn direct_and_eventbridge_notifications_return_a_count_or_an_error() {
     let stack = Stack::new().await;
     let function = stack.function(&[]).await;
     let file = orders(50);
@@ -215,7 +215,7 @@ async fn notifications_come_bare_or_from_eventbridge_too_and_are_answered_with_a
     let body = event["Records"][0]["body"].as_str().expect("a body");
     let bare: Value = serde_json::from_str(body).expect("a notification");
     assert_eq!(function.invoke(&bare, LONG).await.response(), json!({ "loaded": 1, "continued": 0 }));
-    // The same object again, as EventBridge tells of it: the key is not encoded.
+    // The same object as an EventBridge event, whose key is not encoded.
     let object = &bare["Records"][0]["s3"]["object"];
     let bridge = json!({
         "version": "0", "id": "2d4eba74-0000-0000-0000-000000000000", "account": "000000000000",
@@ -229,13 +229,13 @@ async fn notifications_come_bare_or_from_eventbridge_too_and_are_answered_with_a
         },
     });
     assert_eq!(function.invoke(&bridge, LONG).await.response(), json!({ "loaded": 1, "continued": 0 }));
-    // And as EventBridge tells a queue of it.
+    // The same EventBridge event through a queue.
     let queued =
         json!({ "Records": [{ "eventSource": "aws:sqs", "messageId": "m", "body": bridge.to_string() }] });
     assert_eq!(function.invoke(&queued, LONG).await.response(), accepted());
     stack.holds(&file).await;
     assert_eq!(number(&stack.owner, "select count(*) from staging.loads").await, 1);
-    // Without a queue that would deliver it again, the caller must learn that nothing was loaded.
+    // Without a queue to retry, the caller must get the error.
     let away = stack.function(&[("DATABASE_URL", "postgresql://millrace_ingest:x@127.0.0.1:1/none")]).await;
     for event in [&bare, &bridge] {
         assert!(matches!(away.invoke(event, Duration::from_secs(2)).await, Outcome::Error(_)));

@@ -1,4 +1,4 @@
-//! The lines of each function are those that `docs/metrics.md` describes, field by field.
+//! The log lines of each function are those of `docs/metrics.md`, field by field.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,15 +12,15 @@ use crate::stack::{LONG, Stack, accepted};
 use crate::transform::fixture::{ORDERS, TransformFixture};
 use crate::webhook;
 
-/// What every line may have.
+/// The fields that every line may have.
 const COMMON: [&str; 5] = ["timestamp", "level", "message", "target", "span"];
 
-/// Fields by message, as the docs have them for a function.
+/// The documented fields of a function, by message.
 fn described(function: &str) -> BTreeMap<String, BTreeSet<String>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
     let text = std::fs::read_to_string(path).expect("docs/metrics.md");
     let section = text.split("\n## Logs\n").nth(1).expect("a section Logs");
-    // The table; an example is below.
+    // The table only. An example follows it.
     let section = section.split("```").next().expect("a beginning");
     let quoted =
         |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<String>>();
@@ -41,7 +41,7 @@ fn described(function: &str) -> BTreeMap<String, BTreeSet<String>> {
     messages
 }
 
-/// Waits for a line of each message that is described, and compares the fields of all.
+/// Waits for a line of each documented message, and compares the fields of all.
 async fn check(function: &Function, name: &str) {
     let described = described(name);
     let mut seen = BTreeSet::new();
@@ -93,7 +93,7 @@ async fn redriven_and_archived_dead_letters_are_logged_and_counted() {
         variables.push((format!("MILLRACE_{name}_FUNCTION"), "nobody".to_owned()));
     }
     let function = Function::spawn(&binary("redrive"), &variables).await;
-    // Nobody takes it back: it waits.
+    // No redrive target exists: the dead letter stays.
     let (reason, origin) = (Reason::new("wrong_type", "not a number"), Origin::default());
     let dead_letter = DeadLetter::new(
         DeadLetterKind::Rows,

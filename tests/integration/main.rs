@@ -1,4 +1,4 @@
-//! Every integration test, in one binary.
+//! All integration tests, in one binary.
 
 #![expect(
     clippy::expect_used,

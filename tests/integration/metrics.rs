@@ -1,4 +1,4 @@
-//! The metrics of each function, from its real binary, counted against what it was given.
+//! Compares the metrics of each function binary with its input.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::stack::{LONG, Stack, accepted};
 use crate::transform::fixture::{ORDERS, TransformFixture};
 use crate::webhook;
 
-/// Metrics so far, once they say what is expected of them; lines come through a pipe.
+/// The metrics so far, once they have the expected values. Lines arrive through a pipe.
 async fn metrics_until(function: &Function, is_there: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     for _ in 0..200 {
         let lines = function.metrics();
@@ -27,7 +27,7 @@ async fn metrics_until(function: &Function, is_there: impl Fn(&[Value]) -> bool)
     panic!("not within five seconds: {:#?}", function.metrics());
 }
 
-/// The lines of so many invocations.
+/// The metric lines of `count` invocations.
 async fn after(function: &Function, invocations: usize) -> Vec<Value> {
     metrics_until(function, |lines| {
         lines.iter().map(|line| values(line, "Duration").len()).sum::<usize>() == invocations
@@ -83,7 +83,7 @@ async fn a_file_is_counted_by_its_source() {
             .map(|metric| sum(lines, metric))
     };
     assert_eq!(counts(&of_shop), [1.0, 0.0, 3.0, 1.0, 1.0, file.len() as f64]);
-    // Nobody declared the other source: its name is no dimension, its rows count for the function.
+    // The other source is not declared. Its name is not a dimension, and its rows count for the function.
     assert!(lines.iter().all(|line| line["source"].is_null() || line["source"] == "shop"), "{lines:#?}");
     assert_eq!(counts(&lines), [2.0, 1.0, 5.0, 1.0, 1.0, (file.len() + 7) as f64]);
     assert_eq!((sum(&lines, "ColdStart"), sum(&lines, "Errors")), (1.0, 0.0));
@@ -105,7 +105,7 @@ async fn a_message_that_stays_in_its_queue_is_an_error_by_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_are_off_where_the_setting_says_so() {
+async fn a_setting_turns_metrics_off() {
     let stack = Stack::new().await;
     let function = stack.function(&[("MILLRACE_METRICS", "off")]).await;
     let event = stack.aws.put("incoming/shop/orders/a.csv", "id\n1\n").await;
@@ -122,7 +122,7 @@ async fn metrics_are_off_where_the_setting_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deliveries_are_counted_by_what_became_of_them() {
+async fn deliveries_are_counted_by_outcome() {
     let fixture = webhook::fixture::WebhookFixture::new().await;
     let client = fixture.open(&[]).await;
     client.deliver("orders", "a", r#"{"n":1}"#).await.was(202, "stored");
@@ -146,14 +146,14 @@ async fn deliveries_are_counted_by_what_became_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deliveries_at_once_share_lines_and_none_is_left_out() {
+async fn concurrent_deliveries_share_metric_lines_and_all_are_counted() {
     let fixture = webhook::fixture::WebhookFixture::new().await;
     let client = fixture.open(&[]).await;
     client.deliver("orders", "first", "{}").await.was(202, "stored");
     let count = 64;
     let deliveries: Vec<(String, String)> =
         (0..count).map(|n| (format!("id-{n}"), format!("{{\"n\":{n}}}"))).collect();
-    // While one flush waits, the others gather, so that they end together.
+    // One flush waits while the other deliveries gather, so that they finish together.
     let block = fixture.block().await;
     let posted = join_all(deliveries.iter().map(|(id, body)| client.deliver("orders", id, body)));
     let (replies, ()) = tokio::join!(posted, async {
@@ -209,7 +209,7 @@ select note, count(*) as orders from orders group by note";
             .map(|metric| sum(lines, metric))
     };
     assert_eq!(counts(&of_source(&lines, "shop")), [1.0, 3.0, 1.0, 0.0, 2.0]);
-    // No model takes it: it counts for the function.
+    // No model takes this event. It counts for the function.
     assert_eq!(counts(&lines), [2.0, 4.0, 1.0, 1.0, 2.0]);
     assert!(lines.iter().all(|line| line["source"] != "stranger"), "{lines:#?}");
     let lag = sum(&of_source(&lines, "shop"), "TransformLag");
@@ -217,7 +217,7 @@ select note, count(*) as orders from orders group by note";
     let wrong = ["RoutesWaiting", "ModelsStopped", "Errors"].map(|metric| sum(&lines, metric));
     assert_eq!(wrong, [0.0, 0.0, 0.0]);
 
-    // The first run made and filled the view; this touches it.
+    // The first run created and filled the view. This change invalidates it.
     fixture.orders(&[(4, "4", "d")]).await;
     fixture.transformed().await;
     let function = Function::spawn(&binary("refresh"), &variables).await;

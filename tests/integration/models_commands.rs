@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 
 use crate::transform::fixture::{ORDERS, TransformFixture};
 
-/// What a command answered.
+/// The result of a command.
 struct Said {
     code: Option<i32>,
     out: String,
@@ -17,7 +17,7 @@ struct Said {
 }
 
 impl Said {
-    /// It ended with `code` and printed all of `words`, on either stream.
+    /// The command exited with `code` and printed all of `words`, on either stream.
     #[track_caller]
     fn is(&self, code: i32, words: &[&str]) {
         let everything = format!("{}{}", self.out, self.err);
@@ -28,7 +28,7 @@ impl Said {
     }
 
     #[track_caller]
-    fn is_silent_about(&self, word: &str) {
+    fn does_not_print(&self, word: &str) {
         assert!(!self.out.contains(word) && !self.err.contains(word), "{}{}", self.out, self.err);
     }
 }
@@ -58,7 +58,7 @@ impl TransformFixture {
         std::fs::remove_file(self.pipeline.path().join(format!("models/{name}.sql"))).unwrap();
     }
 
-    /// Everything that deploying, transforming or a backfill would change.
+    /// The state that deploying, transforming or a backfill changes.
     async fn state(&self) -> String {
         let sql = "select string_agg(line, e'\\n' order by line) from (
              select concat_ws(' ', 'class', oid, relname, relkind, relowner, relfilenode, relacl) as line
@@ -81,7 +81,7 @@ impl TransformFixture {
         self.owner.query_one(sql, &[]).await.unwrap().get(0)
     }
 
-    /// `models plan`, which must leave everything as it was.
+    /// Runs `models plan`, which must not change the state.
     async fn plan(&self) -> Said {
         let before = self.state().await;
         let said = self.cli(&["plan"]).await;
@@ -89,7 +89,7 @@ impl TransformFixture {
         said
     }
 
-    /// Waits until a query answers more than 0.
+    /// Waits until a query returns more than 0.
     async fn until(&self, sql: &str) {
         for _ in 0..600 {
             if self.number(sql).await > 0 {
@@ -100,7 +100,7 @@ impl TransformFixture {
         panic!("for thirty seconds nothing came of {sql}");
     }
 
-    /// What the commands made belongs to the role of the functions, as if they had made it.
+    /// Objects that the commands create belong to the functions' role.
     async fn check_owners(&self) {
         let made = "select count(*) from pg_class where relnamespace = 'facts'::regnamespace";
         assert!(self.number(made).await > 0);
@@ -143,14 +143,14 @@ async fn check_names_the_place_of_every_mistake_and_needs_no_database() {
             "models/lost.sql:4:6: no model is called `ordes`; did you mean `orders`?",
         ],
     );
-    wrong.is_silent_about("nothing wrong");
+    wrong.does_not_print("nothing wrong");
 
     let nowhere = fixture.cli(&["check", "--pipeline", "/nowhere"]).await;
     nowhere.is(2, &["/nowhere is no folder"]);
 }
 
 #[tokio::test]
-async fn a_graph_is_for_eyes_and_for_programs() {
+async fn graph_has_a_text_form_and_a_machine_readable_form() {
     let fixture = TransformFixture::new(&[("orders", ORDERS), ("big", BIG)]).await;
     for (format, words) in [
         ("text", ["orders (fact) ← shop/orders", "big (view) ← orders"]),
@@ -162,7 +162,7 @@ async fn a_graph_is_for_eyes_and_for_programs() {
     fixture.cli(&["graph"]).await.is(0, &["big (view) ← orders"]);
     fixture.cli(&["graph", "--format", "svg"]).await.is(2, &["mermaid"]);
 
-    // What is wrong stays out of what another program reads.
+    // Errors stay out of the output that programs read.
     fixture.write("lost", "-- kind = \"view\"\nselect * from nothing");
     let graph = fixture.cli(&["graph", "--format", "dot"]).await;
     graph.is(1, &["models/lost.sql:2:15"]);
@@ -170,7 +170,7 @@ async fn a_graph_is_for_eyes_and_for_programs() {
 }
 
 #[tokio::test]
-async fn a_plan_says_what_would_happen_and_writes_nothing() {
+async fn plan_reports_the_changes_and_writes_nothing() {
     let fixture = TransformFixture::new(&[]).await;
     fixture.many_orders(1, 100, "5").await;
     fixture.transformed().await;
@@ -179,7 +179,7 @@ async fn a_plan_says_what_would_happen_and_writes_nothing() {
     fixture.write("orders", ORDERS);
     let new = fixture.plan().await;
     new.is(0, &["+ orders (fact): new", "history: 100 events in 1 batch, in place"]);
-    new.is_silent_about("Nothing to do");
+    new.does_not_print("Nothing to do");
     fixture.cli(&["run"]).await.is(0, &["1 ok"]);
     fixture.plan().await.is(0, &["Nothing to do: the database is as the files say."]);
 
@@ -194,7 +194,7 @@ async fn a_plan_says_what_would_happen_and_writes_nothing() {
             "locks: ACCESS EXCLUSIVE on facts.orders",
         ],
     );
-    wider.is_silent_about("breaking");
+    wider.does_not_print("breaking");
 
     fixture.write("orders", &ORDERS.replace("numeric(12,2)", "double precision"));
     fixture.plan().await.is(
@@ -207,7 +207,7 @@ async fn a_plan_says_what_would_happen_and_writes_nothing() {
         ],
     );
 
-    // What only PostgreSQL knows to be wrong.
+    // An error that only PostgreSQL detects.
     fixture.write("orders", &ORDERS.replace("payload->>'note'", "no_such_function(payload)"));
     fixture.plan().await.is(1, &["! orders (fact): ", "no_such_function"]);
     fixture.write("orders", "-- kind = \"fact\"\nselect");
@@ -237,16 +237,16 @@ async fn one_file_and_one_command_make_facts_of_all_events() {
     fixture.check_owners().await;
     let again = fixture.cli(&["run"]).await;
     again.is(0, &["1 ok, 0 warned, 0 failed, 0 skipped"]);
-    again.is_silent_about("caught up");
-    again.is_silent_about("deployed");
-    // The function comes to the same tables.
+    again.does_not_print("caught up");
+    again.does_not_print("deployed");
+    // The function produces the same tables.
     fixture.orders(&[(1, "7", "later")]).await;
     fixture.transformed().await;
     fixture.check_orders().await;
 }
 
 #[tokio::test]
-async fn a_changed_type_is_followed_once_it_is_asked_for() {
+async fn a_changed_type_is_applied_on_request() {
     let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
     fixture.many_orders(1, 100, "5").await;
     fixture.cli(&["run"]).await.is(0, &["ran       orders  100 rows"]);
@@ -288,7 +288,7 @@ async fn a_changed_type_is_followed_once_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_broken_file_holds_up_its_own_events_alone() {
+async fn a_broken_file_holds_up_only_its_own_events() {
     let fixture =
         TransformFixture::new(&[("orders", ORDERS), ("refunds", &REFUNDS.replace("id as", "id as as"))])
             .await;
@@ -308,14 +308,14 @@ async fn a_broken_file_holds_up_its_own_events_alone() {
         ],
     );
     assert_eq!(fixture.facts().await.len(), 10);
-    // Who asks about one model hears about that one; a file that is broken can be asked about no more than one that is not there.
+    // A request for one model reports only that model. A broken file is treated like a missing one.
     fixture.cli(&["run", "orders"]).await.is(0, &["1 ok, 0 warned, 0 failed, 0 skipped"]);
     fixture.cli(&["run", "refunds"]).await.is(2, &["models/refunds.sql:3:"]);
     fixture.cli(&["test"]).await.is(1, &["models/refunds.sql:3:", "1 failed"]);
     fixture.write("refunds", REFUNDS);
     fixture.cli(&["run"]).await.is(0, &["ran       refunds  1 row", "2 ok, 0 warned, 0 failed, 0 skipped"]);
 
-    // What PostgreSQL refuses is found when it is deployed, and nothing else is kept from running.
+    // A query that PostgreSQL refuses is found on deployment, and the other models run.
     fixture.write("refunds", &REFUNDS.replace("id as", "no_such_function(id) as"));
     fixture.many_orders(11, 10, "5").await;
     fixture.cli(&["run"]).await.is(1, &["failed    refunds: ", "1 ok, 0 warned, 1 failed, 0 skipped"]);
@@ -323,7 +323,7 @@ async fn a_broken_file_holds_up_its_own_events_alone() {
 }
 
 #[tokio::test]
-async fn history_can_be_left_for_later() {
+async fn a_backfill_can_be_postponed() {
     let fixture = TransformFixture::new(&[]).await;
     fixture.many_orders(1, 100, "5").await;
     fixture.transformed().await;
@@ -331,7 +331,7 @@ async fn history_can_be_left_for_later() {
     fixture.many_orders(101, 50, "5").await;
     let run = fixture.cli(&["run", "--no-backfill"]).await;
     run.is(0, &["ran       orders  50 rows", "1 ok"]);
-    run.is_silent_about("caught up");
+    run.does_not_print("caught up");
     assert_eq!(fixture.facts().await.len(), 50);
     fixture.plan().await.is(0, &["= orders (fact)", "history: 100 events in 1 batch, in place"]);
     fixture
@@ -343,7 +343,7 @@ async fn history_can_be_left_for_later() {
 }
 
 #[tokio::test]
-async fn a_list_says_how_each_model_stands() {
+async fn list_reports_the_state_of_each_model() {
     let fixture = TransformFixture::new(&[("orders", ORDERS), ("refunds", REFUNDS)]).await;
     let row = |said: &Said, name: &str| -> Vec<String> {
         let line = said.out.lines().find(|line| line.trim_start().starts_with(name)).expect(name);
@@ -427,7 +427,7 @@ from batch";
         ],
     );
     fixture.cli(&["test", "customers"]).await.is(0, &["0 ok, 0 warned, 0 failed"]);
-    // Written after the rows it is about: they are found, and not thrown away.
+    // A test that is added after the rows finds them, and they are kept.
     fixture.write("orders", &orders.replace("order_id > 0", "order_id > 2"));
     fixture.cli(&["run"]).await.is(0, &["2 ok"]);
     fixture.cli(&["test", "orders"]).await.is(1, &["failed  orders: order_id > 2: 3 rows fail"]);
@@ -441,7 +441,7 @@ async fn a_backfill_that_is_interrupted_goes_on_to_its_end() {
     }
     fixture.transformed().await;
     fixture.write("orders", ORDERS);
-    // One batch a second.
+    // One batch per second.
     let backfill = fixture.command(&["models", "backfill", "orders", "--rate", "50"]).spawn().unwrap();
     let done = "select count(*) from pipeline.backfill_batches where done_at is not null";
     fixture.until(done).await;
@@ -516,7 +516,7 @@ async fn tail_prints_a_line_for_each_commit_of_facts() {
 }
 
 #[tokio::test]
-async fn every_command_of_models_explains_itself() {
+async fn every_models_command_has_help() {
     let fixture = TransformFixture::new(&[]).await;
     for command in ["list", "check", "plan", "run", "test", "backfill", "graph"] {
         fixture.cli(&[command, "--help"]).await.is(0, &[&format!("Usage: millrace models {command}")]);

@@ -1,17 +1,17 @@
-//! docs/models.md from top to bottom, in one database: each file written, each statement and command run, each answer
-//! compared with the one on the page.
+//! Runs docs/models.md from top to bottom in one database: writes each file, runs each statement and command, and
+//! compares each output with the page.
 //!
-//! The info string of a block says what it is:
+//! The info string of a block defines its use:
 //!
 //! - `sql pipeline/models/NAME.sql`: the whole file.
 //! - `sql`: for psql, as the owner.
 //! - `sh`, `sh exits N`: commands.
-//! - `sh stays`: a command that goes on in the background.
-//! - `text`, right behind one of the two before: what psql or the command prints; `text stays`: what the command in the
-//!   background has printed.
-//! - `json dead_letter`, `json notification`: what the newest dead letter or notification holds, among other things.
+//! - `sh stays`: a command that keeps running in the background.
+//! - `text`, after a block of `sql` or `sh`: the output of psql or of the command; `text stays`: the output of the
+//!   background command.
+//! - `json dead_letter`, `json notification`: some fields of the newest dead letter or notification.
 //!
-//! `<!-- transform -->` is one run of the function. `…` stands for anything within a line.
+//! `<!-- transform -->` is one run of the function. `…` matches any text within a line.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -71,7 +71,7 @@ fn blocks(page: &str) -> Vec<Block> {
     blocks
 }
 
-/// What stands in a column of the table whose header begins with `table`, each in backquotes.
+/// The backquoted cells of a column of the table whose header begins with `table`.
 fn cells<'p>(page: &'p str, table: &str, column: usize) -> Vec<&'p str> {
     let rows: Vec<&str> = page
         .lines()
@@ -84,7 +84,7 @@ fn cells<'p>(page: &'p str, table: &str, column: usize) -> Vec<&'p str> {
     rows
 }
 
-/// A reader of the page: a folder laid out like a checkout, a database, and the program.
+/// The environment of the page: a folder laid out like a checkout, a database, and the program.
 struct Reader {
     fixture: TransformFixture,
     folder: TempDir,
@@ -108,7 +108,7 @@ impl Reader {
         std::fs::create_dir_all(folder.path().join("target/debug")).expect("a folder");
         std::os::unix::fs::symlink(binary("millrace"), folder.path().join("target/debug/millrace"))
             .expect("a link");
-        // Binaries under test that were not installed may be without psql.
+        // Test binaries that are not installed may lack psql.
         let has_psql = |folder: &std::path::PathBuf| folder.join("psql").is_file();
         let psql = Some(binaries())
             .filter(has_psql)
@@ -133,14 +133,14 @@ impl Reader {
         command
     }
 
-    /// What psql says to these statements.
+    /// The output of psql for these statements.
     async fn psql(&self, sql: &str) -> Output {
         let url = self.fixture.database.url();
         let mut command = self.command("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql, &url]);
         command.output().await.expect("psql")
     }
 
-    /// Begins a command, and waits until it has said something.
+    /// Starts a command, and waits for its first output.
     async fn stay(&mut self, commands: &str) {
         let mut command = self.command("sh", &["-c", &format!("exec {commands}")]);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("a command");
@@ -158,7 +158,7 @@ impl Reader {
         self.background = Some((child, said));
     }
 
-    /// Does what a block says; the answer, where a `text` may follow.
+    /// Runs a block. Returns the output that a `text` block may follow with.
     async fn follow(&mut self, block: &Block) -> Result<Option<String>, String> {
         let Block { info, text, .. } = block;
         let words: Vec<&str> = info.split(' ').collect();
@@ -197,7 +197,7 @@ impl Reader {
             }
             ["json", "notification"] => {
                 let newest = || self.notifications.lock().unwrap().last().cloned().unwrap_or_default();
-                // It arrives after the commit that it tells of.
+                // The notification arrives after the commit that it reports.
                 for _ in 0..100 {
                     if contains(text, &newest()).is_ok() {
                         break;
@@ -249,7 +249,7 @@ fn answer(output: &Output, code: i32) -> Result<Option<String>, String> {
     }
 }
 
-/// Line by line, without what stands at the ends of lines and of the whole.
+/// Compares line by line, without surrounding blanks.
 fn compare(shown: &str, came: &str) -> Result<(), String> {
     let lines = |text: &str| -> Vec<String> {
         text.trim_end().lines().map(|line| line.trim_end().to_owned()).collect()
@@ -271,7 +271,7 @@ fn is_line(shown: &str, came: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Every field that the page shows is there, with that value.
+/// Every field on the page exists with that value.
 fn contains(shown: &str, came: &Value) -> Result<(), String> {
     let shown: Value = serde_json::from_str(shown).map_err(|error| format!("not JSON: {error}"))?;
     if is_part(&shown, came) {
@@ -307,7 +307,7 @@ async fn the_page_on_models_shows_what_happens() {
         };
         match outcome {
             Ok(answer) => before = answer,
-            // All of them, since one change often moves many.
+            // All mismatches are listed, since one change often affects many.
             Err(why) => wrong.push(format!("docs/models.md:{}: {why}", block.line)),
         }
     }
@@ -330,7 +330,7 @@ fn every_example_in_the_table_of_keys_is_a_header() {
 }
 
 #[tokio::test]
-async fn what_the_page_says_the_parser_does_not_take_needs_reads() {
+async fn queries_documented_as_unparsable_need_reads() {
     let page = page();
     let fixture = TransformFixture::new(&[]).await;
     let parse = |header: &str, query: &str| {

@@ -1,4 +1,4 @@
-//! What models remember in the database: who may invalidate it, how batches are claimed, what is said about it.
+//! The tables of models in the database: who may write them, how batches are claimed, and their comments.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 const TABLES: [&str; 6] =
     ["models", "model_versions", "runs", "invalidations", "backfills", "backfill_batches"];
 const CLAIM: &str = "select * from staging.claim_batches('s', 'e', '-infinity', 1, 1)";
-/// One row of each table, so that a right that is missing cannot hide behind an empty table.
+/// One row of each table, because a missing privilege does not show on an empty table.
 const ROWS: &str = "
     insert into pipeline.models (model, kind, fingerprint, definition_hash, query) values ('m', 'fact', 'f', 'd', 'q');
     insert into pipeline.model_versions (fingerprint, models) values ('f', '{\"m\": \"f\"}');
@@ -40,7 +40,7 @@ async fn stage(owner: &Client, count: i32) {
         .expect("stage batches");
 }
 
-/// The origins of what is claimed from s/e.
+/// The origins of the batches that are claimed from s/e.
 async fn claim(client: &Client, since: &str, rows: i64, bytes: i64) -> Vec<String> {
     let sql = format!("select origin from staging.claim_batches('s', 'e', '{since}', {rows}, {bytes})");
     client.query(&sql, &[]).await.expect("claim").iter().map(|row| row.get(0)).collect()
@@ -51,7 +51,7 @@ fn origins(numbers: impl IntoIterator<Item = i32>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_transform_role_keeps_the_books_of_models_and_only_those() {
+async fn the_transform_role_writes_only_the_model_tables() {
     let database = Database::new().await;
     stage(&database.owner().await, 1).await;
     let transform = database.role("millrace_transform").await;
@@ -88,7 +88,7 @@ async fn the_transform_role_keeps_the_books_of_models_and_only_those() {
 }
 
 #[tokio::test]
-async fn no_other_role_touches_the_books_of_models() {
+async fn no_other_role_writes_the_model_tables() {
     let database = Database::new().await;
     let owner = database.owner().await;
     owner.batch_execute(ROWS).await.expect("write down");
@@ -120,7 +120,7 @@ async fn no_other_role_touches_the_books_of_models() {
             refused(&client, "select * from staging.batch").await;
         }
     }
-    // An ingesting function records the bytes of a batch; it may not say who transformed it.
+    // An ingest function records the bytes of a batch. It must not record who transformed it.
     let ingest = database.role("millrace_ingest").await;
     let staged = |column: &str, value: &str| {
         format!(
@@ -154,7 +154,7 @@ async fn a_claim_takes_the_oldest_and_ends_once_rows_or_bytes_suffice() {
         ("-infinity", 200, many, origins([1, 3])),
         ("-infinity", many, 1_001, origins([1, 3])),
         ("-infinity", many, 1_000, origins([1])),
-        // One batch at least, however large: else it would never be taken.
+        // At least one batch is claimed, however large, because otherwise it would never be transformed.
         ("-infinity", 1, 1, origins([1])),
         ("2026-01-01 00:00:07+00", 200, many, origins([7, 8])),
         ("2026-01-01 00:00:07.5+00", 200, many, origins([8, 9])),
@@ -196,7 +196,7 @@ async fn a_claim_locks_what_it_returns_and_no_more() {
 }
 
 #[tokio::test]
-async fn workers_at_once_claim_every_batch_once() {
+async fn concurrent_workers_claim_every_batch_once() {
     let database = Database::new().await;
     let owner = database.owner().await;
     stage(&owner, 120).await;
@@ -232,10 +232,10 @@ async fn workers_at_once_claim_every_batch_once() {
 }
 
 #[tokio::test]
-async fn reading_what_is_unprocessed_reads_those_batches_alone() {
+async fn reading_unprocessed_events_reads_only_their_batches() {
     let database = Database::new().await;
     let owner = database.owner().await;
-    // Ten sources take turns over five days; of one source two batches are unprocessed.
+    // Ten sources alternate over five days. One source has two unprocessed batches.
     owner
         .batch_execute(
             "select staging.ensure_partition((now() at time zone 'UTC')::date - d) from generate_series(0, 5) as d;
@@ -269,7 +269,7 @@ async fn reading_what_is_unprocessed_reads_those_batches_alone() {
     }
 }
 
-/// Rows that each scan read, those that it threw away among them.
+/// The rows that each scan read, including those it discarded.
 fn rows_read(node: &Value, read: &mut Vec<(String, f64)>) {
     if let Some(name) = node["Relation Name"].as_str() {
         let figure = |name: &str| node[name].as_f64().unwrap_or_default();
@@ -284,7 +284,7 @@ fn rows_read(node: &Value, read: &mut Vec<(String, f64)>) {
 }
 
 #[tokio::test]
-async fn everything_says_what_it_is_unless_its_name_does() {
+async fn every_object_has_a_comment_unless_its_name_suffices() {
     let database = Database::new().await;
     let owner = database.owner().await;
     let silent: BTreeSet<String> = owner

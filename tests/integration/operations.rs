@@ -1,4 +1,4 @@
-//! What `docs/operations.md` tells an operator to run, run; and that it speaks of every alarm.
+//! Runs the statements of `docs/operations.md`, and checks that the page documents every alarm.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ fn read(file: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The blocks of SQL below a heading, up to the next.
+/// The SQL blocks below a heading, up to the next heading.
 fn statements(heading: &str) -> Vec<String> {
     let text = read("docs/operations.md");
     let start = text.find(&format!("\n### {heading}\n")).expect(heading) + 1;
@@ -23,7 +23,7 @@ fn statements(heading: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_alarm_of_the_template_is_told_of() {
+fn every_alarm_of_the_template_is_documented() {
     let template = read("infra/template.yaml");
     let names: Vec<&str> = template
         .lines()
@@ -72,7 +72,7 @@ async fn a_source_is_hidden_and_then_removed_and_the_others_stay() {
 }
 
 #[tokio::test]
-async fn a_removed_model_is_forgotten_and_its_events_are_unmodelled() {
+async fn a_removed_model_is_deleted_and_its_events_are_unmodelled() {
     let by_note = "-- kind = \"materialized_view\"\n-- key = [\"note\"]
 select note, count(*) as orders from orders group by note";
     let fixture = TransformFixture::new(&[("orders", ORDERS), ("orders_by_note", by_note)]).await;

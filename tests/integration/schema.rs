@@ -101,7 +101,8 @@ async fn every_role_has_timeouts_and_a_fixed_search_path() {
         }
         let path: String = client.query_one("show search_path", &[]).await.unwrap().get(0);
         assert_eq!(path, "staging, facts, pg_temp", "{role}");
-        // What the socket really has: a client that vanished in the middle of a COPY is noticed after half a minute.
+        // The setting of the socket itself: a client that vanished in the middle of a COPY is detected after half a
+        // minute.
         let seconds = "select current_setting('tcp_keepalives_idle')::bigint
              + current_setting('tcp_keepalives_interval')::bigint * current_setting('tcp_keepalives_count')::bigint";
         assert!((1..=30).contains(&number(&client, seconds).await), "{role}");
@@ -125,14 +126,14 @@ async fn an_insert_into_the_view_becomes_a_batch_for_each_source_and_event_type(
     assert!(rows.iter().all(|row| !row.get::<_, bool>("processed")));
     assert_eq!(number(&owner, "select count(*) from staging.batches where staged_count = 100").await, 3);
     assert_eq!(number(&owner, "select count(*) from raw_events where not processed").await, 300);
-    // {"n": 1} to {"n": 300}, as jsonb writes them.
+    // {"n": 1} to {"n": 300}, in jsonb's text form.
     let bytes =
         "select sum(payload_bytes)::bigint from staging.batches where payload_bytes between 900 and 1000";
     assert_eq!(number(&owner, bytes).await, 9 * 8 + 90 * 9 + 201 * 10);
     assert_eq!(number(&owner, "select count(distinct received_at) from raw_events").await, 1);
     let uuid: Uuid = rows[0].get("batch_id");
     assert_eq!(uuid.get_version_num(), 7);
-    // Two statements of one transaction are two batches; a rolled back one is none.
+    // Two statements of one transaction make two batches. A rolled back statement makes none.
     owner
         .batch_execute(
             "begin; insert into raw_events (source, event_type, payload) values ('t', 'e', '{}');
@@ -205,7 +206,7 @@ async fn a_newer_version_hides_an_older_one_that_has_no_sequencer_or_never_finis
 }
 
 #[tokio::test]
-async fn a_missing_partition_is_made_on_demand_whoever_asks_first() {
+async fn a_missing_partition_is_created_on_demand_for_any_role() {
     let database = Database::new().await;
     let owner = database.owner().await;
     owner.batch_execute("do $$ declare t regclass; begin for t in select inhrelid::regclass from pg_inherits where inhparent = 'staging.events'::regclass loop execute 'drop table ' || t; end loop; end $$").await.expect("drop every partition");
@@ -242,7 +243,7 @@ async fn a_day_is_a_utc_day_whatever_the_sessions_time_zone() {
 }
 
 #[tokio::test]
-async fn reading_what_is_unprocessed_touches_no_processed_day() {
+async fn reading_unprocessed_events_scans_no_processed_day() {
     let database = Database::new().await;
     let owner = database.owner().await;
     // Five days of 40 batches of 200 events; only two batches of the last day are unprocessed.
@@ -292,7 +293,7 @@ fn collect_scans(node: &Value, scans: &mut Vec<(String, i64)>) {
 }
 
 #[tokio::test]
-async fn the_newest_version_wins_in_whatever_order_versions_end() {
+async fn the_newest_version_wins_in_any_order_of_completion() {
     let database = Database::new().await;
     let owner = database.owner().await;
     let orders = [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]];
@@ -329,7 +330,7 @@ async fn the_newest_version_wins_in_whatever_order_versions_end() {
 }
 
 #[tokio::test]
-async fn migrations_run_once_even_when_two_run_at_once() {
+async fn migrations_run_once_even_when_two_run_concurrently() {
     let database = Database::empty().await;
     let runs = (0..3).map(|_| async {
         let mut client = database.owner().await;
@@ -348,7 +349,7 @@ async fn migrations_run_once_even_when_two_run_at_once() {
 }
 
 #[tokio::test]
-async fn drift_is_refused_and_says_what_to_do() {
+async fn drift_is_refused_with_advice() {
     for (change, word) in [
         (
             "update pipeline.migrations set checksum = 'x' where version = 2",
@@ -398,7 +399,7 @@ async fn migrating_while_events_come_in_loses_none() {
 async fn an_ordinary_session_finds_raw_events_without_its_schema() {
     let database = Database::empty().await;
     let mut owner = database.owner().await;
-    // Asking what there is to do writes nothing.
+    // Reading the pending work writes nothing.
     assert_eq!(pending(&mut owner).await.unwrap().len(), MIGRATIONS.len());
     assert_eq!(number(&owner, "select count(*) from pg_namespace where nspname = 'pipeline'").await, 0);
     migrate(&mut database.owner().await, |_, _| {}).await.unwrap();
@@ -409,7 +410,7 @@ async fn an_ordinary_session_finds_raw_events_without_its_schema() {
 }
 
 #[tokio::test]
-async fn a_search_path_that_is_set_for_everybody_is_added_to() {
+async fn a_search_path_set_for_all_roles_is_extended() {
     let (server, _directory) = start_server(|options| {
         options.settings.push("search_path=app,public".to_owned());
     });

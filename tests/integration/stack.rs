@@ -1,4 +1,4 @@
-//! A bucket, queues and a database, and the compiled ingest-csv between them.
+//! A bucket, queues and a database, and the compiled ingest-csv with their settings.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use millrace_tests::runtime_api::{Function, binary};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-/// Time enough for any load of these tests.
+/// A timeout that suffices for every load of these tests.
 pub const LONG: Duration = Duration::from_secs(60);
 
 pub struct Stack {
@@ -27,7 +27,7 @@ impl Stack {
 
     pub async fn function(&self, settings: &[(&str, &str)]) -> Function {
         let mut environment = self.aws.variables(&self.database.url_for("millrace_ingest"));
-        // A setting here goes before one of the stack.
+        // A setting of the test overrides one of the stack.
         environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Function::spawn(&binary("ingest-csv"), &environment).await
     }
@@ -36,7 +36,7 @@ impl Stack {
         number(&self.owner, "select count(*) from raw_events").await
     }
 
-    /// Every record of `file` is in raw_events as often as in the file, and nothing else is.
+    /// raw_events contains every record of `file` as often as the file, and nothing else.
     pub async fn holds(&self, file: &str) {
         let mut expected: BTreeMap<String, i64> = BTreeMap::new();
         let mut reader = csv::Reader::from_reader(file.as_bytes());
@@ -73,7 +73,7 @@ pub fn id(event: &Value) -> &Value {
     &event["Records"][0]["messageId"]
 }
 
-/// A file of `rows` records, some over several lines.
+/// A file of `rows` records, some of them over several lines.
 pub fn orders(rows: usize) -> String {
     let mut text = "id,name,a_longer_name\n".to_owned();
     for row in 0..rows {

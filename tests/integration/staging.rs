@@ -1,4 +1,4 @@
-//! Staging a batch: exactly once, whatever the database does meanwhile.
+//! Stages a batch exactly once under faults of the database.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ async fn a_batch_is_staged_once_however_often_it_is_offered() {
 #[tokio::test]
 async fn rows_that_postgres_refuses_are_found_and_the_rest_is_staged() {
     let database = Database::new().await;
-    // Everything that COPY cannot take as jsonb, between rows that it can.
+    // Everything that COPY refuses as jsonb, between rows that it accepts.
     let deep = "[".repeat(200_000);
     let poison = [
         r#"{"a":"\u0000"}"#,
@@ -104,7 +104,7 @@ async fn a_terminated_backend_is_replaced_and_the_batch_lands_once() {
     let owner = database.owner().await;
     let mut kills = 3;
     let staged = stage(&mut database.ingest(), &batch(&["{}"; 100]), &entry("o"), soon(), async |_| {
-        // After the rows are copied and before they are committed, three times over.
+        // The session is terminated after the rows are copied and before the commit, three times.
         if kills > 0 {
             kills -= 1;
             owner
@@ -140,7 +140,7 @@ async fn today(client: &tokio_postgres::Client) -> String {
 }
 
 #[tokio::test]
-async fn a_database_that_only_reads_is_no_place_to_acknowledge() {
+async fn a_read_only_database_acknowledges_nothing() {
     let database = Database::new().await;
     let owner = database.owner().await;
     owner
@@ -152,7 +152,7 @@ async fn a_database_that_only_reads_is_no_place_to_acknowledge() {
         .await
         .unwrap_err();
     assert_eq!((error.kind(), error.code()), (Kind::Transient, "database_read_only"));
-    // It becomes writable while we are trying: the same call ends well.
+    // It becomes writable during the retries, so the same call succeeds.
     let name = database.name().to_owned();
     let recover = async {
         tokio::time::sleep(Duration::from_millis(300)).await;

@@ -1,4 +1,4 @@
-//! Every number of `millrace status`, counted by hand: from what was put in, and from the tables.
+//! Compares every number of `millrace status` with the input and with the tables.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,14 @@ select (payload->>'n')::int as n, (payload->>'total')::numeric as total from bat
 const TOTALS: &str = "-- kind = \"materialized_view\"\n-- key = [\"one\"]
 select 1 as one, sum(total) as total from orders";
 
-/// A CSV file of `good` records and then `bad` ones, each a field short.
+/// A CSV file of `good` records followed by `bad` ones, each with a field missing.
 fn csv(good: usize, bad: usize) -> Vec<u8> {
     let good: String = (0..good).map(|n| format!("{n},x\n")).collect();
     let bad: String = (0..bad).map(|n| format!("{n}\n")).collect();
     format!("id,name\n{good}{bad}").into_bytes()
 }
 
-/// A stack with a bit of everything.
+/// A stack with data in every state.
 async fn everything() -> DoctorFixture {
     let fixture = DoctorFixture::new().await;
     for (name, text) in [("orders", ORDERS), ("totals", TOTALS)] {
@@ -31,7 +31,7 @@ async fn everything() -> DoctorFixture {
     let more = "\n[shop.csv]\ndelimiter = \",\"\nheader = \"first\"\non_new_version = \"replace\"\n";
     std::fs::write(&sources, std::fs::read_to_string(&sources).unwrap() + more).unwrap();
 
-    // Files: with rejects and a repair; replaced by a newer version; stopped for too many bad records; under way.
+    // Files: with rejects and a repair; superseded by a newer version; stopped for too many bad records; in progress.
     let loader = fixture.function("ingest-csv").await;
     fixture.load(&loader, "incoming/demo/weather/w.csv", sample_file("weather-with-errors.csv")).await;
     fixture.load(&loader, "incoming/demo/airports/a.csv", sample_file("airports.csv")).await;
@@ -45,7 +45,7 @@ async fn everything() -> DoctorFixture {
         )
         .await;
 
-    // Webhooks, the last one again: nine events, two of which the model refuses.
+    // Webhooks, the last one repeated: nine events, two of which the model refuses.
     let client = fixture.client().await;
     for n in 0..9 {
         let total = if n % 4 == 3 { "free" } else { "2.5" };
@@ -57,7 +57,7 @@ async fn everything() -> DoctorFixture {
     }
     fixture.transform().await;
     fixture.refresh().await;
-    // Inserted, and waiting; and what invalidated a view since.
+    // An unprocessed insert that has invalidated a view.
     fixture.run(
         "insert into raw_events (source, event_type, payload) select 'late', 'e', '{}' from generate_series(1, 4);
          insert into raw_events (source, event_type, payload) values ('late', 'e', '{}');
@@ -67,15 +67,15 @@ async fn everything() -> DoctorFixture {
     fixture
 }
 
-/// What arrived, and its outcome: (files, under way, failed, read, staged, rejected, repaired, unprocessed,
+/// The counts of arrivals and outcomes: (files, in progress, failed, read, staged, rejected, repaired, unprocessed,
 /// transformed, quarantined, unmodelled).
 fn by_hand() -> BTreeMap<&'static str, [i64; 11]> {
     BTreeMap::from([
         ("demo/weather", [1, 0, 0, 1_200, 1_196, 4, 1, 0, 1_196, 0, 0]),
         ("demo/airports", [1, 0, 0, 1_458, 1_458, 0, 0, 0, 1_458, 0, 0]),
-        // Both versions were read; no model takes them.
+        // Both versions were read. No model takes them.
         ("shop/stock", [2, 0, 0, 10 + 7 + 2, 17, 2, 0, 0, 0, 0, 17]),
-        // Nothing is staged of a file whose first chunk is bad.
+        // A file whose first chunk is bad stages nothing.
         ("shop/returns", [2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
         ("bearer/event", [0, 0, 0, 9, 9, 0, 0, 0, 7, 2, 0]),
         ("late/e", [0, 0, 0, 5, 5, 0, 0, 5, 0, 0, 0]),
@@ -101,14 +101,14 @@ fn integer(value: &Value) -> i64 {
 }
 
 #[tokio::test]
-async fn every_number_is_what_one_counts_by_hand() {
+async fn every_number_equals_a_count_by_hand() {
     let fixture = everything().await;
     let said = fixture.millrace(&["status", "--json"]).await;
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
     let report: Value = serde_json::from_str(&said.out).unwrap();
     let text = fixture.millrace(&["status"]).await;
     assert_eq!(text.code, Some(0), "{}{}", text.out, text.err);
-    /// The cells of the text's line that begins so.
+    /// The cells of the line that begins with this text.
     fn cells(text: &str, name: &str) -> Vec<String> {
         let line = text.lines().find(|line| line.trim_start().starts_with(&format!("{name} "))).expect(name);
         line.split("  ")
@@ -129,7 +129,7 @@ async fn every_number_is_what_one_counts_by_hand() {
         let found = COUNTS.map(|count| integer(&counts[count]));
         assert_eq!(found, expected, "{name}");
 
-        // The same from the tables, each by a query of its own.
+        // The same numbers from the tables, each by a separate query.
         let where_it_is = format!("source = '{source}' and event_type = '{event_type}'");
         let count = async |query: &str| fixture.number(&format!("{query} where {where_it_is}")).await;
         let batches = count("select count(*) from staging.batches").await;
@@ -145,7 +145,7 @@ async fn every_number_is_what_one_counts_by_hand() {
         let minute = counts["rows_per_second_minute"].as_f64().unwrap() * 60.0;
         assert!((0.0..=rate + 0.5).contains(&minute), "{name}");
 
-        // And the line for people.
+        // The line of the text output.
         let cells = cells(&text.out, &name);
         let shown: Vec<i64> = cells[1..12].iter().map(|cell| cell.parse().unwrap()).collect();
         let under_way = 1;
@@ -189,7 +189,7 @@ async fn every_number_is_what_one_counts_by_hand() {
         assert_percentile(&fixture, &bearer[column], share).await;
     }
 
-    // Models: what their last runs wrote, and the one view that was invalidated since.
+    // Models: the rows of their last runs, and the invalidated view.
     let models = report["models"].as_array().unwrap();
     assert_eq!(models.len() as i64, fixture.number("select count(*) from pipeline.models").await);
     let model = |name: &str| models.iter().find(|model| model["model"] == name).expect(name);
@@ -211,7 +211,7 @@ async fn every_number_is_what_one_counts_by_hand() {
     assert!(model("airport_weather")["last_ok_seconds"].as_f64().is_some(), "{models:#?}");
     assert_eq!(cells(&text.out, "orders")[5..7], ["7", "2"]);
 
-    // The queues: bad records one by one, the stopped file, and the events that the model refused.
+    // The queues: single bad records, the stopped file, and the events that the model refused.
     let dead_letters = 4 + 2 + 1 + 2;
     assert_eq!(fixture.aws.dead_letters().await.len() as i64, dead_letters);
     assert_eq!(integer(&report["queues"]["dead_letters"]), dead_letters);
@@ -242,7 +242,7 @@ async fn every_number_is_what_one_counts_by_hand() {
     assert!(plain.contains(&processed), "{plain}");
 }
 
-/// The percentile of the bearer's batches: between its neighbours, as many below it as there should be.
+/// The percentile of the bearer's batches lies between its neighbours, with the expected number of batches below it.
 async fn assert_percentile(fixture: &DoctorFixture, found: &Value, share: f64) {
     let rows = fixture
         .owner
@@ -262,7 +262,7 @@ async fn assert_percentile(fixture: &DoctorFixture, found: &Value, share: f64) {
 }
 
 #[tokio::test]
-async fn a_difference_in_any_count_is_in_the_view_and_in_status() {
+async fn any_count_mismatch_is_in_the_view_and_in_status() {
     let fixture = DoctorFixture::new().await;
     let loader = fixture.function("ingest-csv").await;
     fixture.load(&loader, "incoming/shop/stock/s.csv", csv(10, 0)).await;
@@ -298,14 +298,14 @@ async fn a_difference_in_any_count_is_in_the_view_and_in_status() {
         assert!(said.out.contains(words), "{skew}: {}", said.out);
         fixture.run(&format!("update staging.batches set {back} {stock}")).await;
     }
-    // What is put back later belongs to the file's load, and is no part of the file.
+    // A redriven record belongs to the file's load and is not part of the file.
     fixture.run(
         "insert into staging.batches (batch_id, load_id, origin, source, event_type, received_at, read_count, staged_count)
          select gen_random_uuid(), load_id, 'put back', 'shop', 'stock', now(), 1, 1 from staging.loads",
     )
     .await;
     assert_eq!(differences().await, [0, 0, 0]);
-    // A second attempt at a version is no second file.
+    // A second attempt at a version is not a second file.
     fixture.run(
         "alter table staging.loads
              drop constraint if exists loads_origin_key, drop constraint if exists loads_origin_attempt_key;
@@ -353,7 +353,7 @@ async fn dashboards_and_maintenance_read_the_views_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_model_is_listed_by_its_last_run_and_by_what_it_does_not_show_yet() {
+async fn a_model_is_listed_with_its_last_run_and_its_pending_work() {
     let database = Database::new().await;
     let owner = database.owner().await;
     owner
@@ -393,7 +393,7 @@ async fn a_model_is_listed_by_its_last_run_and_by_what_it_does_not_show_yet() {
     .map(|(model, kind, outcome, ok, stale, buckets)| {
         (model.to_owned(), kind.to_owned(), outcome.to_owned(), ok, stale, buckets)
     });
-    // Times are of the owner's other transaction, a moment ago.
+    // The times are those of the owner's other transaction, a moment ago.
     for (found, expected) in found.iter().zip(&expected) {
         assert_eq!(
             (&found.0, &found.1, &found.2, found.5),

@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL: what each `sslmode` accepts and refuses, with certificates made here.
+//! TLS to PostgreSQL: what each `sslmode` accepts and refuses, with certificates made by the tests.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use millrace_tests::postgres::{binaries_with_tls, start_server};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
-/// An authority that signs servers' certificates.
+/// A certificate authority that signs the servers' certificates.
 struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
@@ -26,7 +26,7 @@ impl Authority {
         Authority { pem, issuer: Issuer::new(parameters, key) }
     }
 
-    /// A server that proves, by this authority, that it is `localhost`.
+    /// A server certificate for `localhost`, signed by this authority.
     fn server(&self) -> (Server, TempDir) {
         let key = KeyPair::generate().expect("a key");
         let parameters = CertificateParams::new(["localhost".to_owned()]).expect("parameters");
@@ -54,7 +54,7 @@ fn bundle(folder: &TempDir, name: &str, certificates: &[&str]) -> PathBuf {
     path
 }
 
-/// Connects as `host`; whether the connection is encrypted.
+/// Connects as `host`, and returns whether the connection is encrypted.
 async fn encrypted(server: &Server, host: &str, mode: &str, bundle: Option<&Path>) -> Result<bool> {
     let mut url = server.url("postgres").replace("127.0.0.1", host);
     url.push_str(&format!("?sslmode={mode}"));
@@ -86,7 +86,7 @@ async fn verify_full_takes_the_right_authority_and_host_and_nothing_else() {
         refused(encrypted(&server, "127.0.0.1", "verify-full", Some(bundle)).await, "not valid for name");
     }
     refused(encrypted(&server, "localhost", "verify-full", Some(&wrong)).await, "UnknownIssuer");
-    // Nor is an authority of ours one of the system's.
+    // The test's authority is not one of the system's.
     refused(encrypted(&server, "localhost", "verify-full", None).await, "UnknownIssuer");
 }
 
@@ -104,7 +104,7 @@ async fn verify_ca_takes_any_host_and_require_any_certificate() {
     assert!(!encrypted(&server, "127.0.0.1", "disable", None).await.expect("none"));
 }
 
-/// What `openssl req -x509` makes, and PostgreSQL's documentation shows: an authority that signs itself and nothing else.
+/// The certificate of `openssl req -x509` in PostgreSQL's documentation: it signs itself and nothing else.
 #[tokio::test]
 async fn a_server_that_signed_its_own_certificate_is_trusted_by_that_certificate_alone() {
     let key = KeyPair::generate().expect("a key");
@@ -122,7 +122,7 @@ async fn a_server_that_signed_its_own_certificate_is_trusted_by_that_certificate
     }
 }
 
-/// The dates are checked of a certificate that is trusted itself, too.
+/// The dates of a directly trusted certificate are checked too.
 #[tokio::test]
 async fn an_expired_certificate_is_refused() {
     let key = KeyPair::generate().expect("a key");
@@ -149,7 +149,7 @@ async fn a_server_without_tls_is_refused_unless_plaintext_is_allowed() {
 }
 
 #[tokio::test]
-async fn a_bundle_without_a_certificate_is_a_mistake_and_not_an_empty_trust() {
+async fn a_bundle_without_a_certificate_is_an_error() {
     let files = TempDir::new().expect("a folder");
     for text in ["", "not a certificate"] {
         let path = bundle(&files, "none.pem", &[text]);

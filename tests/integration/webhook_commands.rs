@@ -21,7 +21,7 @@ use tokio::process::Command;
 const SECRET: &str = "It's a Secret to Everybody";
 const STANDARD_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// An endpoint that keeps what it is sent and answers always the same.
+/// An endpoint that records requests and always gives the same response.
 struct Endpoint {
     url: String,
     received: Arc<Mutex<Vec<Delivery>>>,
@@ -58,7 +58,7 @@ impl Endpoint {
         Endpoint { url, received, server }
     }
 
-    /// The delivery that came since the last one was taken.
+    /// The deliveries that arrived since the last call.
     fn take(&self) -> Delivery {
         let mut received = self.received.lock().unwrap();
         assert_eq!(received.len(), 1, "{received:?}");
@@ -115,13 +115,13 @@ async fn millrace(arguments: &[&str], variables: &[(String, String)], input: &st
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // A command that reads no input has gone by now, perhaps.
+    // A command that reads no input may have ended.
     drop(stdin.write_all(input.as_bytes()).await);
     drop(stdin);
     child.wait_with_output().await.unwrap()
 }
 
-/// Everything that was printed.
+/// The whole output.
 fn said(output: &Output) -> String {
     String::from_utf8([output.stdout.as_slice(), output.stderr.as_slice()].concat()).unwrap()
 }
@@ -133,7 +133,7 @@ fn write(folder: &TempDir, name: &str, content: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_sent_for_every_preset_would_be_accepted() {
+async fn deliveries_sent_for_every_preset_are_accepted() {
     let endpoint = Endpoint::answering(202, r#"{"status": "stored"}"#).await;
     let variables = variables(&[("MILLRACE_WEBHOOK_URL", &endpoint.url)]);
     let folder = TempDir::new().unwrap();
@@ -160,7 +160,7 @@ async fn what_is_sent_for_every_preset_would_be_accepted() {
 }
 
 #[tokio::test]
-async fn id_event_type_and_host_are_what_was_asked_for() {
+async fn id_event_type_and_host_are_as_requested() {
     let endpoint = Endpoint::answering(202, "").await;
     let variables = variables(&[
         ("MILLRACE_WEBHOOK_URL", &endpoint.url),
@@ -178,7 +178,7 @@ async fn id_event_type_and_host_are_what_was_asked_for() {
         Some("sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17")
     );
 
-    // Another address has another host.
+    // Another URL has another host.
     let url = endpoint.url.replace("/webhooks", "/other/");
     let sent = millrace(&["send", "stripe", "-", "--url", &url], &variables, "{}").await;
     assert_eq!(sent.status.code(), Some(0), "{}", said(&sent));
@@ -206,7 +206,7 @@ async fn any_other_status_than_2xx_is_a_failure() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_said_with_what_to_do() {
+async fn missing_input_is_reported_with_advice() {
     let folder = TempDir::new().unwrap();
     let body = write(&folder, "body.json", "{}");
     let nobody = "http://127.0.0.1:1/webhooks";

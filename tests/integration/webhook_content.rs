@@ -1,4 +1,4 @@
-//! What the webhook function takes for jsonb, held against a real PostgreSQL.
+//! Compares what the webhook function stores as jsonb with a real PostgreSQL.
 
 use http::HeaderMap;
 use ingest_webhook::content::{Options, Parsed, parse};
@@ -11,13 +11,13 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use tokio_postgres::Client;
 
-/// One value a body: an array would be several records.
+/// One value per body: an array would be several records.
 fn read(text: &str, invalid_characters: InvalidCharacters) -> Option<Parsed<'_>> {
     let options = Options { content: Content::Ndjson, records: None, invalid_characters };
     parse(&HeaderMap::new(), text.as_bytes(), options).ok()
 }
 
-/// The SQLSTATE of PostgreSQL's refusal, or its reading of `text`.
+/// The SQLSTATE of PostgreSQL's refusal, or its text form of `text`.
 async fn jsonb(client: &Client, text: &str) -> Result<String, String> {
     match client.query_one("select ($1::text::jsonb)::text", &[&text]).await {
         Ok(row) => Ok(row.get(0)),
@@ -25,15 +25,15 @@ async fn jsonb(client: &Client, text: &str) -> Result<String, String> {
     }
 }
 
-/// Why a text is not stored: by the function, and by PostgreSQL.
+/// Why a text is not stored, by the function and by PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verification {
     Stored,
     /// Not JSON: 400.
     Malformed,
-    /// A reject that PostgreSQL would refuse.
+    /// A reject that PostgreSQL also refuses.
     Refused(&'static str, &'static str),
-    /// A reject that PostgreSQL would take, at a price.
+    /// A reject that PostgreSQL accepts at a high cost.
     Bounded(&'static str),
 }
 
@@ -104,7 +104,7 @@ fn hand_picked() -> Vec<(String, Verification)> {
 }
 
 #[tokio::test]
-async fn what_is_stored_and_what_is_rejected_is_what_postgres_takes_and_refuses() {
+async fn the_function_stores_and_rejects_what_postgres_accepts_and_refuses() {
     let database = Database::empty().await;
     let client = database.owner().await;
     for (text, verification) in hand_picked() {
@@ -135,7 +135,7 @@ async fn what_is_stored_and_what_is_rejected_is_what_postgres_takes_and_refuses(
     }
 }
 
-/// JSON, or nearly so, made of what could make a difference.
+/// JSON or nearly JSON, made of the parts that can make a difference.
 fn texts() -> impl Strategy<Value = String> {
     let string = prop::collection::vec(
         prop::sample::select(vec![
@@ -190,7 +190,7 @@ async fn generated_values_are_stored_exactly_when_postgres_takes_them() {
         let theirs = jsonb(&client, &text).await;
         let Some(parsed) = read(&text, InvalidCharacters::Reject) else {
             malformed += 1;
-            // PostgreSQL names what comes first, and that may be a NUL.
+            // PostgreSQL reports the first error, which may be a NUL.
             let sqlstate = theirs.expect_err(&text);
             assert!(matches!(sqlstate.as_str(), "22P02" | "22P05"), "{sqlstate}: {text}");
             continue;
@@ -204,7 +204,7 @@ async fn generated_values_are_stored_exactly_when_postgres_takes_them() {
             ([], [reject]) => {
                 rejected += 1;
                 match reject.code {
-                    // Exponents past our bound are within PostgreSQL's.
+                    // Exponents above the function's limit are within PostgreSQL's.
                     "number_out_of_range" => {}
                     code => {
                         let sqlstate = if code == "nul_character" { "22P05" } else { "22P02" };
@@ -214,14 +214,14 @@ async fn generated_values_are_stored_exactly_when_postgres_takes_them() {
             }
             other => panic!("{text}: {other:?}"),
         }
-        // Where characters are replaced, what is left is taken.
+        // Where characters are replaced, the result is stored.
         let replaced = read(&text, InvalidCharacters::Replace).expect("JSON is JSON");
         for record in &replaced.records {
             repaired += usize::from(record.repair.is_some());
             jsonb(&client, &record.json).await.expect(&text);
         }
     }
-    // Generated values that are all alike would prove nothing.
+    // The test is worthless if the generated values are all alike.
     for count in [stored, rejected, malformed, repaired] {
         assert!(
             count > 50,

@@ -1,4 +1,4 @@
-//! Webhook secrets where they are kept: variables, files, Secrets Manager.
+//! Webhook secrets from variables, files and Secrets Manager.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
@@ -18,7 +18,7 @@ fn github(secret: &str) -> WebhookSource {
     Sources::parse("sources.toml", &text).unwrap().find_webhook("github").unwrap().clone()
 }
 
-/// Whether what is signed with `secret` is accepted.
+/// Whether a delivery that is signed with `secret` is accepted.
 async fn accepts<F: Fetch>(cache: &SecretCache<F>, source: &WebhookSource, secret: &str) -> bool {
     let now = SystemTime::now();
     let headers = sign(&source.scheme, &Secret::new(secret), "1", b"{}", now).unwrap();
@@ -26,7 +26,7 @@ async fn accepts<F: Fetch>(cache: &SecretCache<F>, source: &WebhookSource, secre
     matches!(verification, Verification::Accepted(_))
 }
 
-/// Counts what reaches the store behind it.
+/// Counts the requests to the secret store.
 struct Counted {
     references: References,
     asked: AtomicUsize,
@@ -40,7 +40,7 @@ impl Fetch for &Counted {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_rotated_in_secrets_manager_is_accepted_at_once() {
+async fn a_secret_rotated_in_secrets_manager_is_accepted_immediately() {
     let aws = Aws::new().await;
     let client = millrace::aws::secretsmanager_client(&aws.address.config().await);
     let name = format!("webhooks/{}", Uuid::now_v7());

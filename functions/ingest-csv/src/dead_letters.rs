@@ -109,10 +109,10 @@ pub fn reject_reason(reject: &Reject) -> Reason {
 
 /// The dead letter of a redriven file that fails again, with its number of attempts and the time of the first failure.
 pub fn after_attempts(dead_letter: DeadLetter, created: &ObjectCreated) -> DeadLetter {
-    match &created.again {
-        Some(again) => DeadLetter {
-            attempts: again.attempt,
-            first_failed_at: again.first_failed_at.clone(),
+    match &created.redrive {
+        Some(redrive) => DeadLetter {
+            attempts: redrive.attempt,
+            first_failed_at: redrive.first_failed_at.clone(),
             ..dead_letter
         },
         None => dead_letter,

@@ -19,7 +19,7 @@ pub struct ObjectCreated {
     /// compared.
     pub sequencer: Option<String>,
     /// Set for a file whose dead letter is redriven.
-    pub again: Option<UploadRedrive>,
+    pub redrive: Option<UploadRedrive>,
     /// The original notification, for a continuation or a dead letter.
     pub body: Value,
 }
@@ -39,7 +39,7 @@ const REDRIVE_KEY: &str = "millrace";
 impl ObjectCreated {
     /// Starts at 1 and grows by one each time the file's dead letter is redriven.
     pub fn attempt(&self) -> u32 {
-        self.again.as_ref().map_or(1, |again| again.attempt)
+        self.redrive.as_ref().map_or(1, |redrive| redrive.attempt)
     }
 }
 
@@ -139,8 +139,8 @@ fn read_s3_event(body: &Value) -> S3Event {
     if body.get("source").and_then(Value::as_str) == Some("aws.s3") {
         return read_bridge_event(body);
     }
-    let again = match read_redrive(body) {
-        Ok(again) => again,
+    let redrive = match read_redrive(body) {
+        Ok(redrive) => redrive,
         Err(why) => return S3Event::Unreadable(why),
     };
     let Some(records) = body.get("Records").and_then(Value::as_array) else {
@@ -160,10 +160,16 @@ fn read_s3_event(body: &Value) -> S3Event {
             return S3Event::Unreadable("the key is not UTF-8 once decoded".to_owned());
         };
         let mut of_record = serde_json::json!({ "Records": [record] });
-        if let Some(again) = body.get(REDRIVE_KEY) {
-            of_record[REDRIVE_KEY] = again.clone();
+        if let Some(redrive) = body.get(REDRIVE_KEY) {
+            of_record[REDRIVE_KEY] = redrive.clone();
         }
-        created.extend(to_object_created(parsed.s3.bucket, parsed.s3.object, key, again.clone(), of_record));
+        created.extend(to_object_created(
+            parsed.s3.bucket,
+            parsed.s3.object,
+            key,
+            redrive.clone(),
+            of_record,
+        ));
     }
     if created.is_empty() { S3Event::Nothing } else { S3Event::ObjectCreated(created) }
 }
@@ -171,7 +177,7 @@ fn read_s3_event(body: &Value) -> S3Event {
 fn read_redrive(body: &Value) -> Result<Option<UploadRedrive>, String> {
     match body.get(REDRIVE_KEY) {
         None => Ok(None),
-        Some(again) => UploadRedrive::deserialize(again)
+        Some(redrive) => UploadRedrive::deserialize(redrive)
             .map(Some)
             .map_err(|error| format!("what redrive added: {error}")),
     }
@@ -181,14 +187,14 @@ fn read_bridge_event(body: &Value) -> S3Event {
     if body.get("detail-type").and_then(Value::as_str) != Some("Object ObjectCreated") {
         return S3Event::Nothing;
     }
-    let again = match read_redrive(body) {
-        Ok(again) => again,
+    let redrive = match read_redrive(body) {
+        Ok(redrive) => redrive,
         Err(why) => return S3Event::Unreadable(why),
     };
     match BridgeDetail::deserialize(body.get("detail").unwrap_or(&Value::Null)) {
         Ok(detail) => {
             let key = detail.object.key.clone();
-            match to_object_created(detail.bucket, detail.object, key, again, body.clone()) {
+            match to_object_created(detail.bucket, detail.object, key, redrive, body.clone()) {
                 Some(created) => S3Event::ObjectCreated(vec![created]),
                 None => S3Event::Nothing,
             }
@@ -201,7 +207,7 @@ fn to_object_created(
     bucket: S3Bucket,
     object: S3Object,
     key: String,
-    again: Option<UploadRedrive>,
+    redrive: Option<UploadRedrive>,
     body: Value,
 ) -> Option<ObjectCreated> {
     // S3 consoles create an empty object for a folder.
@@ -214,7 +220,7 @@ fn to_object_created(
         // "null" is the version of an object that was put while versioning was off.
         version_id: object.version_id.filter(|version| !version.is_empty() && version != "null"),
         sequencer: object.sequencer.filter(|sequencer| !sequencer.is_empty()),
-        again,
+        redrive,
         body,
     })
 }
@@ -270,8 +276,8 @@ mod tests {
 
     #[test]
     fn a_redriven_file_names_its_attempt() {
-        let again = json!({ "attempt": 3, "first_failed_at": "2026-11-01T00:00:00Z" });
-        let body = json!({ "Records": [s3_record("k.csv")], "millrace": again });
+        let redrive = json!({ "attempt": 3, "first_failed_at": "2026-11-01T00:00:00Z" });
+        let body = json!({ "Records": [s3_record("k.csv")], "millrace": redrive });
         let from_s3 = created(read_s3_event(&body));
         assert_eq!(from_s3[0].attempt(), 3);
         // A continuation keeps it.
@@ -279,7 +285,7 @@ mod tests {
         let bridge = json!({
             "source": "aws.s3", "detail-type": "Object ObjectCreated",
             "detail": { "bucket": { "name": "b" }, "object": { "key": "k" } },
-            "millrace": again,
+            "millrace": redrive,
         });
         assert_eq!(created(read_s3_event(&bridge))[0].attempt(), 3);
         assert_eq!(created(read_s3_event(&json!({ "Records": [s3_record("k.csv")] })))[0].attempt(), 1);

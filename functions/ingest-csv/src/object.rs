@@ -52,7 +52,7 @@ impl Object {
             .set_version_id(created.version_id.clone())
             .send()
             .await
-            .map_err(|error| s3_failure("look the object up", &error))?;
+            .map_err(|error| s3_failure("look up the object", &error))?;
         let etag = head.e_tag().unwrap_or_default().to_owned();
         let modified = head.last_modified();
         let version_id = created

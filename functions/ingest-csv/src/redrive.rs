@@ -29,23 +29,23 @@ impl Loader {
     /// Redrives dead letters of kind `rows` and returns the outcome of each, in their order.
     pub async fn redrive(&self, dead_letters: Vec<DeadLetter>, deadline: Instant) -> Vec<RedriveResult> {
         // After the database fails once, it is not queried again for the remaining dead letters.
-        let away = AtomicBool::new(false);
-        let away = &away;
+        let has_failed = AtomicBool::new(false);
+        let has_failed = &has_failed;
         stream::iter(dead_letters.into_iter().enumerate())
             .map(async |(index, dead_letter)| {
                 let id = dead_letter.id;
                 let connection = &self.connections[index % self.connections.len()];
-                if away.load(Ordering::Relaxed) {
+                if has_failed.load(Ordering::Relaxed) {
                     return RedriveResult {
                         id,
                         outcome: RedriveOutcome::Pending {
-                            message: "another dead letter could not be taken".into(),
+                            message: "an earlier dead letter of the batch could not be stored".into(),
                         },
                     };
                 }
                 let outcome =
                     self.redrive_one(dead_letter, connection, deadline).await.unwrap_or_else(|error| {
-                        away.fetch_or(error.kind() != Kind::Contract, Ordering::Relaxed);
+                        has_failed.fetch_or(error.kind() != Kind::Contract, Ordering::Relaxed);
                         RedriveOutcome::of_error(&error)
                     });
                 RedriveResult { id, outcome }
@@ -65,26 +65,26 @@ impl Loader {
         let (DeadLetterKind::Rows, Some(load_id), Some(key)) =
             (dead_letter.kind, dead_letter.origin.load_id, &dead_letter.origin.key)
         else {
-            return Ok(waits("the dead letter names no record of a file that was read"));
+            return Ok(pending("the dead letter names no record of a file that was read"));
         };
         let Route::Csv(route) = self.sources.route(key) else {
-            return Ok(waits("sources.toml has no source for the file any more"));
+            return Ok(pending("sources.toml no longer has a source for the file"));
         };
         let mut connection = connection.lock().await;
         let Some(load) = loads::find_redriven(&mut connection, load_id, deadline).await? else {
-            return Ok(waits("the load that read the file is not in staging.loads any more"));
+            return Ok(pending("the load that read the file is no longer in staging.loads"));
         };
         if load.is_hidden {
             return Ok(RedriveOutcome::Void {
-                message: "a newer version of the file, or a later attempt at it, took its place".into(),
+                message: "a newer version of the file, or a later attempt at it, has superseded it".into(),
             });
         }
         let Some(raw) = dead_letter.payload.to_raw() else {
-            return Ok(waits("the dead letter holds no text of a record"));
+            return Ok(pending("the dead letter holds no text of a record"));
         };
         if raw.len() >= self.settings.limits.max_reject_bytes {
-            let why = "the dead letter holds only the beginning of the record: fix it in the file, and put that again";
-            return Ok(waits(why));
+            let why = "the dead letter holds only the beginning of the record: fix it in the file, and upload the file again";
+            return Ok(pending(why));
         }
         let (batch, repairs) = match self.read_redrive(&dead_letter, &raw, load.plan.under(route)) {
             Ok(read) => read,
@@ -92,7 +92,7 @@ impl Loader {
         };
         if batch.row_count() == 0 {
             return Ok(RedriveOutcome::Void {
-                message: "it is no record under sources.toml as it is now".into(),
+                message: "it is not a record under the current sources.toml".into(),
             });
         }
         let entry = Entry {
@@ -162,6 +162,6 @@ impl Loader {
 }
 
 /// A dead letter that cannot be tried stays as it is: its reason still describes how the record must be read.
-fn waits(why: &str) -> RedriveOutcome {
+fn pending(why: &str) -> RedriveOutcome {
     RedriveOutcome::Pending { message: why.to_owned() }
 }

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_durable_delivery_is_accepted_with_what_became_of_it() {
+    fn a_durable_delivery_is_accepted_with_its_outcome() {
         for (answer, expected) in [
             (Answer::stored(&[7]), json!({ "status": "stored", "event_ids": [7] })),
             (Answer::stored(&[]), json!({ "status": "stored", "event_ids": [] })),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_comes_back_as_plain_text() {
+    fn a_challenge_is_returned_as_plain_text() {
         let answer = Answer::challenge("3eZbrw1a".to_owned());
         assert_eq!((answer.status(), answer.body()), (200, "3eZbrw1a"));
         assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));

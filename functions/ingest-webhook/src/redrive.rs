@@ -42,43 +42,43 @@ impl IngestWebhook {
     }
 
     async fn redrive_one(&self, dead_letter: &DeadLetter, deadline: Instant) -> RedriveOutcome {
-        let again = match Again::of(dead_letter, &self.sources) {
-            Ok(again) => again,
+        let redriven = match RedrivenDelivery::of(dead_letter, &self.sources) {
+            Ok(redriven) => redriven,
             Err(message) => return RedriveOutcome::Pending { message },
         };
-        let parsed = match content::parse(&again.headers, &again.body, again.options) {
+        let parsed = match content::parse(&redriven.headers, &redriven.body, redriven.options) {
             Ok(parsed) => parsed,
             Err(problem) => return RedriveOutcome::Failed { reason: problem_reason(&problem) },
         };
-        if again.is_record {
+        if redriven.is_record {
             if let Some(reject) = parsed.rejects.first() {
                 return RedriveOutcome::Failed { reason: Reason::new(reject.code, reject.reason.clone()) };
             }
             if parsed.records.len() != 1 {
-                return failed("malformed_body", "the dead letter holds something else than one JSON value");
+                return failed("malformed_body", "the dead letter holds something other than one JSON value");
             }
         }
         let sender = Sender {
-            source: again.source,
+            source: redriven.source,
             delivery_id: dead_letter.origin.delivery_id.as_deref().unwrap_or_default(),
-            dedupe_keys: &again.dedupe_keys,
-            headers: &again.headers,
+            dedupe_keys: &redriven.dedupe_keys,
+            headers: &redriven.headers,
         };
-        let rejects = reject_dead_letters(&sender, &again.event_type, &parsed);
-        let mut events = events(again.source, &again.headers, &again.event_type, parsed);
+        let rejects = reject_dead_letters(&sender, &redriven.event_type, &parsed);
+        let mut events = events(redriven.source, &redriven.headers, &redriven.event_type, parsed);
         for event in &mut events {
             // The event type may come from a header that was not kept. The dead letter still holds it.
             if event.event_type == UNNAMED_EVENT_TYPE {
-                event.event_type.clone_from(&again.event_type);
+                event.event_type.clone_from(&redriven.event_type);
             }
         }
         let delivery = Delivery {
-            source: again.source.name.clone(),
-            dedupe_keys: again.dedupe_keys.clone(),
-            remembered_days: if again.is_record { RECORD_DAYS } else { again.source.dedupe_days },
+            source: redriven.source.name.clone(),
+            dedupe_keys: redriven.dedupe_keys.clone(),
+            remembered_days: if redriven.is_record { RECORD_DAYS } else { redriven.source.dedupe_days },
             events,
         };
-        if again.is_record {
+        if redriven.is_record {
             return match self.put(Arc::new(delivery), deadline).await {
                 Ok(Stored::New { .. }) => RedriveOutcome::Redriven,
                 Ok(Stored::Duplicate) => RedriveOutcome::Duplicate,
@@ -93,7 +93,7 @@ impl IngestWebhook {
         if let Err(error) = self.dead_letter_queue.send(&rejects).await {
             return RedriveOutcome::of_error(&error);
         }
-        let attempt = Attempt { sender, event_type: &again.event_type, body: &again.body, deadline };
+        let attempt = Attempt { sender, event_type: &redriven.event_type, body: &redriven.body, deadline };
         match self.store_what_is_taken(delivery, &attempt).await {
             Ok(Stored::New { .. }) => RedriveOutcome::Redriven,
             Ok(Stored::Duplicate) => RedriveOutcome::Duplicate,
@@ -106,7 +106,7 @@ impl IngestWebhook {
 }
 
 /// A delivery restored from its dead letter.
-struct Again<'s> {
+struct RedrivenDelivery<'s> {
     source: &'s WebhookSource,
     options: Options<'s>,
     headers: HeaderMap,
@@ -116,12 +116,12 @@ struct Again<'s> {
     is_record: bool,
 }
 
-impl<'s> Again<'s> {
+impl<'s> RedrivenDelivery<'s> {
     /// The error is the reason why it cannot be tried. The dead letter then stays as it is.
     fn of(dead_letter: &DeadLetter, sources: &'s Sources) -> Result<Self, String> {
         let source = dead_letter.source.as_deref().and_then(|name| sources.webhook(name));
         let (DeadLetterKind::Delivery, Some(source)) = (dead_letter.kind, source) else {
-            return Err("sources.toml has no webhook of this name any more".to_owned());
+            return Err("sources.toml no longer has a webhook of this name".to_owned());
         };
         let options = Options::from(source);
         let event_type = dead_letter.event_type.clone().unwrap_or_else(|| UNNAMED_EVENT_TYPE.to_owned());
@@ -131,7 +131,7 @@ impl<'s> Again<'s> {
             };
             // The brackets keep a record that is an array as one record.
             let body = [b"[", raw.as_slice(), b"]"].concat();
-            return Ok(Again {
+            return Ok(RedrivenDelivery {
                 source,
                 options: Options { content: Content::Json, records: None, ..options },
                 headers: HeaderMap::new(),
@@ -148,7 +148,7 @@ impl<'s> Again<'s> {
             _ => return Err("the dead letter holds no delivery".to_owned()),
         };
         check_age(dead_letter, source)?;
-        Ok(Again {
+        Ok(RedrivenDelivery {
             source,
             options,
             headers: kept.headers(),
@@ -197,8 +197,8 @@ fn check_age(dead_letter: &DeadLetter, source: &WebhookSource) -> Result<(), Str
         return Ok(());
     }
     Err(format!(
-        "deliveries of {} are remembered for {} days (dedupe_days), and this one is older: whether it was stored after all \
-         cannot be told any more; look for it in raw_events, then send it again with `millrace send`, or drop the dead_letter",
+        "deliveries of {} are remembered for {} days (dedupe_days), and this one is older: whether it was stored is \
+         no longer known; look for it in raw_events, then send it again with `millrace send`, or drop the dead letter",
         source.name, source.dedupe_days
     ))
 }

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_for_is_said_whole() {
+    fn requests_have_an_explicit_action_and_filter() {
         let read = |event: Value| Request::read(event);
         assert!(read(json!({ "action": "redrive", "filter": {} })).is_ok());
         assert!(
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_are_counted_by_what_they_say() {
+    fn reasons_are_counted_by_text() {
         let mut summary = Summary::default();
         for message in ["a", "b", "a"] {
             summary.add_reason(&Reason::new("c", message));

@@ -162,7 +162,7 @@ impl Run<'_> {
         info!(
             dead_letter_count = batch.len(),
             duration_ms = started.elapsed().as_millis() as u64,
-            "dead letters put back"
+            "batch redriven"
         );
         let due = Duration::from_secs_f64(batch.len() as f64 / f64::from(self.rate.max(1)));
         tokio::time::sleep(due.saturating_sub(started.elapsed())).await;

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_is_told_unless_aws_gave_up() {
+    fn the_attempt_is_sent_unless_aws_moved_the_message() {
         let dead_letter_of_ours = dead_letter("too_many_rejects", 0);
         let notification = json!({ "Records": [] });
         let body = with_attempt(&notification, &dead_letter_of_ours);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_hold_every_dead_letter_and_no_more_than_is_taken() {
+    fn parts_hold_every_dead_letter_within_the_payload_limit() {
         let dead_letters: Vec<DeadLetter> =
             [10, 2 << 20, 2 << 20, 10, 4 << 20, 10].map(|bytes| dead_letter("c", bytes)).into();
         let lengths: Vec<usize> = parts(&dead_letters).iter().map(|part| part.len()).collect();

@@ -84,7 +84,7 @@ impl RedriveResponse {
         let redriven_count =
             outcomes.iter().filter(|outcome| outcome.outcome == RedriveOutcome::Redriven).count();
         let duration_ms = started.elapsed().as_millis() as u64;
-        info!(dead_letter_count = outcomes.len(), redriven_count, duration_ms, "dead letters taken back");
+        info!(dead_letter_count = outcomes.len(), redriven_count, duration_ms, "dead letters redriven");
         RedriveResponse { outcomes }
     }
 

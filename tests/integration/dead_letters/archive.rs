@@ -1,4 +1,4 @@
-//! Dead letters that were moved to the bucket: listed there, and put back.
+//! Archived dead letters: listed in the bucket, and restored.
 
 use millrace::dead_letter::DeadLetter;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::fixture::{DeadLetterFixture, ids, many, page_ids, said};
 
-/// Archives dead letters as redrive does; the bodies stay as they were.
+/// Archives dead letters as redrive does, with unchanged bodies.
 async fn archive(fixture: &DeadLetterFixture, dead_letters: &[DeadLetter]) {
     for (index, dead_letter) in dead_letters.iter().enumerate() {
         let key = format!("dead-letters/archived/2026-11-{:02}/{}.json", 1 + index % 9, Uuid::now_v7());
@@ -23,7 +23,7 @@ async fn archived_dead_letters_are_listed_shown_and_restored() {
         dead_letter.source = Some("other".to_owned());
     }
     archive(&fixture, &dead_letters).await;
-    // What is in the queue is another matter.
+    // The dead letters in the queue are not part of the archive.
     assert_eq!(fixture.json(&["list", "--json"]).await["matching"], 0);
     let list = fixture.json(&["list", "--json", "--archived"]).await;
     assert_eq!(page_ids(&list), dead_letters.iter().map(|dead_letter| dead_letter.id).collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! docs/dead-letters.md and docs/dead-letter.schema.json against the code.
+//! Compares docs/dead-letters.md and docs/dead-letter.schema.json with the code.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ fn root() -> PathBuf {
     Checkout::find().unwrap().root().to_owned()
 }
 
-/// The product's own source files below a folder, tests left out.
+/// The product's own source files below a folder, without tests.
 fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -31,7 +31,7 @@ fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
     }
 }
 
-/// What the functions and what they share are made of.
+/// The source files of the functions and of the crates that they share.
 fn product() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for folder in ["functions", "shared/src", "models/src"] {
@@ -40,36 +40,36 @@ fn product() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The word in quotes at the beginning of `text`, if it could be a code.
+/// The quoted word at the beginning of `text`, if it can be a code.
 fn quoted_word(text: &str) -> Option<String> {
     let (word, _) = text.trim_start().strip_prefix('"')?.split_once('"')?;
     let could_be = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_';
     (!word.is_empty() && word.chars().all(could_be)).then(|| word.to_owned())
 }
 
-/// Every such word that follows `before`: of `.with_code("wrong")` and `.with_code(` it is `wrong`.
+/// Every such word that follows `before`: `wrong` when the text has `.with_code("wrong")` and `before` is `.with_code(`.
 fn words_after(text: &str, before: &str) -> Vec<String> {
     text.split(before).skip(1).filter_map(quoted_word).collect()
 }
 
-/// Codes that the code gives to dead letters, as far as they stand where a dead letter, a reject or the breach of a contract is made.
+/// The codes of dead letters in the code, as far as they are where a dead letter, a reject or a contract error is made.
 fn codes_in_code() -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
     for (path, text) in product() {
         let path = path.to_str().unwrap();
-        // functions/redrive makes no dead letters: it hands on what the clients say, and counts under words of its own.
+        // functions/redrive makes no dead letters: it forwards the clients' errors and counts by its own words.
         if !path.contains("functions/redrive/") {
             codes.extend(words_after(&text, "Reason::new("));
         }
-        // What a redrive target reports of a dead letter that fails again.
+        // The codes that a redrive target reports for a dead letter that fails again.
         if text.contains("RedriveOutcome::Failed") {
             codes.extend(words_after(&text, "failed("));
         }
-        // What a body cannot be read for, when its dead letter is redriven.
+        // The codes for a body that cannot be parsed when its dead letter is redriven.
         if path.contains("functions/ingest-webhook/src/content/") {
             codes.extend(text.split("ProblemKind::").skip(1).filter_map(problem_code));
         }
-        // A sentence with its code: `DefectKind::Nul => ("nul_character", "…")`.
+        // A reason with its code: `DefectKind::Nul => ("nul_character", "…")`.
         if text.contains("Reject") || text.contains("Reason::new(") {
             codes.extend(words_after(&text, "=> ("));
         }
@@ -88,7 +88,7 @@ fn codes_in_code() -> BTreeSet<String> {
                 codes.extend(call.split(')').next().unwrap().split(',').filter_map(quoted_word));
             }
         }
-        // A delivery that the database does not take becomes one with the database's code.
+        // A delivery that the database does not accept becomes a dead letter with the database error's code.
         if path.contains("shared/src/database/") {
             let of_database =
                 words_after(&text, ".with_code(").into_iter().filter(|code| code.starts_with("database_"));
@@ -101,7 +101,7 @@ fn codes_in_code() -> BTreeSet<String> {
     codes
 }
 
-/// `EmptyBody, "…"` is `empty_body`.
+/// Converts `EmptyBody, "…"` to `empty_body`.
 fn problem_code(text: &str) -> Option<String> {
     let name = text.split(|it: char| !it.is_ascii_alphanumeric()).next()?;
     let mut code = String::new();
@@ -130,7 +130,8 @@ fn every_documented_reason_is_in_the_code() {
 fn every_reason_in_the_code_is_documented() {
     let documented: BTreeSet<String> = advice::all().map(|it| it.code.to_owned()).collect();
     let codes = codes_in_code();
-    // One of each way that a dead letter gets its code: were a way not found any more, this test would be worth nothing.
+    // One code for each way in which a dead letter gets its code: the test would be worthless if one way was no longer
+    // found.
     for known in [
         "not_a_notification",
         "nul_character",
@@ -155,13 +156,13 @@ fn schema() -> Value {
 }
 
 #[test]
-fn the_schema_is_one_and_describes_every_field() {
+fn the_schema_is_valid_and_describes_every_field() {
     let schema = schema();
     assert!(jsonschema::meta::is_valid(&schema));
     fn check(schema: &Value, place: &str) {
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
             let place = format!("{place}.{name}");
-            // The object around a pointer is described where it is defined.
+            // The object that contains a pointer is described where it is defined.
             assert!(field["description"].is_string() || place.ends_with("pointer.pointer"), "{place}");
             check(field, &place);
         }
@@ -174,7 +175,7 @@ fn the_schema_is_one_and_describes_every_field() {
 }
 
 #[test]
-fn the_schema_refuses_what_is_no_dead_letter() {
+fn the_schema_refuses_other_documents() {
     let dead_letter = serde_json::to_value(rows_dead_letter(7, "wrong_type", Payload::raw(b"a,b"))).unwrap();
     assert_eq!(millrace_tests::dead_letters::problems(&dead_letter), Vec::<String>::new());
     for (pointer, wrong) in [

@@ -1,4 +1,4 @@
-//! `millrace dead-letters drop`: what was shown, once it was agreed to, and nothing else.
+//! `millrace dead-letters drop` deletes only the dead letters that it showed, after confirmation.
 
 use std::process::{Output, Stdio};
 
@@ -15,13 +15,13 @@ async fn objects(fixture: &DeadLetterFixture) -> usize {
 }
 
 #[tokio::test]
-async fn only_what_is_meant_is_dropped_and_its_object_with_it() {
+async fn drop_deletes_only_matching_dead_letters_and_their_objects() {
     let fixture = DeadLetterFixture::new().await;
     let mut dead_letters = many(20);
     let large = |number| rows_dead_letter(number, "field_too_long", Payload::raw(&[b'a'; 5_000]));
     dead_letters.extend([large(20), large(21)]);
     fixture.send_within(&dead_letters, 4_096).await;
-    // A copy goes with its dead letter.
+    // A copy is deleted with its dead letter.
     fixture.send_within(&dead_letters[20..21], 4_096).await;
     assert_eq!(objects(&fixture).await, 2);
 
@@ -54,7 +54,7 @@ async fn more_dead_letters_than_are_shown_are_dropped_all_the_same() {
 }
 
 #[tokio::test]
-async fn without_a_filter_or_somebody_to_ask_nothing_is_dropped() {
+async fn without_a_filter_or_a_terminal_nothing_is_dropped() {
     let fixture = DeadLetterFixture::new().await;
     let dead_letters = many(3);
     fixture.send(&dead_letters).await;
@@ -73,7 +73,7 @@ async fn without_a_filter_or_somebody_to_ask_nothing_is_dropped() {
     fixture.holds(&dead_letters).await;
 }
 
-/// Runs `drop --kind rows` on a terminal of its own, and types `answer`.
+/// Runs `drop --kind rows` on its own terminal and types `answer`.
 async fn drop_on_a_terminal(fixture: &DeadLetterFixture, answer: &str) -> Output {
     let spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
     let mut child = Command::new("python3")
@@ -87,14 +87,14 @@ async fn drop_on_a_terminal(fixture: &DeadLetterFixture, answer: &str) -> Output
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(answer.as_bytes()).await.unwrap();
-    // It stays open: a terminal that is closed is no answer.
+    // The terminal stays open: a closed terminal is not an answer.
     let output = child.wait_with_output().await.unwrap();
     drop(stdin);
     output
 }
 
 #[tokio::test]
-async fn on_a_terminal_it_asks_and_only_yes_is_yes() {
+async fn on_a_terminal_drop_requires_the_answer_yes() {
     let fixture = DeadLetterFixture::new().await;
     let dead_letters: Vec<DeadLetter> = many(3);
     fixture.send(&dead_letters).await;

@@ -1,4 +1,4 @@
-//! A dead-letter queue with dead letters in it, and the program to look at them with.
+//! A dead-letter queue with dead letters, and the program `millrace`.
 
 use std::collections::BTreeSet;
 use std::process::{Output, Stdio};
@@ -23,7 +23,7 @@ impl DeadLetterFixture {
         DeadLetterFixture { aws: Aws::new().await }
     }
 
-    /// Sends dead letters as the functions do; a message may weigh so many bytes.
+    /// Sends dead letters as the functions do, with a limit for the size of a message.
     pub async fn send_within(&self, dead_letters: &[DeadLetter], message_bytes: usize) {
         let clients = self.aws.clients.clone();
         let settings = millrace::dead_letter::Settings {
@@ -39,20 +39,20 @@ impl DeadLetterFixture {
         self.send_within(dead_letters, 1 << 20).await;
     }
 
-    /// Sends a message that is no dead letter of ours; its id.
+    /// Sends a message that is not a dead letter of Millrace, and returns its id.
     pub async fn send_body(&self, body: &str) -> String {
         let send = self.aws.clients.sqs.send_message().queue_url(&self.aws.dead_letter_queue_url);
         send.message_body(body).send().await.unwrap().message_id.unwrap()
     }
 
-    /// `millrace dead-letters …`
+    /// Runs `millrace dead-letters …`.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary("millrace"));
         command
             .arg("dead-letters")
             .args(arguments)
             .env_clear()
-            // Looking at dead letters needs no database: nobody listens there.
+            // Reading dead letters needs no database: nothing listens at this address.
             .envs(self.aws.variables("postgresql://nobody@127.0.0.1:1/none"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -65,7 +65,7 @@ impl DeadLetterFixture {
         self.command(arguments).output().await.unwrap()
     }
 
-    /// What a command that ends well prints.
+    /// The output of a command that must succeed.
     pub async fn said(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments).await;
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", said(&output));
@@ -76,7 +76,7 @@ impl DeadLetterFixture {
         serde_json::from_str(&self.said(arguments).await).unwrap()
     }
 
-    /// Messages that can be received now, and messages that are hidden.
+    /// The number of visible messages, and of hidden ones.
     pub async fn counts(&self) -> (usize, usize) {
         let names = [
             QueueAttributeName::ApproximateNumberOfMessages,
@@ -90,7 +90,7 @@ impl DeadLetterFixture {
         (count(visible), count(hidden))
     }
 
-    /// Waits until `counts` are as they should be; fails after two minutes.
+    /// Waits until the counts are `counts`. Fails after two minutes.
     pub async fn until(&self, what: &str, counts: impl Fn(usize, usize) -> bool) {
         let began = Instant::now();
         loop {
@@ -103,7 +103,7 @@ impl DeadLetterFixture {
         }
     }
 
-    /// Everything that can be received at once, by the dead letters' ids; it is hidden afterwards.
+    /// Receives every visible message, and returns the ids of the dead letters. They are hidden afterwards.
     pub async fn receive_all(&self) -> Vec<Uuid> {
         let reader = self.aws.reader();
         let mut ids = Vec::new();
@@ -116,7 +116,7 @@ impl DeadLetterFixture {
         }
     }
 
-    /// Each of `dead_letters` can be received now, once, and nothing else can.
+    /// Each of `dead_letters`, and nothing else, can be received now exactly once.
     pub async fn holds(&self, dead_letters: &[DeadLetter]) {
         let received = self.receive_all().await;
         assert_eq!(received.len(), dead_letters.len());
@@ -124,14 +124,14 @@ impl DeadLetterFixture {
     }
 }
 
-/// Sends a signal to a program, as a person at the keyboard does.
+/// Sends a signal to a program, as Ctrl-C does.
 pub async fn signal(child: &Child, name: &str) {
     let id = child.id().expect("it runs").to_string();
     let sent = Command::new("kill").args(["-s", name, &id]).status().await.unwrap();
     assert!(sent.success(), "kill -s {name}");
 }
 
-/// Everything that was printed.
+/// The whole output.
 pub fn said(output: &Output) -> String {
     String::from_utf8([output.stdout.as_slice(), output.stderr.as_slice()].concat()).unwrap()
 }
@@ -165,7 +165,7 @@ pub fn rows_dead_letter(number: u64, code: &str, payload: Payload) -> DeadLetter
     dead_letter
 }
 
-/// So many dead letters, each first failed a minute before the last.
+/// Makes `count` dead letters, each with a first failure one minute before the next.
 pub fn many(count: u64) -> Vec<DeadLetter> {
     (0..count)
         .map(|number| {

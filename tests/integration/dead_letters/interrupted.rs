@@ -1,11 +1,11 @@
-//! Looking at the queue, stopped half way: nothing is lost, and what was hidden comes back.
+//! Reading the queue and being interrupted: nothing is lost, and hidden messages become visible.
 
 use millrace_tests::runtime_api::binary;
 use tempfile::TempDir;
 
 use super::fixture::{DeadLetterFixture, many, said, signal};
 
-/// Enough for a look to take a while.
+/// So many dead letters that reading them takes a while.
 const DEAD_LETTERS: u64 = 3_000;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,7 +23,7 @@ async fn a_list_that_is_killed_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_look_that_is_interrupted_puts_everything_back_at_once() {
+async fn an_interrupted_list_makes_every_message_visible_immediately() {
     let fixture = DeadLetterFixture::new().await;
     let dead_letters = many(DEAD_LETTERS);
     fixture.send(&dead_letters).await;
@@ -51,7 +51,7 @@ async fn a_look_that_is_interrupted_puts_everything_back_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drop_that_is_interrupted_half_way_leaves_the_others() {
+async fn an_interrupted_drop_leaves_the_other_dead_letters() {
     let fixture = DeadLetterFixture::new().await;
     let dead_letters = many(DEAD_LETTERS);
     fixture.send(&dead_letters).await;
@@ -70,13 +70,13 @@ async fn a_drop_that_is_interrupted_half_way_leaves_the_others() {
     let (visible, hidden) = fixture.counts().await;
     assert_eq!(hidden, 0);
     assert!(visible > 0, "it had ended before");
-    // What was being deleted when it was stopped is gone, and not counted.
+    // The messages whose deletion was in progress are deleted and not counted.
     assert!(said_dropped <= 3_000 - visible, "{said_dropped} and {visible}: {text}");
     assert_eq!(fixture.receive_all().await.len(), visible);
 }
 
 #[tokio::test]
-async fn a_scan_that_is_given_up_puts_back_what_it_saw() {
+async fn a_dropped_scan_makes_its_messages_visible() {
     let fixture = DeadLetterFixture::new().await;
     let dead_letters = many(200);
     fixture.send(&dead_letters).await;
@@ -90,7 +90,7 @@ async fn a_scan_that_is_given_up_puts_back_what_it_saw() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_not_there_is_said() {
+async fn a_missing_queue_is_reported() {
     let fixture = DeadLetterFixture::new().await;
     let mut command = fixture.command(&["list"]);
     let gone = format!("{}-gone", fixture.aws.dead_letter_queue_url);

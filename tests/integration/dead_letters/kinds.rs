@@ -1,4 +1,4 @@
-//! Dead letters of every sort, shown whole; and what AWS itself puts in the queue.
+//! Dead letters of every kind, printed in full, and the messages that AWS itself sends to the queue.
 
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn notification(bucket: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_aws_puts_in_the_queue_is_an_upload() {
+async fn messages_from_aws_are_dead_letters_of_kind_upload() {
     let fixture = DeadLetterFixture::new().await;
     fixture.send_body(&notification("canary-bucket").to_string()).await;
     let failure = json!({
@@ -26,7 +26,7 @@ async fn what_aws_puts_in_the_queue_is_an_upload() {
     fixture.send_body(&failure.to_string()).await;
     let rubbish = fixture.send_body("rub\u{9b}31mbish").await;
 
-    // The schema holds for these as well.
+    // The schema is valid for these as well.
     let list = fixture.json(&["list", "--json", "--kind", "upload"]).await;
     assert_eq!(list["matching"], 2);
     let codes: Vec<&str> = list["dead_letters"]
@@ -53,7 +53,7 @@ async fn what_aws_puts_in_the_queue_is_an_upload() {
     let shown = fixture.said(&["show", &ids[0].to_string()]).await;
     assert!(shown.contains("RetriesExhausted: out of memory") && shown.contains("\"canary\": 1"), "{shown}");
 
-    // A message that is nothing is shown as it is, but cannot write on the screen.
+    // An invalid message is shown as it is, without control characters for the terminal.
     let text = fixture.said(&["list"]).await;
     assert!(text.contains("unreadable") && text.contains(&rubbish), "{text}");
     let shown = fixture.said(&["show", &rubbish]).await;
@@ -63,12 +63,12 @@ async fn what_aws_puts_in_the_queue_is_an_upload() {
 }
 
 #[tokio::test]
-async fn a_notification_that_its_queue_gave_up_is_found_there() {
+async fn a_notification_moved_by_the_redrive_policy_is_listed() {
     let fixture = DeadLetterFixture::new().await;
     let put =
         fixture.aws.clients.s3.put_object().bucket(&fixture.aws.bucket).key("incoming/shop/orders/a.csv");
     put.body(b"id\n1\n".to_vec().into()).send().await.unwrap();
-    // The function fails on it again and again: it is received, and never deleted.
+    // The function fails on it repeatedly: it is received and never deleted.
     let receive = fixture.aws.clients.sqs.receive_message().queue_url(&fixture.aws.upload_queue_url);
     for _ in 0..100 {
         let again = receive.clone().visibility_timeout(0).max_number_of_messages(10).send().await.unwrap();
@@ -88,7 +88,7 @@ async fn a_notification_that_its_queue_gave_up_is_found_there() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_is_shown_whole_with_what_to_do() {
+async fn show_prints_the_whole_dead_letter_and_advice() {
     let fixture = DeadLetterFixture::new().await;
     let record = "7,\"a\u{1b}[2Jb\",\u{9b}x";
     let rows = rows_dead_letter(7, "wrong_column_count", Payload::raw(record.as_bytes()));
@@ -162,7 +162,7 @@ async fn a_dead_letter_is_shown_whole_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn what_a_pointer_points_to_is_shown_and_its_loss_is_said() {
+async fn show_prints_the_object_of_a_pointer_and_reports_a_missing_one() {
     let fixture = DeadLetterFixture::new().await;
     let large = rows_dead_letter(0, "field_too_long", Payload::raw("canary ".repeat(2_000).as_bytes()));
     fixture.send_within(std::slice::from_ref(&large), 4_096).await;

@@ -1,4 +1,4 @@
-//! `millrace dead-letters list` and `export`: everything once, and all of it still there.
+//! `millrace dead-letters list` and `export` return every dead letter once and delete none.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ async fn pages_show_each_dead_letter_once_newest_first() {
     let fixture = DeadLetterFixture::new().await;
     let dead_letters = many(130);
     fixture.send(&dead_letters).await;
-    // Copies are no dead letters of their own.
+    // Copies are not counted as dead letters.
     fixture.send(&dead_letters[..3]).await;
     let mut listed: Vec<Uuid> = Vec::new();
     for (page, lines) in [("1", 50), ("2", 50), ("3", 30), ("4", 0)] {
@@ -89,7 +89,7 @@ fn mixed() -> Vec<DeadLetter> {
 }
 
 #[tokio::test]
-async fn filters_choose_and_totals_count_what_they_choose() {
+async fn filters_select_dead_letters_and_totals_count_the_selected_ones() {
     let fixture = DeadLetterFixture::new().await;
     let dead_letters = mixed();
     fixture.send(&dead_letters).await;
@@ -123,13 +123,13 @@ async fn filters_choose_and_totals_count_what_they_choose() {
 }
 
 #[tokio::test]
-async fn what_is_exported_is_what_was_sent_and_it_stays() {
+async fn export_writes_dead_letters_unchanged_and_keeps_them() {
     let fixture = DeadLetterFixture::new().await;
     let mut dead_letters = mixed();
     dead_letters.push(rows_dead_letter(1, "invalid_utf8", Payload::raw(b"\xff\x00,\xfe")));
     dead_letters.push(rows_dead_letter(2, "wrong_type", Payload::raw("\u{ffff}\u{1b}[31m\r\n\"".as_bytes())));
     dead_letters.push(rows_dead_letter(3, "field_too_long", Payload::raw("ä".repeat(3_000).as_bytes())));
-    // The largest is over the limit, and so in the bucket.
+    // The largest is over the queue's limit, and therefore in the bucket.
     fixture.send_within(&dead_letters, 4_096).await;
     fixture.send(&dead_letters[..1]).await;
     fixture.send_body("rubbish").await;

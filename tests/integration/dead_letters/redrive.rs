@@ -1,5 +1,5 @@
-//! `millrace dead-letters redrive` against a double of Lambda's Invoke API: what it asks, and what it makes of the answers.
-//! tests/integration/redrive tests the function itself.
+//! `millrace dead-letters redrive` against a double of Lambda's Invoke API: its requests, and its output for each
+//! response. tests/integration/redrive tests the function itself.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -19,20 +19,20 @@ use tokio::process::Command;
 
 use super::fixture::{said, signal};
 
-/// What the double answers to one invocation.
+/// The double's response to one invocation.
 #[derive(Clone)]
 enum Answer {
     Says(Value),
-    /// The function failed, and this is what Lambda says of it.
+    /// The function failed; Lambda's response for this.
     Fails(Value),
-    /// Lambda itself refuses.
+    /// Lambda itself refuses the request.
     Refuses(u16, &'static str),
-    /// The connection ends after the request came.
+    /// The connection closes after the request.
     Hangs,
     Drops,
 }
 
-/// What the function says, the counts that are not given being none.
+/// The function's response. Counts that are not given are zero.
 fn says(counts: Value) -> Answer {
     let mut answer = json!({ "redriven": 0, "duplicate": 0, "void": 0, "failed": 0, "pending": 0, "left": 0, "more": false, "reasons": [] });
     answer.as_object_mut().unwrap().extend(counts.as_object().unwrap().clone());
@@ -165,13 +165,13 @@ async fn the_function_is_invoked_until_nothing_is_left_and_runs_are_added_up() {
         assert!(filter["failed_since"].is_string() && filter.get("failed_before").is_none(), "{filter}");
         assert!(request.get("at_most").is_none());
     }
-    // What fails again while it runs is sent later than this, and not taken twice.
+    // A dead letter that fails again during the run is sent after this time, and is not redriven twice.
     assert!(requests[0].1["sent_before"].is_string());
     assert_eq!(requests[0].1["sent_before"], requests[1].1["sent_before"]);
 }
 
 #[tokio::test]
-async fn dead_letters_that_fail_again_are_told_with_their_reasons() {
+async fn dead_letters_that_fail_again_are_reported_with_their_reasons() {
     let reasons = json!([{ "code": "wrong_type", "message": "x is \u{1b}no number", "count": 2 }]);
     let answer = json!({ "redriven": 1, "failed": 2, "left": 2, "more": false, "reasons": reasons });
     let lambda = Lambda::answering(vec![says(answer.clone()), says(answer)]).await;
@@ -189,7 +189,7 @@ async fn dead_letters_that_fail_again_are_told_with_their_reasons() {
 }
 
 #[tokio::test]
-async fn at_most_is_of_all_runs_together() {
+async fn at_most_limits_all_runs_together() {
     let answer = |redriven| says(json!({ "redriven": redriven, "left": 9, "more": true }));
     let lambda = Lambda::answering(vec![answer(6), answer(4)]).await;
     let output = lambda.run(&["--kind", "rows", "--at-most", "10"]).await;
@@ -200,7 +200,7 @@ async fn at_most_is_of_all_runs_together() {
 }
 
 #[tokio::test]
-async fn what_goes_wrong_is_said_once_and_nothing_is_sent_twice() {
+async fn a_failure_is_reported_once_and_nothing_is_sent_twice() {
     let some = says(json!({ "redriven": 3, "more": true }));
     let nothing = says(json!({ "more": true }));
     let failure = Answer::Fails(json!({ "errorMessage": "no database", "errorType": "Error" }));
@@ -214,7 +214,7 @@ async fn what_goes_wrong_is_said_once_and_nothing_is_sent_twice() {
         (vec![Answer::Drops], &["invoke the function millrace-redrive"], 1),
         (vec![Answer::Says(json!({ "archived": 1 }))], &["answers something else"], 1),
         (vec![nothing.clone(), nothing.clone(), nothing], &["did nothing 3 times"], 3),
-        // What was done before is said too.
+        // The outcomes before the failure are reported too.
         (vec![some, Answer::Drops], &["3  redriven", "invoke the function"], 2),
     ] {
         let lambda = Lambda::answering(answers).await;
@@ -228,7 +228,7 @@ async fn what_goes_wrong_is_said_once_and_nothing_is_sent_twice() {
 }
 
 #[tokio::test]
-async fn without_a_function_it_says_which_variable_is_missing() {
+async fn without_a_function_it_names_the_missing_variable() {
     let lambda = Lambda::answering(Vec::new()).await;
     let output = lambda.command(&["--all"]).env_remove("MILLRACE_REDRIVE_FUNCTION").output().await.unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
@@ -236,7 +236,7 @@ async fn without_a_function_it_says_which_variable_is_missing() {
 }
 
 #[tokio::test]
-async fn interrupted_it_says_that_the_function_goes_on() {
+async fn on_interruption_it_reports_that_the_function_continues() {
     let lambda = Lambda::answering(vec![says(json!({ "redriven": 3, "more": true })), Answer::Hangs]).await;
     let child = lambda.command(&["--all", "--json"]).spawn().unwrap();
     for _ in 0..2_000 {

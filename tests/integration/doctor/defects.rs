@@ -1,11 +1,11 @@
-//! One defect after the other in a healthy stack: each is found and named, and nothing else is.
+//! Makes one defect after another in a healthy stack. Each is reported, and nothing else is.
 
 use aws_sdk_s3::types::{BucketVersioningStatus, NotificationConfiguration, VersioningConfiguration};
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 
 use super::fixture::{DoctorFixture, Found};
 
-/// The one finding, of that level and check, with these words; its action.
+/// The only finding has this level, this check and these words. Returns its action.
 #[track_caller]
 fn only(doctor: (Option<i32>, Vec<Found>), level: &str, check: &str, words: &[&str]) -> String {
     let (code, found) = doctor;
@@ -19,7 +19,7 @@ fn only(doctor: (Option<i32>, Vec<Found>), level: &str, check: &str, words: &[&s
     found[0].action.clone()
 }
 
-/// The statement of an action that is one of psql's.
+/// The SQL statement of an action that runs psql.
 #[track_caller]
 fn statement(action: &str) -> String {
     let quoted = action.strip_prefix("psql \"$DATABASE_URL\" -c '").expect(action);
@@ -97,7 +97,7 @@ async fn the_demo_s_stack_is_healthy_and_every_defect_of_it_is_named() {
         1
     );
 
-    // A role with too much.
+    // A role with too many privileges.
     fixture.run("grant update, delete on staging.events to millrace_ingest").await;
     let (code, found) = fixture.doctor(&[]).await;
     assert_eq!(code, Some(1));
@@ -115,7 +115,7 @@ async fn the_demo_s_stack_is_healthy_and_every_defect_of_it_is_named() {
     }
     DoctorFixture::is_healthy(fixture.doctor(&[]).await);
 
-    // Counts that do not add up: a row is gone.
+    // Counts that do not match, because a row is missing.
     fixture
         .run(
             "create table public.kept (like staging.events);
@@ -148,7 +148,7 @@ async fn the_demo_s_stack_is_healthy_and_every_defect_of_it_is_named() {
     fixture.refresh().await;
     DoctorFixture::is_healthy(fixture.doctor(&[]).await);
 
-    // A secret that ends: in Secrets Manager, and a role's password.
+    // A secret that expires: in Secrets Manager, and the password of a role.
     let github = format!("{}/github", fixture.aws.bucket);
     fixture.secrets.delete_secret().secret_id(&github).recovery_window_in_days(7).send().await.unwrap();
     let words = ["source github: the secret secretsmanager:", "marked for deletion"];
@@ -162,7 +162,7 @@ async fn the_demo_s_stack_is_healthy_and_every_defect_of_it_is_named() {
     fixture.run(&statement(action)).await;
     DoctorFixture::is_healthy(fixture.doctor(&[]).await);
 
-    // Versions that drifted apart: the migrations, and the models.
+    // Versions that differ: the migrations, and the models.
     let checksum = "update pipeline.migrations set checksum = reverse(checksum) where version = 3";
     fixture.run(checksum).await;
     let words = ["migration 0003_ledger was changed after it was applied"];
@@ -190,7 +190,7 @@ async fn full_queue(fixture: &DoctorFixture, queue_url: &str, count: usize) {
 }
 
 #[tokio::test]
-async fn what_else_is_set_otherwise_is_named_too() {
+async fn other_changed_settings_are_reported() {
     let fixture = DoctorFixture::new().await;
     fixture.transform().await;
     fixture.refresh().await;
@@ -218,7 +218,7 @@ async fn what_else_is_set_otherwise_is_named_too() {
     let put = s3.put_bucket_versioning().bucket(bucket).versioning_configuration(versioning);
     put.send().await.unwrap();
 
-    // Secrets that are not there, empty or of no use.
+    // Secrets that are missing, empty or invalid.
     let sources = fixture.pipeline.path().join("sources.toml");
     let text = std::fs::read_to_string(&sources).unwrap();
     for (secret, words) in [
@@ -236,7 +236,7 @@ async fn what_else_is_set_otherwise_is_named_too() {
     assert!(found[0].found.contains("did you mean `webhook`"), "{found:#?}");
     std::fs::write(&sources, &text).unwrap();
 
-    // A model that fails, one that is broken, and a backfill that stands still.
+    // A failing model, a broken model file, and a backfill without progress.
     fixture.run(
         "insert into pipeline.runs (run_id, model, activity, outcome, detail, started_at)
          values (gen_random_uuid(), 'weather', 'transform', 'failed', 'a table is gone', now() + interval '1 second')",

@@ -1,4 +1,4 @@
-//! Files that never arrived, loads that got stuck: found on every page, and loaded when that is asked for.
+//! Files without a load, and stuck loads: found on every page of the listing, and announced again on request.
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ async fn files_that_never_arrived_are_found_on_every_page_and_can_be_loaded() {
         let put = s3.put_object().bucket(&fixture.aws.bucket).key(format!("incoming/shop/orders/{n:05}.csv"));
         put.body(format!("id\n{n}\n").into_bytes().into()).send().await.unwrap();
     }
-    // The newest version alone counts; a folder is no file; outside incoming/ is nobody's business.
+    // Only the newest version counts. A folder is not a file. Objects outside incoming/ are ignored.
     for (key, body) in [
         ("incoming/shop/orders/00000.csv", "id\nagain\n"),
         ("incoming/shop/orders/", ""),
@@ -32,7 +32,7 @@ async fn files_that_never_arrived_are_found_on_every_page_and_can_be_loaded() {
             .await
             .unwrap();
     }
-    // Deleted since.
+    // Deleted in the meantime.
     s3.delete_object()
         .bucket(&fixture.aws.bucket)
         .key("incoming/shop/orders/00001.csv")
@@ -42,7 +42,7 @@ async fn files_that_never_arrived_are_found_on_every_page_and_can_be_loaded() {
     let uploads = &fixture.aws.upload_queue_url;
     fixture.aws.clients.sqs.purge_queue().queue_url(uploads).send().await.unwrap();
 
-    // Nothing of it has lain there for long.
+    // No file is old enough yet.
     let young = fixture.millrace(&["doctor"]).await;
     assert_eq!(young.code, Some(0), "{}", young.out);
     assert!(
@@ -61,7 +61,7 @@ async fn files_that_never_arrived_are_found_on_every_page_and_can_be_loaded() {
         "{found:#?}"
     );
 
-    // Asking changed nothing; loading announces each once.
+    // The check changed nothing. With --load-missing each file is announced once.
     assert_eq!(fixture.aws.continuations().await.len(), 0);
     let (code, found) = fixture.doctor(&["--load-missing"]).await;
     assert_eq!((code, found[0].level.as_str()), (Some(0), "warning"), "{found:#?}");
@@ -94,7 +94,7 @@ async fn a_file_that_failed_before_its_load_began_is_left_to_its_dead_letter() {
     assert!(found[0].found.contains("1 file under incoming/ failed"), "{found:#?}");
     assert_eq!(found[0].action, "millrace dead-letters list --kind upload");
     assert_eq!(fixture.aws.continuations().await.len(), 0, "it is not announced again");
-    // Looking hid no dead letter; once it is dropped nobody knows of the file.
+    // The check hid no dead letter. Once the dead letter is dropped, the file is missing again.
     assert_eq!(fixture.aws.dead_letters().await.len(), 1);
     let dead_letters = &fixture.aws.dead_letter_queue_url;
     fixture.aws.clients.sqs.purge_queue().queue_url(dead_letters).send().await.unwrap();
@@ -103,7 +103,7 @@ async fn a_file_that_failed_before_its_load_began_is_left_to_its_dead_letter() {
 }
 
 #[tokio::test]
-async fn a_load_that_nobody_goes_on_with_is_found_and_announced_again() {
+async fn a_stuck_load_is_found_and_announced_again() {
     let fixture = DoctorFixture::new().await;
     fixture.transform().await;
     fixture.refresh().await;
@@ -112,7 +112,7 @@ async fn a_load_that_nobody_goes_on_with_is_found_and_announced_again() {
     fixture.load(&loader, key, "id\n1\n2\n").await;
     fixture.transform().await;
     DoctorFixture::is_healthy(fixture.doctor(&[]).await);
-    // As if its end had never been reached, and nothing had been heard of it since.
+    // The state of a load that was interrupted and has made no progress since.
     fixture.run(
         "delete from staging.load_results; update staging.loads set started_at = now() - interval '5 hours'",
     )

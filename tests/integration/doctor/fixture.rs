@@ -1,4 +1,5 @@
-//! A stack as `millrace dev` makes it, with a server of its own: some checks are about roles, which belong to the server.
+//! A stack as `millrace dev` makes it, with its own server, because some checks are about roles, which belong to the
+//! server.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -23,7 +24,7 @@ use uuid::Uuid;
 use crate::webhook::client::{Form, Reply, WebhookClient};
 
 const DATABASE: &str = "stack";
-/// Time enough for anything.
+/// A timeout that suffices for every invocation.
 pub const LONG: Duration = Duration::from_secs(60);
 
 pub struct DoctorFixture {
@@ -36,7 +37,7 @@ pub struct DoctorFixture {
     _directory: TempDir,
 }
 
-/// What `millrace` answered.
+/// The output of `millrace`.
 pub struct Said {
     pub code: Option<i32>,
     pub out: String,
@@ -71,7 +72,7 @@ impl DoctorFixture {
             let copy = pipeline.path().join("models").join(file.file_name().expect("a name"));
             std::fs::copy(&file, copy).expect("copy a model");
         }
-        // Secrets of this test's own: the local AWS is everybody's.
+        // This test has its own secrets, because the local AWS is shared.
         let sources = std::fs::read_to_string(sample.join("sources.toml")).expect("the sample's sources");
         let sources = sources.replace("secretsmanager:millrace/", &format!("secretsmanager:{}/", aws.bucket));
         std::fs::write(pipeline.path().join("sources.toml"), &sources).expect("sources.toml");
@@ -83,7 +84,7 @@ impl DoctorFixture {
         DoctorFixture { aws, owner, secrets, pipeline, secret_values, server, _directory: directory }
     }
 
-    /// With what `millrace demo` puts in: two files, two webhooks (one of them again), facts, a rollup and a view.
+    /// Adds the data of `millrace demo`: two files, two webhooks and a repeated one, facts, a rollup and a view.
     pub async fn with_demo() -> DoctorFixture {
         let fixture = DoctorFixture::new().await;
         let loader = fixture.function("ingest-csv").await;
@@ -113,14 +114,14 @@ impl DoctorFixture {
         self.server.url_for(role, ROLE_PASSWORD, DATABASE)
     }
 
-    /// The variables of one function.
+    /// The environment variables of one function.
     fn environment(&self, role: &str) -> Vec<(String, String)> {
         let mut environment = self.aws.variables(&self.url_for(role));
         environment.push(("MILLRACE_PIPELINE".to_owned(), self.pipeline.path().display().to_string()));
         environment
     }
 
-    /// A running function.
+    /// Starts a function.
     pub async fn function(&self, name: &str) -> Function {
         let role = if name.starts_with("ingest") { "millrace_ingest" } else { "millrace_transform" };
         Function::spawn(&binary(name), &self.environment(role)).await
@@ -137,14 +138,14 @@ impl DoctorFixture {
         assert_eq!(response, json!({ "batchItemFailures": [] }), "{:#?}", loader.logs());
     }
 
-    /// Loads what the upload queue announces next.
+    /// Loads the next announced object of the upload queue.
     pub async fn load_next(&self, loader: &Function) {
         let event = sqs_event(&self.aws.next_upload().await);
         let response = loader.invoke(&event, LONG).await.response();
         assert_eq!(response, json!({ "batchItemFailures": [] }), "{:#?}", loader.logs());
     }
 
-    /// Signs a body as the sender of `source` would, and posts it. Without an event type it is all in the body.
+    /// Signs a body as the sender of `source` does, and posts it. Without an event type the body contains it.
     pub async fn post(
         &self,
         client: &WebhookClient,
@@ -166,7 +167,7 @@ impl DoctorFixture {
         client.post(source, &headers, body, Form::Plain).await
     }
 
-    /// Transforms what waits; what it did.
+    /// Transforms the unprocessed events and returns the summary.
     pub async fn transform(&self) -> Value {
         self.function("transform").await.invoke(&json!({}), LONG).await.response()
     }
@@ -183,7 +184,7 @@ impl DoctorFixture {
         number(&self.owner, sql).await
     }
 
-    /// The variables of somebody who operates the stack.
+    /// The environment variables of an operator.
     pub fn variables(&self) -> Vec<(String, String)> {
         let mut variables = self.aws.variables(&self.url());
         variables.push(("MILLRACE_PIPELINE".to_owned(), self.pipeline.path().display().to_string()));
@@ -194,13 +195,13 @@ impl DoctorFixture {
         millrace(arguments, self.variables()).await
     }
 
-    /// What `millrace doctor` finds beside what is well; its exit status. Every file counts, however new.
+    /// The findings of `millrace doctor` that are not `ok`, and its exit status. Files of any age count.
     pub async fn doctor(&self, arguments: &[&str]) -> (Option<i32>, Vec<Found>) {
         let said = self.millrace(&[&["doctor", "--json", "--unloaded-for", "0s"], arguments].concat()).await;
         (said.code, findings(&said))
     }
 
-    /// Everything is well.
+    /// Fails unless every check is `ok`.
     #[track_caller]
     pub fn is_healthy(doctor: (Option<i32>, Vec<Found>)) {
         assert_eq!(doctor, (Some(0), Vec::new()));
@@ -246,7 +247,7 @@ pub fn sample_file(name: &str) -> Vec<u8> {
     std::fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data").join(name)).expect(name)
 }
 
-/// Makes the queues what the template makes them; other tests have no timeout for that.
+/// Sets the queues as the template does. Other tests need no visibility timeout.
 async fn as_the_template_sets_them(aws: &Aws) {
     let (uploads, dead_letters) = (&aws.upload_queue_url, &aws.dead_letter_queue_url);
     set_queue(aws, uploads, QueueAttributeName::VisibilityTimeout, "5400").await;

@@ -2,8 +2,8 @@
 //!
 //! - [`fixture`]: the stack, and the demo's data in it.
 
-mod away;
 mod defects;
 mod files;
 pub mod fixture;
 mod roles;
+mod unavailable;

@@ -1,8 +1,8 @@
-//! Roles with more or less than their work needs; every finding's action fixes it.
+//! Roles with excess or missing privileges. The action of every finding fixes it.
 
 use super::fixture::{DoctorFixture, Found};
 
-/// Does what each finding says.
+/// Runs the action of each finding.
 async fn fix(fixture: &DoctorFixture, found: &[Found]) {
     for finding in found {
         let quoted = finding.action.strip_prefix("psql \"$DATABASE_URL\" -c '").expect("a statement");
@@ -12,7 +12,7 @@ async fn fix(fixture: &DoctorFixture, found: &[Found]) {
 }
 
 #[tokio::test]
-async fn whatever_a_role_has_too_much_or_too_little_is_named_and_fixed_by_its_action() {
+async fn excess_and_missing_privileges_are_reported_and_fixed_by_the_action() {
     let fixture = DoctorFixture::new().await;
     fixture.transform().await;
     fixture.refresh().await;
@@ -77,13 +77,13 @@ async fn whatever_a_role_has_too_much_or_too_little_is_named_and_fixed_by_its_ac
     }
     assert!(found.len() >= defects.len(), "{found:#?}");
     fix(&fixture, &found).await;
-    // With what it owned a role lost what it had been granted of it: that is named next.
+    // A role that loses ownership also loses the grants on the object. These are reported next.
     let (_, left) = fixture.doctor(&["--quick"]).await;
     assert_eq!(left.len(), 1, "{left:#?}");
     fix(&fixture, &left).await;
     DoctorFixture::is_healthy(fixture.doctor(&["--quick"]).await);
 
-    // What models and their readers make and may read is nobody's mistake.
+    // Objects of models, and the privileges of their readers, are not reported.
     fixture
         .run(
             "set role millrace_transform;

@@ -1,4 +1,4 @@
-//! Files made to break their reader: endless lines, bombs, line ends where chunks end.
+//! Files that are hostile to the reader: endless lines, decompression bombs, line ends at chunk ends.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use crate::stack::{LONG, Stack, accepted, orders};
 
-/// What a load may take above what the function needs for a small file.
+/// The additional memory that a load may use, compared with a small file.
 const MEMORY: u64 = 64 << 20;
 
-/// The function after it has loaded a file of usual records, and the memory it needed for that.
+/// The function after loading a file of ordinary records, and its peak memory.
 async fn warmed(stack: &Stack, settings: &[(&str, &str)]) -> (Function, u64) {
     let function = stack.function(settings).await;
     let event = stack.aws.put("incoming/shop/warm/a.csv", orders(10_000)).await;
@@ -40,13 +40,13 @@ async fn a_line_of_200_megabytes_is_a_dead_letter_and_costs_no_memory() {
     const LENGTH: usize = 200 << 20;
     let stack = Stack::new().await;
     let (function, before) = warmed(&stack, &[]).await;
-    // As the only line there is no telling what the columns are.
+    // As the only line, it leaves the columns unknown.
     let only = "incoming/shop/only/a.csv";
     load(&stack, &function, only, vec![b'x'; LENGTH]).await;
     let found = dead_letters(&stack, only).await;
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].kind, found[0].reason.code.as_str()), (DeadLetterKind::Upload, "header_too_long"));
-    // Between others it is one bad record, and the others are rows.
+    // Between other lines it is one bad record, and the others are rows.
     let between = "incoming/shop/between/a.csv";
     let mut file = b"id,name\n1,first\n2,".to_vec();
     let offset = file.len() as u64 - 2;
@@ -64,7 +64,7 @@ async fn a_line_of_200_megabytes_is_a_dead_letter_and_costs_no_memory() {
     assert!(grown < MEMORY, "{grown} bytes more");
 }
 
-/// `head`, then `member` so many times over: gzip files may be joined.
+/// Returns `head` and `member` repeated. gzip members may be concatenated.
 fn bomb(head: &str, member: &[u8], times: usize) -> Vec<u8> {
     let compress = |bytes: &[u8]| {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
@@ -77,7 +77,7 @@ fn bomb(head: &str, member: &[u8], times: usize) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_gigabytes_of_zeros_in_ten_megabytes_of_gzip_stop_at_the_cap() {
+async fn a_gzip_bomb_stops_at_the_cap() {
     let stack = Stack::new().await;
     let (function, before) = warmed(&stack, &[]).await;
     let zeros = bomb("", &vec![0; 10 << 20], 1_024);
@@ -85,10 +85,10 @@ async fn ten_gigabytes_of_zeros_in_ten_megabytes_of_gzip_stop_at_the_cap() {
     let row = format!("{},0\n", "0".repeat(16_381));
     let rows = bomb("a,b\n", row.repeat(640).as_bytes(), 1_024);
     for (key, body, code) in [
-        // Zeros are no text, whatever their number.
+        // Zeros are not text, in any number.
         ("incoming/shop/zeros/a.csv.gz", zeros, "not_text"),
         ("incoming/shop/rows/a.csv.gz", rows.clone(), "decompression_bomb"),
-        // One record, which never ends.
+        // One record without an end.
         ("incoming/shop/line/a.csv.gz", bomb("a,b\n1,2\n3,", &[b'0'; 10 << 20], 1_024), "decompression_bomb"),
     ] {
         load(&stack, &function, key, body).await;
@@ -98,7 +98,7 @@ async fn ten_gigabytes_of_zeros_in_ten_megabytes_of_gzip_stop_at_the_cap() {
     }
     let grown = function.peak_memory() - before;
     assert!(grown < MEMORY, "{grown} bytes more");
-    // The cap is a setting, and so is the ratio.
+    // The cap and the ratio are settings.
     let settings = [
         ("MILLRACE_MAX_COMPRESSION_RATIO", "100000"),
         ("MILLRACE_MAX_DECOMPRESSED_BYTES", "2MiB"),
@@ -111,7 +111,7 @@ async fn ten_gigabytes_of_zeros_in_ten_megabytes_of_gzip_stop_at_the_cap() {
         found.iter().map(|dead_letter| dead_letter.reason.code.as_str()).collect::<Vec<_>>(),
         ["decompression_bomb"]
     );
-    // What was staged before is kept, counted, and no more than the cap lets through.
+    // Staged rows stay and are counted. No more bytes are read than the cap allows.
     let staged = number(&stack.owner, "select count(*) from raw_events where event_type = 'capped'").await;
     assert!((1..=128).contains(&staged), "{staged} rows");
     let differing = "select count(*) from staging.loads join staging.load_results using (load_id)

@@ -1,6 +1,5 @@
-//! What breaks in production, broken on purpose: one file for each thing that breaks.
-//!
-//! The invariant: what was acknowledged is in raw_events or in the dead-letter queue, once; counts reconcile.
+//! Faults of production, injected on purpose: one module for each component that fails.
+//! // The invariant: acknowledged data is in raw_events or in the dead-letter queue, once, and the counts reconcile.
 
 mod files;
 mod network;

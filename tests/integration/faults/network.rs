@@ -1,4 +1,4 @@
-//! The network between the function and PostgreSQL: lost replies, vanished packets, refusals, resets.
+//! Faults of the network between the function and PostgreSQL: lost replies, lost packets, refusals, resets.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,10 @@ use tokio_postgres::Client;
 
 use crate::stack::{LONG, Stack, accepted, id, orders};
 
-/// So that a test need not wait for fifteen seconds.
+/// A short timeout, instead of fifteen seconds.
 const STALL: Duration = Duration::from_secs(1);
 
-/// Some 3 MB, more than the sockets on the way take in.
+/// About 3 MB, more than the socket buffers hold.
 const ROWS: usize = 3_000;
 
 fn batch(rows: usize) -> Batch {
@@ -40,7 +40,7 @@ fn committed(rows: usize) -> Staged {
     Staged::Committed { staged_count: rows as u64, rejected_count: 0 }
 }
 
-/// A database, and a proxy on the way to it.
+/// A database behind a proxy.
 struct ProxiedDatabase {
     database: Database,
     proxy: Proxy,
@@ -82,7 +82,7 @@ impl ProxiedDatabase {
         panic!("not within ten seconds: {sql}");
     }
 
-    /// As the server's keepalives do after a while: ends the sessions whose client has vanished.
+    /// Ends the sessions whose client has vanished, as the server's keepalives do after a while.
     async fn end_sessions_in(&self, state: &str) {
         self.owner
             .execute(
@@ -113,13 +113,13 @@ async fn a_commit_whose_reply_is_lost_is_found_by_the_retry() {
     .expect("stage");
     assert_eq!((staged, dead_letters_sent, proxied.proxy.faults()), (committed(10), 1, 1));
     proxied.holds(10).await;
-    // Offered again later, by somebody else, it is a duplicate.
+    // The same batch from another worker later is a duplicate.
     assert_eq!(proxied.stage(&batch(10), within(LONG)).await.expect("stage"), Staged::Duplicate);
     proxied.holds(10).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whichever_commit_of_a_load_loses_its_reply_the_file_is_loaded_once() {
+async fn a_file_is_loaded_once_whichever_commit_reply_is_lost() {
     let stack = Stack::new().await;
     let proxy = Proxy::start(stack.database.port()).await;
     let function = stack
@@ -144,7 +144,7 @@ async fn whichever_commit_of_a_load_loses_its_reply_the_file_is_loaded_once() {
         lost = proxy.faults();
         assert_eq!(function.invoke(&event, LONG).await.response(), accepted());
     }
-    // It looks the load up, records it, stages three chunks and finishes it, at the least.
+    // The load is looked up, recorded, staged in three chunks and finished, at the least.
     assert!(lost >= 6, "{lost} replies lost");
     stack.holds(&file).await;
 }
@@ -162,7 +162,7 @@ async fn packets_that_vanish_in_the_middle_of_copy_end_in_an_error_and_nothing_i
 }
 
 #[tokio::test]
-async fn a_connection_that_is_forgotten_in_the_middle_of_copy_is_replaced_within_the_deadline() {
+async fn a_connection_lost_in_the_middle_of_copy_is_replaced_within_the_deadline() {
     let proxied = ProxiedDatabase::new().await;
     proxied.proxy.stop_after(Direction::ToServer, 200_000);
     let batch = batch(ROWS);
@@ -181,13 +181,13 @@ async fn a_connection_that_is_forgotten_in_the_middle_of_copy_is_replaced_within
 }
 
 #[tokio::test]
-async fn a_network_that_comes_back_within_the_deadline_lets_the_same_call_succeed() {
+async fn a_call_succeeds_when_the_network_recovers_within_the_deadline() {
     let proxied = ProxiedDatabase::new().await;
     proxied.proxy.stop_after(Direction::ToServer, 200_000);
     let batch = batch(ROWS);
     let recovery = async {
         proxied.proxy.reached(1).await;
-        // Long enough for the attempt to be given up; what it had sent then arrives late.
+        // The attempt times out, and its packets arrive late.
         tokio::time::sleep(STALL * 2).await;
         proxied.proxy.pass();
     };
@@ -197,12 +197,12 @@ async fn a_network_that_comes_back_within_the_deadline_lets_the_same_call_succee
 }
 
 #[tokio::test]
-async fn a_commit_that_got_through_before_the_network_went_silent_is_not_made_twice() {
+async fn a_commit_that_arrived_before_a_network_outage_is_not_repeated() {
     let proxied = ProxiedDatabase::new().await;
     let batch = batch(10);
     let recovery = async {
         proxied.until("select count(*) = 10 from raw_events").await;
-        // Its reply never comes; new connections work.
+        // Its reply never arrives. New connections work.
         proxied.proxy.strand();
         proxied.proxy.pass();
     };
@@ -218,7 +218,7 @@ async fn a_commit_that_got_through_before_the_network_went_silent_is_not_made_tw
 }
 
 #[tokio::test]
-async fn a_commit_that_never_arrived_is_made_by_the_retry_once_the_server_ends_the_old_session() {
+async fn a_lost_commit_is_repeated_after_the_server_ends_the_old_session() {
     let proxied = ProxiedDatabase::new().await;
     proxied
         .owner
@@ -243,7 +243,7 @@ async fn a_commit_that_never_arrived_is_made_by_the_retry_once_the_server_ends_t
 }
 
 #[tokio::test]
-async fn dead_letters_may_take_longer_than_the_database_may_be_silent() {
+async fn sending_dead_letters_may_take_longer_than_the_database_timeout() {
     let proxied = ProxiedDatabase::new().await;
     let mut tries = 0;
     let staged = stage(&mut proxied.connection(), &batch(10), &entry(), within(LONG), async |_| {
@@ -257,7 +257,7 @@ async fn dead_letters_may_take_longer_than_the_database_may_be_silent() {
 }
 
 #[tokio::test]
-async fn a_refused_or_reset_connection_is_tried_again_until_the_deadline() {
+async fn a_refused_or_reset_connection_is_retried_until_the_deadline() {
     let proxied = ProxiedDatabase::new().await;
     proxied.proxy.refuse();
     let error = proxied.stage(&batch(10), within(Duration::from_secs(1))).await.expect_err("nobody listens");
@@ -267,7 +267,7 @@ async fn a_refused_or_reset_connection_is_tried_again_until_the_deadline() {
     let recovery = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         proxied.proxy.pass();
-        // And once more in the middle of COPY.
+        // The connection is reset again in the middle of COPY.
         proxied.proxy.reset_after(Direction::ToServer, 500_000);
     };
     let (staged, ()) = futures_util::join!(proxied.stage(&batch, within(LONG)), recovery);
@@ -276,7 +276,7 @@ async fn a_refused_or_reset_connection_is_tried_again_until_the_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_function_whose_packets_vanish_answers_before_its_deadline_and_goes_on_later() {
+async fn a_function_without_a_network_responds_before_its_deadline_and_continues_later() {
     let stack = Stack::new().await;
     let proxy = Proxy::start(stack.database.port()).await;
     let settings = [

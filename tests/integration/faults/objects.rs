@@ -1,4 +1,4 @@
-//! Objects that change, and a store that falls silent.
+//! Objects that change while they are read, and an S3 that does not respond.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::stack::{LONG, Stack, accepted, id};
 
-/// A pipeline folder whose source `shop` says what becomes of the rows of a file that is overwritten.
+/// A pipeline folder whose source `shop` declares how a new version of a file affects the rows of the old one.
 fn pipeline(on_new_version: &str) -> TempDir {
     let folder = TempDir::new().expect("a folder");
     let sources = format!("[shop.csv]\non_new_version = \"{on_new_version}\"\n");
@@ -18,13 +18,13 @@ fn pipeline(on_new_version: &str) -> TempDir {
     folder
 }
 
-/// A file of which every row says its version.
+/// A file with the version number in every row.
 fn version(version: usize, rows: usize) -> String {
     let rows: String = (0..rows).map(|row| format!("{row},{version},{}\n", "x".repeat(40))).collect();
     format!("id,version,text\n{rows}")
 }
 
-/// What raw_events holds: each version with its number of rows.
+/// The versions in raw_events with their row counts.
 async fn versions(stack: &Stack, key: &str) -> Vec<(String, i64)> {
     let rows = stack
         .owner
@@ -42,7 +42,7 @@ async fn versions(stack: &Stack, key: &str) -> Vec<(String, i64)> {
 const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_newest_version_wins_in_whatever_order_its_notifications_come() {
+async fn the_newest_version_wins_in_any_order_of_notifications() {
     let stack = Stack::new().await;
     let replacing = pipeline("replace");
     let function = stack.function(&[("MILLRACE_PIPELINE", &replacing.path().display().to_string())]).await;
@@ -52,13 +52,13 @@ async fn the_newest_version_wins_in_whatever_order_its_notifications_come() {
         for (index, rows) in [30, 20, 10].into_iter().enumerate() {
             events.push(stack.aws.put(&key, version(index, rows)).await);
         }
-        // And the first of them once more, at the end.
+        // The first notification is repeated at the end.
         for index in order.iter().chain(&order[..1]) {
             assert_eq!(function.invoke(&events[*index], LONG).await.response(), accepted());
         }
         assert_eq!(versions(&stack, &key).await, [("2".to_owned(), 10)], "in the order {order:?}");
     }
-    // What was replaced is hidden and not lost, and every record is accounted for.
+    // Superseded rows are hidden and not lost, and every record is counted.
     assert_eq!(number(&stack.owner, "select count(*) from staging.events").await, 6 * 60);
     assert_eq!(number(&stack.owner, "select sum(read_count)::bigint from staging.batches").await, 6 * 60);
 }
@@ -80,10 +80,10 @@ async fn every_version_stays_where_the_source_says_append() {
     assert_eq!(versions(&stack, key).await, all);
 }
 
-/// Some 10 MB: more than is on the way between the store and the parser.
+/// About 10 MB, more than the buffers between S3 and the parser hold.
 const LARGE: usize = 200_000;
 
-/// The function, with a proxy before its store.
+/// The function with a proxy before S3.
 async fn behind(store: &Proxy, stack: &Stack) -> Function {
     let address = format!("http://127.0.0.1:{}", store.port());
     stack.function(&[("AWS_ENDPOINT_URL_S3", &address)]).await
@@ -99,7 +99,7 @@ async fn an_object_overwritten_while_it_is_read_is_read_to_its_end_as_it_was() {
     store.reset_after(Direction::ToClient, 4_000_000);
     let overwriting = async {
         store.reached(1).await;
-        // The rest is asked for anew, when there is another version already.
+        // The rest is requested when another version already exists.
         stack.aws.put(key, version(2, LARGE / 2)).await
     };
     let (answer, second) = futures_util::join!(function.invoke(&first, LONG), overwriting);
@@ -145,7 +145,7 @@ async fn without_versions_an_object_overwritten_while_it_is_read_is_dead_lettere
     assert_eq!(number(&stack.owner, differing).await, 0);
 }
 
-/// How the function is told that its time is short.
+/// The function's remaining time is short.
 const SHORT: Duration = Duration::from_secs(6);
 
 async fn stays(function: &Function, event: &Value) {
@@ -155,13 +155,13 @@ async fn stays(function: &Function, event: &Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_falls_silent_is_no_reason_to_miss_the_deadline() {
+async fn the_deadline_is_met_when_s3_does_not_respond() {
     let stack = Stack::new().await;
     let store = Proxy::start(stack.aws.port()).await;
     let function = behind(&store, &stack).await;
     let key = "incoming/shop/orders/a.csv";
     let event = stack.aws.put(key, version(1, LARGE)).await;
-    // Before the first byte, and in the middle.
+    // S3 stops before the first byte, and in the middle.
     store.stop(&[Direction::ToServer]);
     stays(&function, &event).await;
     store.pass();

@@ -1,4 +1,4 @@
-//! The dead-letter queue is away: no record may be left behind before its dead letter is kept.
+//! An unavailable dead-letter queue: no bad record may be committed as rejected before its dead letter is sent.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use crate::stack::{LONG, Stack, accepted, id};
 
-/// Time enough for a few tries, each in vain.
+/// Time for a few attempts, all of which fail.
 const SHORT: Duration = Duration::from_secs(5);
 
-/// 300 records; those from `first_bad` on have every tenth a field too many.
+/// 300 records. From `first_bad` on, every tenth has one field too many.
 fn file(first_bad: usize) -> String {
     let mut text = "id,name\n".to_owned();
     for row in 0..300 {
@@ -51,14 +51,14 @@ impl Proxies {
         self.stack.aws.put("incoming/shop/orders/a.csv", file).await
     }
 
-    /// The message stays in its queue, and is told so before the deadline.
+    /// The response leaves the message in its queue and is sent before the deadline.
     async fn stays(&self, event: &Value) {
         let answer = tokio::time::timeout(SHORT, self.function.invoke(event, SHORT)).await;
         let answer = answer.expect("an answer before the deadline").response();
         assert_eq!(answer, json!({ "batchItemFailures": [{ "itemIdentifier": id(event) }] }));
     }
 
-    /// Everything is there, every dead letter at least once, and the counts agree.
+    /// Every row is stored, every dead letter is sent at least once, and the counts agree.
     async fn is_complete(&self, event: &Value, bad: usize) {
         assert_eq!(self.function.invoke(event, LONG).await.response(), accepted());
         assert_eq!(self.stack.rows().await, 300 - bad as i64);
@@ -77,14 +77,14 @@ impl Proxies {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_queue_and_database_away_nothing_is_acknowledged_and_with_both_back_all_of_it() {
+async fn nothing_is_acknowledged_until_both_queue_and_database_are_available() {
     let proxies = Proxies::new().await;
     let event = proxies.put(file(0)).await;
     proxies.database.refuse();
     proxies.queues.refuse();
     proxies.stays(&event).await;
     assert_eq!((proxies.stack.rows().await, proxies.stack.aws.dead_letters().await.len()), (0, 0));
-    // The queue alone comes back, then the database alone.
+    // First only the queue recovers, then only the database.
     proxies.queues.pass();
     proxies.stays(&event).await;
     proxies.database.pass();
@@ -109,12 +109,12 @@ async fn a_chunk_with_bad_records_waits_for_the_queue_and_others_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_falls_silent_is_no_reason_to_miss_the_deadline() {
+async fn the_deadline_is_met_when_the_queue_does_not_respond() {
     let proxies = Proxies::new().await;
     let event = proxies.put(file(0)).await;
     proxies.queues.stop(&[Direction::ToServer, Direction::ToClient]);
     proxies.stays(&event).await;
-    // A file that as a whole becomes a dead letter is no other case.
+    // The same holds for a file that becomes a dead letter as a whole.
     let other = proxies.stack.aws.put("incoming/nowhere.csv", "a,b\n1,2\n").await;
     proxies.stays(&other).await;
     assert_eq!(proxies.stack.rows().await, 0);

@@ -36,8 +36,9 @@ fn ingest(server: &Server, database: &str) -> Connection {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn backends_killed_by_the_kernel_cost_a_recovery_and_no_acknowledged_batch() {
-    // Acknowledged means on disk: a server that recovers forgets what a `synchronous_commit = off` had not written yet.
+async fn killed_backends_cause_a_recovery_and_lose_no_acknowledged_batch() {
+    // Acknowledged data is on disk: a recovering server loses what a commit with `synchronous_commit = off` had not yet
+    // written.
     let (server, directory) = start_server(|options| options.fast = false);
     prepare(&server.url("postgres")).await;
     let batches = 40;
@@ -81,7 +82,7 @@ fn kill_a_backend(server: &Server) {
     assert!(killed.success());
 }
 
-/// A small file system in memory, mounted for as long as this lives: tests run as root.
+/// A small file system in memory, mounted while this value lives. Tests run as root.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -98,7 +99,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: the server may not have let go of its files yet.
+        // A lazy unmount, because the server may still have files open.
         run("umount", &["--lazy"], &self.0);
     }
 }
@@ -109,8 +110,8 @@ fn run(program: &str, arguments: &[&str], path: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_acknowledges_nothing_and_takes_the_batch_once_there_is_space() {
-    // A tablespace on a tmpfs of its own fills up as a disk does: a real ENOSPC, which the server reports as 53100.
+async fn with_a_full_disk_a_batch_is_stored_only_after_space_is_free() {
+    // A tablespace on its own tmpfs fills up like a disk: a real ENOSPC, which the server reports as 53100.
     let (server, directory) = start_server(|_| {});
     let disk = SmallDisk::mount(directory.path().join("small"), 24);
     let admin = client(&server.url("postgres")).await;
@@ -144,7 +145,7 @@ async fn a_full_disk_acknowledges_nothing_and_takes_the_batch_once_there_is_spac
         assert_eq!(number(&owner, "select count(*) from staging.batches").await, batches);
     };
     holds(acknowledged).await;
-    // Space comes back while the same batch is being tried.
+    // Space is freed while the same batch is retried.
     let batch = batch(1_000);
     let entry = entry(acknowledged);
     let (staged, ()) = futures_util::join!(
@@ -159,7 +160,7 @@ async fn a_full_disk_acknowledges_nothing_and_takes_the_batch_once_there_is_spac
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_function_that_stops_inside_a_transaction_gives_its_locks_up_to_another() {
+async fn the_locks_of_a_stopped_function_pass_to_another() {
     let stack = Stack::new().await;
     stack
         .owner
@@ -169,7 +170,7 @@ async fn a_function_that_stops_inside_a_transaction_gives_its_locks_up_to_anothe
         ))
         .await
         .expect("a short timeout");
-    // A queue that does not answer holds the function between its COPY and its COMMIT.
+    // A queue that does not respond stops the function between its COPY and its COMMIT.
     let queue = Proxy::start(stack.aws.port()).await;
     queue.stop(&[Direction::ToClient]);
     let address = format!("http://127.0.0.1:{}", queue.port());
@@ -185,7 +186,7 @@ async fn a_function_that_stops_inside_a_transaction_gives_its_locks_up_to_anothe
         let other = stack.function(&[]).await;
         assert_eq!(other.invoke(&event, LONG).await.response(), accepted());
         assert_eq!(stack.rows().await, 2);
-        // Back to life, with the other one's work done.
+        // The function resumes after the other one has finished.
         queue.pass();
         stopped.signal("CONT");
     };

@@ -1,4 +1,4 @@
-//! What is derived from facts: deployed, invalidated and refreshed.
+//! Relations derived from facts: deployed, invalidated and refreshed.
 
 mod refresh;
 mod rollups;

@@ -1,4 +1,4 @@
-//! A run over everything that is derived: what it records, and what it leaves alone.
+//! A refresh run over all derived relations: what it records, and what it does not change.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn a_run_is_recorded_and_the_next_has_nothing_to_do() {
 }
 
 #[tokio::test]
-async fn what_fails_is_left_with_what_is_above_it_and_the_others_go_on() {
+async fn a_failed_refresh_skips_its_dependants_and_the_others_run() {
     let other =
         DAYS.replace("date_trunc('day', ordered_at) as day, customer", "customer as day, 0 as customer");
     let shop = Shop::new(&[("orders", ORDERS), ("days", DAYS), ("months", MONTHS), ("other", &other)]).await;
@@ -52,7 +52,7 @@ async fn what_fails_is_left_with_what_is_above_it_and_the_others_go_on() {
     };
     assert_eq!(shop.number(&recorded("failed", "days")).await, 1);
     assert_eq!(shop.number(&recorded("skipped", "months")).await, 1);
-    // What invalidated it was kept.
+    // The invalidation is kept.
     shop.run("alter table facts.days drop constraint no_bob").await;
     assert_eq!(shop.refreshed().await, ["days", "months"]);
     shop.check("days").await;
@@ -60,7 +60,7 @@ async fn what_fails_is_left_with_what_is_above_it_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_lock_that_somebody_holds_fails_one_refresh_and_not_the_run() {
+async fn a_held_lock_fails_one_refresh_and_not_the_run() {
     let other =
         DAYS.replace("date_trunc('day', ordered_at) as day, customer", "customer as day, 0 as customer");
     let shop = Shop::new(&[("orders", ORDERS), ("days", DAYS), ("other", &other)]).await;

@@ -1,4 +1,4 @@
-//! Rollups: only what was invalidated is computed again, and it equals everything computed anew.
+//! Rollups: only dirty buckets are recomputed, and the result equals the whole query.
 
 use super::shop::{DAYS, ORDERS, Shop};
 
@@ -6,7 +6,7 @@ const FOUR: &str =
     "(1, 'ann', 10.5, timestamptz '2024-03-01 10:00Z'), (2, 'bob', 2, '2024-03-01 23:59:59.999999Z'),
     (3, 'ann', 3, '2024-03-02 00:00Z'), (4, 'cid', 4, '2024-05-05 12:00Z')";
 
-/// Marks every row of the rollup; a recomputed bucket has no marked rows.
+/// Marks every row of the rollup. A recomputed bucket has no marked rows.
 async fn mark(shop: &Shop) {
     shop.run("update facts.days set total = -1").await;
 }
@@ -21,7 +21,7 @@ async fn marked(shop: &Shop) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn whatever_is_done_to_facts_the_rollup_equals_its_query() {
+async fn the_rollup_equals_its_query_after_any_change_of_facts() {
     let shop = Shop::new(&[("orders", ORDERS), ("days", DAYS)]).await;
     shop.refreshed().await;
     shop.orders(FOUR).await;
@@ -30,13 +30,13 @@ async fn whatever_is_done_to_facts_the_rollup_equals_its_query() {
     assert_eq!(shop.number("select count(*) from facts.days").await, 4);
     let changes = [
         "insert into facts.orders values (5, 'dan', 7, '2024-03-02 10:00Z', now(), 0), (6, 'dan', 1, '2023-12-31 23:30Z', now(), 0)",
-        // From one bucket to another, and within one.
+        // A row moves to another bucket, and within one.
         "update facts.orders set ordered_at = ordered_at + interval '1 day' where order_id = 2",
         "update facts.orders set total = total + 1 where order_id = 1",
         "delete from facts.orders where order_id = 4",
         "insert into facts.orders values (1, 'ann', 99, '2024-07-01Z', now(), 0)
          on conflict (order_id) do update set total = excluded.total, ordered_at = excluded.ordered_at",
-        // Several in one transaction, one of them taken back.
+        // Several changes in one transaction, one of them rolled back.
         "begin; update facts.orders set customer = 'eve' where order_id = 3; savepoint s;
          delete from facts.orders; rollback to s; delete from facts.orders where order_id = 5; commit",
         "insert into facts.orders values (7, 'inf', 1, 'infinity', now(), 0), (8, 'inf', 1, '-infinity', now(), 0)",
@@ -53,12 +53,12 @@ async fn whatever_is_done_to_facts_the_rollup_equals_its_query() {
 }
 
 #[tokio::test]
-async fn only_touched_buckets_are_computed() {
+async fn only_dirty_buckets_are_computed() {
     let shop = Shop::new(&[("orders", ORDERS), ("days", DAYS)]).await;
     shop.orders(FOUR).await;
     shop.refreshed().await;
     mark(&shop).await;
-    // A correction by hand, in another time zone.
+    // A manual correction, in another time zone.
     shop.run("set timezone = 'Asia/Tokyo'; update facts.orders set total = 5 where order_id = 3").await;
     shop.refreshed().await;
     assert_eq!(marked(&shop).await, ["03-01", "05-05"]);
@@ -106,7 +106,7 @@ async fn buckets_of_every_kind_equal_their_query() {
         "update facts.orders set ordered_at = '2024-04-01Z', customer = 'ann' where order_id = 4",
         "insert into facts.orders values (9, 'zoe', 9, '2024-04-01 00:14:59.9Z', now(), 0)",
         "delete from facts.orders where order_id = 3",
-        // Of no bucket: everything that reads it is computed again.
+        // The change has no bucket, so everything that reads it is recomputed.
         "insert into facts.customers values (2, 'bob', 1, now(), now(), 0), (3, 'zoe', 1, now(), now(), 0)",
     ];
     shop.refreshed().await;
@@ -138,7 +138,7 @@ async fn a_null_is_a_bucket_of_the_facts_and_none_of_the_rollup() {
 }
 
 #[tokio::test]
-async fn another_query_computes_everything_again_and_a_removed_file_takes_its_triggers_along() {
+async fn a_changed_query_recomputes_everything_and_a_removed_file_drops_its_triggers() {
     let mut shop = Shop::new(&[("orders", ORDERS), ("days", DAYS)]).await;
     shop.orders(FOUR).await;
     shop.refreshed().await;

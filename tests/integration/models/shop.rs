@@ -1,4 +1,4 @@
-//! A database with facts in it, and models as texts.
+//! A database with facts, and models as texts.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// With these models, by name, deployed.
+    /// Deploys these models, by name.
     pub async fn new(models: &[(&str, &str)]) -> Shop {
         let database = Database::new().await;
         let owner = database.owner().await;
@@ -60,7 +60,7 @@ impl Shop {
         Project::parse(&self.files)
     }
 
-    /// The models as a function finds them: a folder like `pipeline/`.
+    /// A folder like `pipeline/`, as a function reads it.
     pub fn folder(&self) -> TempDir {
         let folder = TempDir::new().expect("a folder");
         std::fs::create_dir(folder.path().join("models")).expect("a folder of models");
@@ -80,7 +80,7 @@ impl Shop {
         deploy::deploy(&mut self.connection(), &self.project(), deadline).await.expect("deploy")
     }
 
-    /// [`Self::deploy`] where every model must run.
+    /// [`Self::deploy`], where every model must succeed.
     pub async fn deployed(&self) {
         let deployment = self.deploy().await;
         assert!(deployment.stopped.is_empty(), "{:?}", deployment.stopped);
@@ -92,7 +92,7 @@ impl Shop {
         refresh::run(&mut self.connection(), &self.project(), Uuid::now_v7(), limits).await.expect("refresh")
     }
 
-    /// [`Self::refresh`] where nothing may fail or be left; what was computed again.
+    /// [`Self::refresh`], where nothing may fail or be skipped. Returns what was recomputed.
     pub async fn refreshed(&self) -> Vec<String> {
         let summary = self.refresh().await;
         assert!(summary.failed.is_empty() && summary.skipped.is_empty(), "{summary:?}");
@@ -104,7 +104,7 @@ impl Shop {
         self.owner.batch_execute(sql).await.expect(sql);
     }
 
-    /// The number that a query answers.
+    /// The number that a query returns.
     pub async fn number(&self, sql: &str) -> i64 {
         number(&self.owner, sql).await
     }
@@ -118,7 +118,7 @@ impl Shop {
         .await;
     }
 
-    /// The relation of a model holds what its query makes, to the row.
+    /// The relation of a model equals its query, row by row.
     pub async fn check(&self, name: &str) {
         let project = self.project();
         let query = &project.model(name).expect("a model").query;

@@ -1,4 +1,4 @@
-//! Views and materialized views: made, replaced, made again, and refreshed when something below them changed.
+//! Views and materialized views: created, replaced, recreated, and refreshed after changes below them.
 
 use super::shop::{DAYS, ORDERS, Shop};
 
@@ -13,12 +13,12 @@ select customer, sum(total) as total from recent group by customer";
 const TWO: &str = "(1, 'ann', 10.5, timestamptz '2024-03-01 10:00Z'), (2, 'bob', 2, '2024-03-01Z')";
 
 #[tokio::test]
-async fn a_view_whose_columns_change_is_made_again_with_the_models_on_top() {
+async fn a_view_with_changed_columns_is_recreated_with_its_dependants() {
     let mut shop = Shop::new(&[("orders", ORDERS), ("recent", RECENT), ("customers", CUSTOMERS)]).await;
     shop.orders(TWO).await;
     assert_eq!(shop.refreshed().await, ["customers"]);
     let before = shop.number("select 'facts.customers'::regclass::oid::bigint").await;
-    // A column more is a replacement.
+    // An additional column is a replacement.
     shop.write("recent", &RECENT.replace("total from", "total, ordered_at from"));
     shop.deployed().await;
     shop.check("recent").await;
@@ -39,7 +39,7 @@ async fn a_view_whose_columns_change_is_made_again_with_the_models_on_top() {
 }
 
 #[tokio::test]
-async fn what_a_user_made_from_a_view_is_never_dropped() {
+async fn a_users_objects_on_a_view_are_never_dropped() {
     let mut shop = Shop::new(&[("orders", ORDERS), ("recent", RECENT), ("customers", CUSTOMERS)]).await;
     shop.run("create view public.mine as select customer from facts.recent").await;
     shop.write("recent", &RECENT.replace("order_id, ", ""));
@@ -54,7 +54,7 @@ async fn what_a_user_made_from_a_view_is_never_dropped() {
 }
 
 #[tokio::test]
-async fn a_materialized_view_follows_what_is_below_its_views_and_nothing_else() {
+async fn a_materialized_view_is_refreshed_only_after_changes_below_its_views() {
     let shop =
         Shop::new(&[("orders", ORDERS), ("days", DAYS), ("recent", RECENT), ("customers", CUSTOMERS)]).await;
     assert_eq!(shop.refreshed().await, ["customers", "days"]);
@@ -63,7 +63,7 @@ async fn a_materialized_view_follows_what_is_below_its_views_and_nothing_else() 
     assert_eq!(shop.refreshed().await, ["customers", "days"]);
     shop.check("customers").await;
     assert!(shop.refreshed().await.is_empty());
-    // A reader in the middle of it holds up a refresh that shuts readers out, and no other.
+    // A reader blocks a refresh that takes an exclusive lock, but not a concurrent refresh.
     let reader = shop.database.owner().await;
     reader.batch_execute("begin; select * from facts.customers").await.expect("read");
     shop.run("delete from facts.orders where order_id = 1").await;
@@ -72,7 +72,7 @@ async fn a_materialized_view_follows_what_is_below_its_views_and_nothing_else() 
 }
 
 #[tokio::test]
-async fn a_changed_query_is_there_at_once() {
+async fn a_changed_query_takes_effect_immediately() {
     let mut shop = Shop::new(&[("orders", ORDERS), ("recent", RECENT), ("customers", CUSTOMERS)]).await;
     shop.orders(TWO).await;
     shop.refreshed().await;
@@ -108,7 +108,7 @@ async fn materialized_views_made_by_hand_are_refreshed_in_the_order_of_what_they
 }
 
 #[tokio::test]
-async fn another_query_of_a_view_touches_what_is_above_it() {
+async fn a_changed_view_invalidates_its_dependants() {
     let by_customer = DAYS
         .replace("date_trunc('day', ordered_at) as day, customer", "customer as day, 0 as customer")
         .replace("from orders", "from recent");

@@ -1,4 +1,4 @@
-//! Dead letters out of the queue before it forgets them.
+//! Archives dead letters before the queue deletes them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::stack::LONG;
 
 const MANY: usize = 60;
 
-/// As the functions send them, and one thing that is no dead letter.
+/// Dead letters as the functions send them, and one other message.
 async fn with_dead_letters() -> (RedriveFixture, BTreeSet<String>) {
     let fixture = RedriveFixture::new(LAX, &[]).await;
     let mut bodies = BTreeSet::from(["no dead letter at all".to_owned()]);
@@ -42,7 +42,7 @@ async fn archive(fixture: &RedriveFixture, days: u32) -> Value {
     fixture.redriver().await.invoke(&event, LONG * 2).await.response()
 }
 
-/// What is in the bucket's archive.
+/// The objects of the archive.
 async fn archived(fixture: &RedriveFixture) -> Vec<String> {
     let s3 = &fixture.aws.clients.s3;
     let list = s3.list_objects_v2().bucket(&fixture.aws.bucket).prefix(ARCHIVE_PREFIX).send();
@@ -63,7 +63,7 @@ async fn left(fixture: &RedriveFixture) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_old_enough_is_moved_as_it_is_and_nothing_else() {
+async fn only_old_dead_letters_are_archived_unchanged() {
     let (fixture, bodies) = with_dead_letters().await;
     assert_eq!(archive(&fixture, 1).await, json!({ "archived": 0, "left": MANY, "more": false }));
     assert_eq!(left(&fixture).await, MANY as i64);
@@ -85,7 +85,7 @@ async fn an_archive_killed_at_any_moment_loses_nothing() {
         };
         futures_util::join!(function.invoke(&event, LONG * 2), killed);
     }
-    // What a killed one held is visible again within a minute.
+    // Messages that a killed process had received are visible again within a minute.
     for _ in 0..40 {
         archive(&fixture, 0).await;
         if left(&fixture).await == 0 {
@@ -94,7 +94,7 @@ async fn an_archive_killed_at_any_moment_loses_nothing() {
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     assert_eq!(left(&fixture).await, 0);
-    // An object is named by its message: one that was written twice is there once.
+    // The name of an object is the id of its message, so an object that was written twice exists once.
     let found = archived(&fixture).await;
     assert_eq!((found.len(), found.into_iter().collect::<BTreeSet<_>>()), (MANY, bodies));
 }

@@ -1,5 +1,5 @@
-//! A dead letter of each kind, from its failure to its fact, as somebody at a terminal sees it: listed, shown, its cause fixed,
-//! put back; and put back once more, which changes nothing.
+//! Follows a dead letter of each kind from its failure to its fact, through the commands: it is listed, shown, its
+//! cause fixed, and redriven. A second redrive changes nothing.
 
 use std::process::Output;
 
@@ -29,7 +29,7 @@ async fn millrace(fixture: &RedriveFixture, arguments: &[&str]) -> Output {
         .envs(fixture.aws.variables(&fixture.database.url()));
     command.env("MILLRACE_REDRIVE_FUNCTION", "redrive");
     if arguments.contains(&"redrive") {
-        // It talks to Lambda alone.
+        // The command calls only Lambda.
         command.env("AWS_ENDPOINT_URL", fixture.lambda.endpoint());
     }
     command.output().await.expect("run millrace")
@@ -41,7 +41,7 @@ async fn said(fixture: &RedriveFixture, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// Every fact once, and which of the four there are.
+/// Each of the four facts exists once.
 async fn facts(fixture: &RedriveFixture) -> Vec<i64> {
     let rows = fixture.owner.query("select id from facts.orders order by id", &[]).await.expect("facts");
     rows.iter().map(|row| row.get(0)).collect()
@@ -51,7 +51,8 @@ async fn facts(fixture: &RedriveFixture) -> Vec<i64> {
 async fn a_dead_letter_of_each_kind_is_listed_shown_fixed_and_redriven_once() {
     let fixture = RedriveFixture::new(SOURCES, &[("orders", ORDERS)]).await;
     fixture.lambda.deploy("redrive", fixture.redriver().await);
-    // A record of the wrong type, a file without a source, a delivery without a database, an event no model takes.
+    // A record of the wrong type, a file without a source, a delivery without a database, an event that no model
+    // accepts.
     fixture.load("incoming/files/orders/a.csv", "id,total\n1,10\n2,ten\n").await;
     fixture.load("incoming/other.csv", "id,total\n3,30\n").await;
     fixture.deploy("ingest-webhook", &AWAY).await;
@@ -93,7 +94,7 @@ async fn a_dead_letter_of_each_kind_is_listed_shown_fixed_and_redriven_once() {
         assert_eq!(facts(&fixture).await, [1, 2, 3, 4, 5], "round {round}");
         assert_eq!(fixture.number("select count(*) from raw_events").await, 5);
         assert!(fixture.aws.dead_letters().await.is_empty());
-        // The same once more, as SQS may deliver them.
+        // The same dead letters again, as SQS may deliver them twice.
         fixture.repeat(&copies).await;
     }
     fixture.reconciles().await;

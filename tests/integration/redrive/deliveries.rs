@@ -1,4 +1,4 @@
-//! Dead letters of kind `delivery`: webhooks that the database was not there for, and records that it would not take.
+//! Dead letters of kind `delivery`: webhooks received while the database was unavailable, and records that it refused.
 
 use millrace::dead_letter::DeadLetterKind;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub const AWAY: [(&str, &str); 2] = [
     ("MILLRACE_DATABASE_TIMEOUT", "300 ms"),
 ];
 
-/// The answer to a delivery: its outcome.
+/// Posts a delivery and returns its outcome.
 pub async fn deliver(fixture: &RedriveFixture, id: &str, kind: Option<&str>, body: &str) -> String {
     let mut headers =
         json!({ "authorization": "Bearer token", "content-type": "application/json", "x-delivery": id });
@@ -43,10 +43,10 @@ async fn a_delivery_that_was_queued_is_in_the_facts_once() {
     assert_eq!(deliver(&fixture, "4", None, r#"{"id": 4}"#).await, "queued");
     let dead_letters = fixture.dead_letters(DeadLetterKind::Delivery).await;
     assert_eq!(dead_letters.len(), 3);
-    // With the database still away nothing is known of them: they stay as they are.
+    // The database is still unavailable and the outcome unknown, so the dead letters stay.
     assert_eq!(fixture.redrive_all().await, [0, 0, 0, 0, 3]);
     fixture.deploy("ingest-webhook", &[]).await;
-    // This one its sender has repeated meanwhile.
+    // The sender has repeated this delivery in the meantime.
     assert_eq!(deliver(&fixture, "4", None, r#"{"id": 4}"#).await, "stored");
     assert_eq!(fixture.redrive_all().await, [2, 1, 0, 0, 0]);
     fixture.repeat(&dead_letters).await;
@@ -55,14 +55,14 @@ async fn a_delivery_that_was_queued_is_in_the_facts_once() {
     fixture.transform().await;
     assert_eq!(fixture.number("select count(*) from raw_events").await, 4);
     assert_eq!(fixture.number("select count(*) from facts.orders").await, 4);
-    // The type stood in a header.
+    // The event type was in a header.
     let paid = "select count(*) from facts.orders where event_type = 'paid' and note = 'ü' and id = 1";
     assert_eq!(fixture.number(paid).await, 1);
     fixture.reconciles().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_was_refused_is_taken_once_it_may_be_fixed() {
+async fn a_refused_record_is_stored_once_the_source_allows_repairs() {
     let fixture = RedriveFixture::new(SOURCES, &[("orders", ORDERS)]).await;
     assert_eq!(deliver(&fixture, "1", None, r#"[{"id": 1}, {"id": 2, "note": "a\u0000b"}]"#).await, "stored");
     let dead_letters = fixture.dead_letters(DeadLetterKind::Delivery).await;
@@ -82,7 +82,7 @@ async fn a_record_that_was_refused_is_taken_once_it_may_be_fixed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_that_nobody_remembers_any_more_is_not_stored_twice() {
+async fn a_delivery_whose_keys_expired_is_not_stored_twice() {
     let fixture = RedriveFixture::new(SOURCES, &[]).await;
     fixture.deploy("ingest-webhook", &AWAY).await;
     deliver(&fixture, "1", None, r#"{"id": 1}"#).await;

@@ -1,4 +1,4 @@
-//! Dead letters of kind `event`: events that a model refused, through that model as it is now.
+//! Dead letters of kind `event`: events that a model refused, redriven through the model's current version.
 
 use futures_util::join;
 use millrace::dead_letter::DeadLetterKind;
@@ -10,12 +10,12 @@ const STRICT: &str = "-- kind = \"fact\"
 -- source = \"shop/orders\"
 -- key = [\"id\"]
 select (payload->>'id')::bigint as id, (payload->>'total')::numeric as total from batch";
-/// A line for each order, without a key.
+/// One row for each order, without a key.
 const LINES: &str = "-- kind = \"fact\"
 -- source = \"shop/orders\"
 select (payload->>'id')::bigint as id, (payload->>'total')::numeric as total from batch";
 
-/// What is no number is null.
+/// A value that is not a number is null.
 pub fn fixed(model: &str) -> String {
     model.replace(
         "(payload->>'total')::numeric",
@@ -48,7 +48,7 @@ async fn an_event_whose_model_is_fixed_is_in_the_facts_once() {
     let again = fixture.dead_letters(DeadLetterKind::Event).await;
     assert_eq!(again.iter().map(|dead_letter| dead_letter.attempts).collect::<Vec<_>>(), [2, 2]);
     fixture.write_model("orders", &fixed(STRICT));
-    // A newer event of the same key is there: the older one must not take its place.
+    // A newer event with the same key exists. The older event must not replace it.
     insert(&fixture, &[(4, "44")]).await;
     fixture.transform().await;
     assert_eq!(fixture.redrive_all().await, [2, 0, 0, 0, 0]);
@@ -84,7 +84,7 @@ async fn an_event_that_two_models_refused_counts_until_both_have_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_dead_letters_twice_at_once_make_facts_without_a_key_once() {
+async fn concurrent_copies_of_dead_letters_make_facts_without_a_key_once() {
     let fixture = RedriveFixture::new(LAX, &[("lines", LINES)]).await;
     let rows: Vec<(i64, &str)> = (0..60).map(|id| (id, "bad")).collect();
     insert(&fixture, &rows).await;
@@ -115,7 +115,7 @@ async fn a_dead_letter_whose_commit_never_happened_leaves_its_event_to_the_next_
     let fixture = RedriveFixture::new(LAX, &[("orders", STRICT)]).await;
     insert(&fixture, &[(1, "one")]).await;
     fixture.transform().await;
-    // As a crash between the dead letter and the commit leaves it.
+    // The state after a crash between the dead letter and the commit.
     let undo = "delete from pipeline.quarantine; update staging.batches set processed_at = null, quarantined_count = 0";
     fixture.owner.batch_execute(undo).await.expect("undo");
     assert_eq!(fixture.redrive_all().await, [0, 0, 1, 0, 0]);
@@ -124,11 +124,11 @@ async fn a_dead_letter_whose_commit_never_happened_leaves_its_event_to_the_next_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_taken_says_why() {
+async fn a_dead_letter_that_stays_has_a_reason() {
     let fixture = RedriveFixture::new(LAX, &[("orders", STRICT)]).await;
     insert(&fixture, &[(1, "one")]).await;
     fixture.transform().await;
-    // A model that does not run: its events wait, and so do its dead letters.
+    // A model that does not run: its events stay unprocessed, and its dead letters stay.
     fixture.write_model("orders", &STRICT.replace("from batch", "from batch, public.nowhere"));
     let summary = fixture.redrive(json!({})).await;
     assert_eq!(counts(&summary), [0, 0, 0, 0, 1]);

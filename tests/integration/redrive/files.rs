@@ -1,11 +1,11 @@
-//! Dead letters of kind `upload`: whole files, and notifications that AWS itself gave up on.
+//! Dead letters of kind `upload`: whole files, and notifications that AWS moved to the dead-letter queue.
 
 use millrace::dead_letter::DeadLetterKind;
 use serde_json::json;
 
 use super::fixture::{LAX, ORDERS, RedriveFixture, STRICT};
 
-/// 400 records, all but every fourth of the wrong type.
+/// 400 records. All but every fourth have the wrong type.
 fn mostly_bad() -> String {
     let rows =
         (0..400).map(|row| if row % 4 == 0 { format!("{row},{row}\n") } else { format!("{row},n{row}\n") });
@@ -13,9 +13,9 @@ fn mostly_bad() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_was_stopped_is_read_anew_and_is_in_the_facts_once() {
+async fn a_stopped_file_is_read_again_and_is_in_the_facts_once() {
     let fixture = RedriveFixture::new(STRICT, &[("orders", ORDERS)]).await;
-    // The first chunk of 50 is staged before there are bad records enough to stop.
+    // The first chunk of 50 is staged before the load stops for too many bad records.
     let chunks = [("MILLRACE_CHUNK_ROWS", "50")];
     fixture.deploy("ingest-csv", &chunks).await;
     fixture.load("incoming/shop/orders/a.csv", &mostly_bad()).await;
@@ -29,7 +29,7 @@ async fn a_file_that_was_stopped_is_read_anew_and_is_in_the_facts_once() {
     fixture.transform().await;
     assert_eq!(fixture.number("select count(*) from facts.orders").await, staged);
 
-    // Not fixed, it is stopped again: the second attempt.
+    // The cause is not fixed, so the second attempt stops too.
     let summary = fixture.redrive(json!({ "kind": "upload" })).await;
     assert_eq!(summary["redriven"], 1);
     assert_eq!(fixture.load_queued().await, 1);
@@ -47,13 +47,13 @@ async fn a_file_that_was_stopped_is_read_anew_and_is_in_the_facts_once() {
     fixture.repeat(&[dead_letter.clone(), again.clone()]).await;
     let summary = fixture.redrive(json!({ "kind": "upload" })).await;
     assert_eq!(summary["redriven"], 3);
-    // Of the copies one begins the third attempt; an older dead letter finds that there was a later one.
+    // One copy starts the third attempt. An older dead letter finds a later attempt.
     fixture.repeat(&[dead_letter.clone(), again.clone()]).await;
     fixture.redrive(json!({ "kind": "upload" })).await;
     fixture.load_queued().await;
     assert_eq!(fixture.number("select count(*) from raw_events").await, 400);
     assert_eq!(fixture.number("select max(attempt)::bigint from staging.loads").await, 3);
-    // The records of earlier attempts are in the file.
+    // The records of earlier attempts are part of the file.
     let summary = fixture.redrive(json!({})).await;
     assert_eq!((&summary["redriven"], &summary["failed"]), (&json!(0), &json!(0)), "{summary}");
     assert!(summary["void"].as_u64() >= Some(rows.len() as u64), "{summary}");
@@ -81,13 +81,13 @@ async fn a_file_without_a_source_is_loaded_once_it_has_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_aws_gave_up_on_is_delivered_again() {
+async fn messages_moved_by_aws_are_delivered_again() {
     let fixture = RedriveFixture::new(LAX, &[]).await;
-    // As the upload queue's redrive policy moves it: S3's own words.
+    // A notification as the upload queue's redrive policy moves it.
     let event = fixture.aws.put("incoming/shop/orders/a.csv", "id,total\n1,2\n").await;
     let notification = event["Records"][0]["body"].as_str().expect("a body").to_owned();
     fixture.send(&notification).await;
-    // As an OnFailure destination says it.
+    // The same as an OnFailure destination sends it.
     let event = fixture.aws.put("incoming/shop/orders/b.csv", "id,total\n2,2\n").await;
     let request: serde_json::Value =
         serde_json::from_str(event["Records"][0]["body"].as_str().expect("a body")).expect("JSON");
@@ -103,7 +103,7 @@ async fn what_aws_gave_up_on_is_delivered_again() {
     assert_eq!(fixture.redrive_all().await, [2, 0, 0, 0, 0]);
     assert_eq!(fixture.load_queued().await, 2);
     assert_eq!(fixture.number("select count(*) from raw_events").await, 2);
-    // Both once more: they are loads that were done.
+    // The same notifications again: their loads are already done.
     fixture.send(&notification).await;
     fixture.send(&failure.to_string()).await;
     assert_eq!(fixture.redrive_all().await, [2, 0, 0, 0, 0]);
@@ -112,7 +112,7 @@ async fn what_aws_gave_up_on_is_delivered_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_holds_no_file_stays_for_a_person_to_see() {
+async fn a_message_without_a_file_stays_in_the_queue() {
     let fixture = RedriveFixture::new(LAX, &[]).await;
     let function = fixture.lambda.get("ingest-csv");
     let event = json!({ "Records": [{ "eventSource": "aws:sqs", "messageId": "m1", "body": "rubbish" }] });

@@ -1,4 +1,4 @@
-//! A database, a bucket, queues, and every function that sends dead letters or takes them back.
+//! A database, a bucket, queues, and every function that sends or redrives dead letters.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::stack::LONG;
 pub const STRICT: &str = "[shop.csv]\nheader = \"first\"\n[shop.csv.columns]\ntotal = \"number\"\n";
 pub const LAX: &str = "[shop.csv]\nheader = \"first\"\n";
 
-/// Facts of files and of webhooks alike.
+/// Facts of files and of webhooks.
 pub const ORDERS: &str = "-- kind = \"fact\"
 -- source = \"shop/orders\"
 -- key = [\"id\"]
@@ -59,7 +59,7 @@ impl RedriveFixture {
         std::fs::write(self.pipeline.path().join("sources.toml"), text).expect("write sources.toml");
     }
 
-    /// Starts a function anew: it reads `sources.toml` when it starts.
+    /// Restarts a function, which reads `sources.toml` when it starts.
     pub async fn deploy(&self, name: &str, settings: &[(&str, &str)]) -> Arc<Function> {
         let role = if name == "transform" { "millrace_transform" } else { "millrace_ingest" };
         let function = self.spawn(name, role, settings).await;
@@ -83,29 +83,29 @@ impl RedriveFixture {
         Function::spawn(&binary(name), &environment).await
     }
 
-    /// A redrive of its own process.
+    /// A redrive function in a separate process.
     pub async fn redriver(&self) -> Function {
         self.spawn("redrive", "nobody", &[]).await
     }
 
-    /// Redrives what matches; the summary without its reasons, which must be these codes.
+    /// Redrives the matching dead letters. Returns the summary without its reasons, which must have these codes.
     pub async fn redrive(&self, filter: Value) -> Value {
         let event = json!({ "action": "redrive", "filter": filter });
         self.redriver().await.invoke(&event, LONG + LONG).await.response()
     }
 
-    /// [`Self::redrive`] of everything, as (redriven, duplicate, void, failed, pending).
+    /// [`Self::redrive`] of all dead letters, as (redriven, duplicate, void, failed, pending).
     pub async fn redrive_all(&self) -> [u64; 5] {
         counts(&self.redrive(json!({})).await)
     }
 
-    /// Puts a file and has it loaded.
+    /// Puts a file and loads it.
     pub async fn load(&self, key: &str, text: &str) {
         let event = self.aws.put(key, text.as_bytes().to_vec()).await;
         self.lambda.get("ingest-csv").invoke(&event, LONG).await.response();
     }
 
-    /// Has everything that is in the upload queue loaded.
+    /// Loads every object in the upload queue.
     pub async fn load_queued(&self) -> usize {
         let mut count = 0;
         for event in self.aws.continuations().await {
@@ -115,7 +115,7 @@ impl RedriveFixture {
         count
     }
 
-    /// Turns what waits into facts.
+    /// Transforms the unprocessed events.
     pub async fn transform(&self) -> Value {
         self.lambda.get("transform").invoke(&json!({}), LONG).await.response()
     }
@@ -137,13 +137,13 @@ impl RedriveFixture {
         }
     }
 
-    /// Puts a message in the dead-letter queue.
+    /// Sends a message to the dead-letter queue.
     pub async fn send(&self, body: &str) {
         let send = self.aws.clients.sqs.send_message().queue_url(&self.aws.dead_letter_queue_url);
         send.message_body(body).send().await.expect("send a dead letter");
     }
 
-    /// What the ledger says adds up, for every batch that was transformed.
+    /// The counts of the ledger reconcile for every transformed batch.
     pub async fn reconciles(&self) {
         let sql = "select count(*) from staging.batches where processed_at is not null
             and (staged_count <> transformed_count + quarantined_count + unmodelled_count
@@ -154,7 +154,7 @@ impl RedriveFixture {
     }
 }
 
-/// (redriven, duplicate, void, failed, pending) of a summary that left nothing undone.
+/// (redriven, duplicate, void, failed, pending) of a summary that left nothing.
 pub fn counts(summary: &Value) -> [u64; 5] {
     assert_eq!(summary["more"], false, "{summary}");
     ["redriven", "duplicate", "void", "failed", "pending"]

@@ -1,4 +1,4 @@
-//! Redrive, and the functions it asks, killed at any moment.
+//! Kills redrive and its targets at random moments.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const ORDERS: &str = "-- kind = \"fact\"
 -- source = \"shop/orders\"
 select (payload->>'id')::bigint as id, (payload->>'total')::numeric as total from batch";
 
-/// 60 records that were not of their type, and 60 events that the model refused.
+/// 60 records that are not of their type, and 60 events that the model refused.
 async fn with_dead_letters() -> (RedriveFixture, Vec<DeadLetter>) {
     let fixture = RedriveFixture::new(STRICT, &[("orders", ORDERS)]).await;
     let rows: String = (0..60).map(|id| format!("{id},bad\n")).collect();
@@ -31,9 +31,9 @@ async fn with_dead_letters() -> (RedriveFixture, Vec<DeadLetter>) {
     (fixture, dead_letters)
 }
 
-/// Everything is in the facts once, and nothing is left.
+/// Every fact exists once, and no dead letter is left.
 async fn is_complete(fixture: &RedriveFixture) {
-    // What a killed process held comes back within a minute.
+    // Messages that a killed process had received are visible again within a minute.
     for _ in 0..40 {
         let summary = fixture.redrive(json!({})).await;
         assert_eq!((&summary["failed"], &summary["pending"]), (&json!(0), &json!(0)), "{summary}");
@@ -68,7 +68,7 @@ async fn a_redrive_killed_at_any_moment_loses_nothing_and_repeats_nothing() {
         };
         let (outcome, ()) = futures_util::join!(redrive.invoke(&event, LONG), killed);
         crashes += usize::from(outcome == Outcome::Crashed);
-        // What it held is hidden for a while; SQS may deliver any dead letter once more.
+        // Messages that it had received are hidden for a while. SQS may deliver any dead letter again.
         fixture.repeat(&dead_letters[..40]).await;
     }
     assert!(crashes >= 4, "{crashes} crashes");
@@ -76,7 +76,7 @@ async fn a_redrive_killed_at_any_moment_loses_nothing_and_repeats_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn functions_killed_while_they_take_dead_letters_back_lose_and_repeat_nothing() {
+async fn functions_killed_during_a_redrive_lose_and_repeat_nothing() {
     let (fixture, dead_letters) = with_dead_letters().await;
     for pause in [5, 20, 60, 120, 250] {
         let (csv, transform) =

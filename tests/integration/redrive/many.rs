@@ -1,4 +1,4 @@
-//! As many dead letters as SQS hands out in a thousand requests.
+//! Redrives as many dead letters as SQS returns in a thousand requests.
 
 use millrace_cli::dead_letters::depth;
 use serde_json::json;
@@ -14,14 +14,14 @@ const ORDERS: &str = "-- kind = \"fact\"
 select (payload->>'id')::bigint as id, (payload->>'total')::numeric as total from batch";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_dead_letters_go_back_without_loss() {
+async fn ten_thousand_dead_letters_are_redriven_without_loss() {
     let fixture = RedriveFixture::new(LAX, &[("orders", ORDERS)]).await;
     let insert = format!(
         "insert into raw_events (source, event_type, payload)
          select 'shop', 'orders', jsonb_build_object('id', n, 'total', 'bad') from generate_series(1, {MANY}) as n"
     );
     fixture.owner.batch_execute(&insert).await.expect("insert");
-    // Every one of them is found by halving.
+    // Each of them is found by bisection.
     fixture.lambda.get("transform").invoke(&json!({}), LONG * 4).await.response();
     let (sqs, queue) = (&fixture.aws.clients.sqs, &fixture.aws.dead_letter_queue_url);
     assert_eq!(depth(sqs, queue).await.expect("depth"), MANY);

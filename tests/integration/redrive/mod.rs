@@ -1,4 +1,4 @@
-//! Dead letters, from the real failure back into the facts: the compiled functions, a real database, a real queue.
+//! Dead letters from the failure to the fact, with the compiled functions, a real database and a real queue.
 
 mod archive;
 mod commands;

@@ -1,4 +1,4 @@
-//! Dead letters of kind `rows`: records of a file, read again under today's `sources.toml`.
+//! Dead letters of kind `rows`: records of a file, read again under the current `sources.toml`.
 
 use millrace::dead_letter::DeadLetterKind;
 use serde_json::json;
@@ -20,7 +20,7 @@ async fn with_two_dead_letters() -> RedriveFixture {
 async fn a_record_whose_cause_is_fixed_is_in_the_facts_once() {
     let fixture = with_two_dead_letters().await;
     let dead_letters = fixture.dead_letters(DeadLetterKind::Rows).await;
-    // Not fixed, they come back with one more attempt.
+    // The cause is not fixed, so they fail again with one more attempt.
     let summary = fixture.redrive(json!({ "kind": "rows" })).await;
     assert_eq!(counts(&summary), [0, 0, 0, 2, 0]);
     assert_eq!(summary["reasons"], json!([{ "code": "wrong_type", "message": "not a number", "count": 2 }]));
@@ -46,7 +46,7 @@ async fn a_record_whose_cause_is_fixed_is_in_the_facts_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_goes_with_its_file() {
+async fn a_redriven_record_is_superseded_with_its_file() {
     let replace =
         |sources: &str| sources.replace("[shop.csv]\n", "[shop.csv]\non_new_version = \"replace\"\n");
     let fixture = RedriveFixture::new(&replace(STRICT), &[("orders", ORDERS)]).await;
@@ -57,10 +57,10 @@ async fn a_record_goes_with_its_file() {
     assert_eq!(fixture.redrive_all().await, [2, 0, 0, 0, 0]);
     fixture.transform().await;
     assert_eq!(fixture.number(FACTS).await, 5);
-    // The next version takes the place of the file and of what was put back of it.
+    // The next version supersedes the file and its redriven records.
     fixture.load("incoming/shop/orders/a.csv", "id,total\n1,11\n").await;
     assert_eq!(fixture.number("select count(*) from raw_events").await, 1);
-    // And what comes back too late finds nothing to go with.
+    // A record that is redriven afterwards is void.
     fixture.repeat(&dead_letters).await;
     assert_eq!(fixture.redrive_all().await, [0, 0, 2, 0, 0]);
     fixture.transform().await;
@@ -69,7 +69,7 @@ async fn a_record_goes_with_its_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_what_is_meant_is_taken() {
+async fn only_matching_dead_letters_are_redriven() {
     let fixture = with_two_dead_letters().await;
     fixture.write_sources(LAX);
     fixture.deploy("ingest-csv", &[]).await;
@@ -80,7 +80,7 @@ async fn only_what_is_meant_is_taken() {
     }
     let summary = fixture.redrive(json!({ "ids": [id] })).await;
     assert_eq!((counts(&summary), &summary["left"]), ([1, 0, 0, 0, 0], &json!(1)));
-    // What was left is visible at once.
+    // The other dead letters are visible immediately.
     let summary = fixture.redrive(json!({ "source": "shop", "event_type": "orders" })).await;
     assert_eq!((counts(&summary), &summary["left"]), ([1, 0, 0, 0, 0], &json!(0)));
 }

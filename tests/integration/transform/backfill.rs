@@ -1,4 +1,4 @@
-//! History: a new model sees it, a changed one is built anew, whatever happens meanwhile.
+//! Backfills: a new model transforms history, and a changed one is rebuilt, under concurrent changes.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::fixture::{ORDERS, TransformFixture};
 
 impl TransformFixture {
-    /// Runs a model's history as the command does; how.
+    /// Runs a model's backfill as the command does, and returns its result.
     async fn catch_up(&self, name: &str, full_refresh: bool) -> Option<Target> {
         let deadline = Instant::now() + Duration::from_secs(60);
         let project = self.project();
@@ -50,7 +50,7 @@ async fn a_new_model_sees_history_once_beside_live_traffic() {
     let summary = fixture.transformed().await;
     assert_eq!(summary.unmodelled, 601);
     fixture.write("orders", ORDERS);
-    // New events overlap with history, and are transformed at the same time.
+    // New events overlap with history and are transformed concurrently.
     fixture.many_orders(0, 20, "77").await;
     let (target, _) = tokio::join!(fixture.catch_up("orders", false), fixture.transformed());
     assert_eq!(target, Some(Target::InPlace));
@@ -79,7 +79,7 @@ async fn a_changed_type_is_followed_by_a_rebuild_that_is_swapped_in() {
 }
 
 #[tokio::test]
-async fn a_changed_query_s_history_is_rebuilt_and_what_it_leaves_out_goes() {
+async fn a_changed_query_rebuilds_history_and_removes_excluded_facts() {
     let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
     fixture.many_orders(1, 100, "5").await;
     fixture.transformed().await;
@@ -93,7 +93,7 @@ async fn a_changed_query_s_history_is_rebuilt_and_what_it_leaves_out_goes() {
 }
 
 #[tokio::test]
-async fn somebody_s_view_on_a_table_keeps_it_from_being_swapped() {
+async fn a_users_view_on_a_table_prevents_its_swap() {
     let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
     fixture.many_orders(1, 10, "5").await;
     fixture.transformed().await;
@@ -113,7 +113,7 @@ async fn somebody_s_view_on_a_table_keeps_it_from_being_swapped() {
 }
 
 #[tokio::test]
-async fn an_interrupted_backfill_goes_on_where_it_stopped() {
+async fn an_interrupted_backfill_continues_where_it_stopped() {
     let mut fixture = TransformFixture::new(&[]).await;
     fixture.bounds = Bounds { events: 50, ..Bounds::default() };
     for batch in 0..8 {
@@ -130,7 +130,7 @@ async fn an_interrupted_backfill_goes_on_where_it_stopped() {
     let model = project.model("orders").unwrap();
     let work =
         backfill::backfill(&mut connection, &project, model, &dead_letters, Uuid::now_v7(), options, |_| {});
-    // Half a second a chunk: it is cut off in the middle.
+    // Half a second per chunk, so that it is interrupted in the middle.
     assert!(tokio::time::timeout(Duration::from_millis(1_200), work).await.is_err());
     let done =
         fixture.number("select count(*) from pipeline.backfill_batches where done_at is not null").await;

@@ -1,4 +1,4 @@
-//! Tables from queries, and what happens when a query changes.
+//! Tables from queries, and the effect of a changed query.
 
 use super::fixture::{ORDERS, TransformFixture};
 
@@ -55,7 +55,7 @@ async fn a_new_column_is_added_and_a_changed_one_is_refused() {
 }
 
 #[tokio::test]
-async fn somebody_else_s_table_is_not_invalidated() {
+async fn a_users_table_is_not_changed() {
     let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
     fixture.run("create table facts.orders (mine int)").await;
     fixture.orders(&[(1, "1", "a")]).await;
@@ -64,7 +64,7 @@ async fn somebody_else_s_table_is_not_invalidated() {
 }
 
 #[tokio::test]
-async fn two_workers_deploy_the_same_models_at_once() {
+async fn two_workers_deploy_the_same_models_concurrently() {
     let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
     fixture.orders(&[(1, "1", "a")]).await;
     let (one, other, third) =
@@ -74,7 +74,7 @@ async fn two_workers_deploy_the_same_models_at_once() {
 }
 
 #[tokio::test]
-async fn a_long_reader_of_a_table_that_must_change_holds_back_its_events_alone() {
+async fn a_long_reader_of_a_changed_table_holds_back_only_its_events() {
     let other = "-- kind = \"fact\"\n-- source = \"shop/refunds\"\nselect payload->>'id' as id from batch";
     let fixture = TransformFixture::new(&[("orders", ORDERS), ("refunds", other)]).await;
     fixture.transformed().await;

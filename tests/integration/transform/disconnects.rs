@@ -12,7 +12,7 @@ use super::fixture::{ORDERS, TransformFixture};
 
 /// Transforms through the proxy, on a new connection.
 async fn transform_through(proxy: &Proxy, fixture: &TransformFixture) -> Summary {
-    // The proxy reads the protocol.
+    // The proxy parses the protocol.
     let url = format!("{}?sslmode=disable", fixture.database.url_for("millrace_transform"));
     let url = proxy.instead_of(fixture.database.port(), &url);
     let mut connection = Connection::new(Settings::parse(&url).expect("a connection string"));
@@ -24,7 +24,7 @@ async fn transform_through(proxy: &Proxy, fixture: &TransformFixture) -> Summary
         .expect("transform")
 }
 
-/// A batch whose keys overlap with the last one's, with a bad event and a key twice.
+/// A batch whose keys overlap with those of the last one, with a bad event and a repeated key.
 async fn next_batch(fixture: &TransformFixture, number: i64) {
     let rows: Vec<(i64, String)> =
         (0..12).map(|row| (number * 7 + row % 11, format!("{number}.{row:02}"))).collect();
@@ -41,14 +41,14 @@ async fn a_connection_that_ends_at_any_point_loses_and_repeats_nothing() {
     let proxy = Proxy::start(fixture.database.port()).await;
     next_batch(&fixture, 0).await;
     transform_through(&proxy, &fixture).await;
-    // What a run sends once its table is there.
+    // The bytes that a run sends once its table exists.
     let before = proxy.forwarded(Direction::ToServer);
     next_batch(&fixture, 1).await;
     transform_through(&proxy, &fixture).await;
     let whole = proxy.forwarded(Direction::ToServer) - before;
     for cut in 0..DISCONNECTS {
         next_batch(&fixture, 2 + cut as i64).await;
-        // A column is added on the way, and the cuts after that are those of a changed table.
+        // A column is added meanwhile. Later interruptions then affect a changed table.
         if cut == DISCONNECTS / 2 {
             fixture.write("orders", &ORDERS.replace("from batch", ", 'x' as extra from batch"));
         }
@@ -62,12 +62,12 @@ async fn a_connection_that_ends_at_any_point_loses_and_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn a_commit_whose_reply_is_lost_is_not_done_again() {
+async fn a_commit_whose_reply_is_lost_is_not_repeated() {
     let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
     let proxy = Proxy::start(fixture.database.port()).await;
     for number in 0..12 {
         next_batch(&fixture, number).await;
-        // Of a run's first commits: reading the catalog, deploying, claims.
+        // The first commits of a run: reading the catalog, deploying, claims.
         proxy.lose_commit_reply(1 + number as u64 % 6);
         transform_through(&proxy, &fixture).await;
         proxy.pass();
@@ -77,7 +77,7 @@ async fn a_commit_whose_reply_is_lost_is_not_done_again() {
     check(&fixture, 12).await;
 }
 
-/// Facts as from one pass; every bad event is in the queue, at least once, and counted once.
+/// The facts equal those of one pass. Every bad event is in the queue at least once and counted once.
 async fn check(fixture: &TransformFixture, batches: u64) {
     fixture.check_orders().await;
     let quarantined = fixture.number("select sum(quarantined_count)::bigint from staging.batches").await;

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-/// Orders, the later event winning.
+/// Orders. The later event wins.
 pub const ORDERS: &str = "-- kind = \"fact\"
 -- source = \"shop/orders\"
 -- key = [\"order_id\"]
@@ -25,7 +25,7 @@ select
     payload->>'note' as note
 from batch";
 
-/// What [`ORDERS`] must have made of everything in raw_events that can be cast, by another way.
+/// Computes by another query what [`ORDERS`] must make of every event in raw_events that can be cast.
 pub const ORDERS_ANEW: &str = "select distinct on (order_id) order_id, total, note from (
     select (payload->>'order_id')::bigint as order_id, (payload->>'total')::numeric(12,2) as total,
         payload->>'note' as note, received_at, id
@@ -84,7 +84,7 @@ impl TransformFixture {
         DeadLetterQueue::new(clients.sqs, clients.s3, settings)
     }
 
-    /// Transforms what waits, as one worker does.
+    /// Transforms the unprocessed events, as one worker does.
     pub async fn transform(&self) -> Result<Summary> {
         let deadline = Instant::now() + Duration::from_secs(60);
         let limits =
@@ -94,7 +94,7 @@ impl TransformFixture {
             .await
     }
 
-    /// [`Self::transform`] where nothing may be left waiting.
+    /// [`Self::transform`], where no event may stay unprocessed.
     pub async fn transformed(&self) -> Summary {
         let summary = self.transform().await.expect("transform");
         assert!(summary.waiting.is_empty(), "{:?}", summary.waiting);
@@ -106,12 +106,12 @@ impl TransformFixture {
         self.owner.batch_execute(sql).await.expect(sql);
     }
 
-    /// The number that a query answers.
+    /// The number that a query returns.
     pub async fn number(&self, sql: &str) -> i64 {
         number(&self.owner, sql).await
     }
 
-    /// Inserts a batch of shop/orders, one event for each of `rows`, a list of (order_id, total, note).
+    /// Inserts a batch of shop/orders, with one event for each of `rows`, a list of (order_id, total, note).
     pub async fn orders(&self, rows: &[(i64, &str, &str)]) {
         let values: Vec<String> = rows
             .iter()
@@ -126,7 +126,7 @@ impl TransformFixture {
         .await;
     }
 
-    /// So many orders in one batch: ids `from` on, each with the total `total`.
+    /// Inserts `count` orders in one batch: ids from `from`, each with the total `total`.
     pub async fn many_orders(&self, from: i64, count: i64, total: &str) {
         self.run(&format!(
             "insert into raw_events (source, event_type, payload)
@@ -146,7 +146,7 @@ impl TransformFixture {
         rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect()
     }
 
-    /// facts.orders is what [`ORDERS_ANEW`] makes of raw_events, to the row.
+    /// facts.orders equals [`ORDERS_ANEW`] over raw_events, row by row.
     pub async fn check_orders(&self) {
         for (more, fewer) in [("facts", "anew"), ("anew", "facts")] {
             let sql = format!(
@@ -158,7 +158,7 @@ impl TransformFixture {
         self.check_counts().await;
     }
 
-    /// Everything is processed and every count reconciles.
+    /// Every event is processed, and every count reconciles.
     pub async fn check_counts(&self) {
         let unprocessed = "select count(*) from staging.batches where processed_at is null";
         assert_eq!(self.number(unprocessed).await, 0);

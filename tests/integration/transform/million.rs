@@ -1,4 +1,4 @@
-//! A million events, of which a hundred are poison.
+//! A million events, of which a hundred are bad.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,8 @@ use super::fixture::{ORDERS, TransformFixture};
 #[tokio::test]
 async fn of_a_million_events_the_hundred_bad_ones_are_named_and_the_rest_are_facts() {
     let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
-    // As ingestion leaves them: a hundred batches of ten thousand. Bad are those whose number is 4,711 modulo 10,000.
+    // The state after ingestion: a hundred batches of ten thousand. An event is bad when its number is 4,711 modulo
+    // 10,000.
     fixture.run(
         "insert into staging.batches (batch_id, origin, source, event_type, received_at, read_count, staged_count, payload_bytes)
          select gen_random_uuid(), 'test:' || n, 'shop', 'orders', now() - n * interval '1 second', 10000, 10000, 700000

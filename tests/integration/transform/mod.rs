@@ -1,4 +1,4 @@
-//! From raw events to facts: each test with its own database, dead-letter queue and models.
+//! Transforms raw events to facts. Each test has its own database, dead-letter queue and models.
 
 mod backfill;
 mod deploying;

@@ -1,4 +1,4 @@
-//! Events that a model cannot take: found, kept with their reason, counted; everything else goes on.
+//! Events that a model refuses are found, quarantined with their reason, and counted. All other events are transformed.
 
 use millrace::dead_letter::{DeadLetterKind, Payload};
 

@@ -1,4 +1,4 @@
-//! Facts equal what a single pass over raw_events makes of them, whatever happened on the way.
+//! Facts equal those of a single pass over raw_events, after any sequence of faults.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ async fn of_one_key_the_later_event_wins_in_a_batch_and_across_batches() {
 }
 
 #[tokio::test]
-async fn where_the_first_counts_the_first_event_stays() {
+async fn a_model_that_keeps_the_first_event_ignores_later_ones() {
     let orders = ORDERS.replace("-- key", "-- on_conflict = \"ignore\"\n-- key");
     let fixture = TransformFixture::new(&[("orders", &orders)]).await;
     fixture.orders(&[(1, "1", "first"), (1, "2", "second")]).await;
@@ -70,10 +70,10 @@ async fn a_batch_that_commits_late_is_transformed_and_does_not_win() {
 }
 
 #[tokio::test]
-async fn four_workers_at_once_make_what_one_makes() {
+async fn four_concurrent_workers_make_the_same_facts_as_one() {
     let mut fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
     fixture.bounds = Bounds { events: 400, ..Bounds::default() };
-    // Every batch holds keys of the others, in both directions.
+    // Every batch has keys of the others, in both directions.
     for batch in 0..24 {
         fixture.run(&format!(
             "insert into raw_events (source, event_type, payload)
@@ -112,12 +112,12 @@ async fn a_function_killed_at_any_moment_loses_and_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn a_deadlock_is_tried_again() {
+async fn a_deadlock_is_retried() {
     let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
     fixture.orders(&[(1, "1", "a"), (2, "1", "a")]).await;
     fixture.transformed().await;
     fixture.orders(&[(1, "2", "b"), (2, "2", "b")]).await;
-    // Locks in the opposite order of a claim's: key 2, then key 1.
+    // Takes locks in the opposite order of a claim: key 2, then key 1.
     let mut other = fixture.database.owner().await;
     let transaction = other.transaction().await.unwrap();
     transaction

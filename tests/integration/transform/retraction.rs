@@ -1,8 +1,8 @@
-//! Files that a newer version replaced: their facts go, and what they had covered comes back.
+//! Superseded files: their facts are retracted, and facts that they had covered are restored.
 
 use super::fixture::{ORDERS, TransformFixture};
 
-/// Marks the batches of the newest event of an order as replaced, as `finish_load` does.
+/// Marks the batches of the newest event of an order as superseded, as `finish_load` does.
 async fn supersede(fixture: &TransformFixture, note: &str) {
     fixture
         .run(&format!(
@@ -13,7 +13,7 @@ async fn supersede(fixture: &TransformFixture, note: &str) {
 }
 
 #[tokio::test]
-async fn a_replaced_version_s_facts_are_taken_back() {
+async fn the_facts_of_a_superseded_version_are_retracted() {
     let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
     fixture.orders(&[(1, "1", "old"), (2, "1", "old"), (3, "1", "old")]).await;
     fixture.transformed().await;
@@ -26,7 +26,7 @@ async fn a_replaced_version_s_facts_are_taken_back() {
 }
 
 #[tokio::test]
-async fn what_a_replaced_event_had_covered_comes_back() {
+async fn the_fact_that_a_superseded_event_covered_is_restored() {
     let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
     fixture.orders(&[(1, "1", "kept"), (9, "oops", "kept too")]).await;
     fixture.orders(&[(1, "2", "replaced"), (2, "2", "replaced")]).await;
@@ -52,7 +52,7 @@ async fn a_batch_replaced_before_it_was_transformed_makes_no_facts() {
 }
 
 #[tokio::test]
-async fn facts_without_a_key_are_taken_back_too() {
+async fn facts_without_a_key_are_retracted_too() {
     let lines = "-- kind = \"fact\"\n-- source = \"shop/orders\"\nselect payload->>'note' as note from batch, generate_series(1, 2)";
     let fixture = TransformFixture::new(&[("lines", lines)]).await;
     fixture.orders(&[(1, "1", "old")]).await;
@@ -65,7 +65,7 @@ async fn facts_without_a_key_are_taken_back_too() {
 }
 
 #[tokio::test]
-async fn a_retraction_that_fails_holds_back_its_own_source_alone() {
+async fn a_failed_retraction_holds_back_only_its_own_source() {
     let refunds =
         "-- kind = \"fact\"\n-- source = \"shop/refunds\"\nselect payload->>'note' as note from batch";
     let fixture = TransformFixture::new(&[("orders", ORDERS), ("refunds", refunds)]).await;

@@ -1,4 +1,4 @@
-//! What waits and what goes on when a model is wrong.
+//! Which events stay unprocessed when a model is broken, and which are transformed.
 
 use super::fixture::{ORDERS, TransformFixture};
 
@@ -20,7 +20,7 @@ async fn events_without_a_model_are_counted_as_such() {
 }
 
 #[tokio::test]
-async fn a_model_whose_sql_fails_holds_back_its_own_events_alone() {
+async fn a_model_whose_sql_fails_holds_back_only_its_own_events() {
     let broken = "-- kind = \"fact\"\n-- source = \"shop/refunds\"\nselect r.rate\nfrom batch\njoin public.rates as r on true";
     let fixture = TransformFixture::new(&[("orders", ORDERS), ("refunds", broken)]).await;
     one_of_each(&fixture).await;
@@ -44,14 +44,14 @@ async fn a_model_whose_sql_fails_holds_back_its_own_events_alone() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_model_holds_back_what_it_would_take() {
+async fn an_invalid_model_file_holds_back_its_events() {
     let fixture =
         TransformFixture::new(&[("orders", ORDERS), ("refunds", &REFUNDS.replace("select", "selct"))]).await;
     one_of_each(&fixture).await;
     let summary = fixture.transform().await.expect("a run");
     assert_eq!(summary.waiting.len(), 1);
     assert_eq!(fixture.facts().await.len(), 1);
-    // Whose events it takes cannot be read: nothing may pass it by.
+    // The header does not show which events the model takes, so no event may be processed.
     fixture.write("refunds", "-- kind = \"fact\n-- source = \"shop/refunds\"\nselect 1 as a from batch");
     fixture.orders(&[(2, "1", "a")]).await;
     let summary = fixture.transform().await.expect("a run");

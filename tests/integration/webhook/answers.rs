@@ -1,4 +1,4 @@
-//! What a sender is told who does it wrong, and what the function does that no sender asked for.
+//! The responses to wrong requests, and the function's own maintenance of partitions and keys.
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
@@ -8,7 +8,7 @@ use super::client::{Form, TIME, request};
 use super::fixture::{WebhookFixture, signed};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_address_or_method_is_said_to_be_so() {
+async fn an_unknown_path_or_method_is_refused() {
     let fixture = WebhookFixture::new().await;
     let client = fixture.open(&[]).await;
     let send = async |method: &str, path: &str| {
@@ -30,7 +30,7 @@ async fn an_unknown_address_or_method_is_said_to_be_so() {
         assert_eq!(reply.headers["allow"], "POST");
     }
     assert_eq!(fixture.row_count().await, 0);
-    // With a stage, a base path or a slash behind it, it is the same address.
+    // With a stage, a base path or a trailing slash it is the same path.
     for path in ["/webhooks/bearer", "/prod/webhooks/bearer", "/webhooks/bearer/"] {
         assert_eq!(send("POST", path).await.status, 202, "{path}");
     }
@@ -38,7 +38,7 @@ async fn an_unknown_address_or_method_is_said_to_be_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_is_not_what_it_should_be_is_said_to_be_so() {
+async fn an_invalid_body_is_refused_with_its_problem() {
     let fixture = WebhookFixture::new().await;
     let client = fixture.open(&[]).await;
     let post = async |kind: &str, body: &[u8]| {
@@ -67,12 +67,12 @@ async fn a_body_that_is_not_what_it_should_be_is_said_to_be_so() {
     event["body"] = json!("%%%");
     client.send(&event, TIME).await.is_problem(400, "invalid-base64");
     assert_eq!(fixture.number("select count(*) from staging.deliveries").await, 0);
-    // Who proves nothing learns nothing of bodies.
+    // Without a valid signature the response says nothing about the body.
     client.post("bearer", &HeaderMap::new(), b"{", Form::Plain).await.is_problem(401, "unauthorized");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_without_its_secret_is_shut_and_the_others_are_open() {
+async fn a_source_without_its_secret_is_unavailable_and_the_others_work() {
     let fixture = WebhookFixture::new().await;
     let client = fixture.open(&[("SECRET_FIXED", "")]).await;
     for source in ["unset", "fixed"] {
@@ -83,7 +83,7 @@ async fn a_source_without_its_secret_is_shut_and_the_others_are_open() {
         assert!(!reply.body.to_string().contains("SECRET"), "{reply:?}");
     }
     client.deliver("bearer", "1", "{}").await.was(202, "stored");
-    // Whoever must act finds what is missing.
+    // The log names what is missing.
     let logs = client.function.logs();
     assert!(
         logs.iter().any(|line| line.contains("missing_secret") && line.contains("SECRET_THAT_IS_NOT_SET"))
@@ -92,7 +92,7 @@ async fn a_source_without_its_secret_is_shut_and_the_others_are_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slacks_challenge_is_answered_when_slack_asks_and_stored_never() {
+async fn slacks_challenge_is_answered_and_never_stored() {
     let fixture = WebhookFixture::new().await;
     let client = fixture.open(&[]).await;
     let body = r#"{"token":"t","challenge":"3eZbrw1aB\u0042","type":"url_verification"}"#;
@@ -101,9 +101,9 @@ async fn slacks_challenge_is_answered_when_slack_asks_and_stored_never() {
     let unsigned = client.post("slack", &HeaderMap::new(), body.as_bytes(), Form::Plain).await;
     unsigned.is_problem(401, "unauthorized");
     assert_eq!(fixture.row_count().await, 0);
-    // To anybody else it is an event.
+    // In any other delivery it is an event.
     client.deliver("bearer", "1", body).await.was(202, "stored");
-    // Commands come as forms.
+    // Slack's commands are forms.
     let command = b"command=%2Fweather&text=94070+now";
     let mut headers = signed("slack", "2", command);
     headers.insert(CONTENT_TYPE, "application/x-www-form-urlencoded".parse().expect("a value"));
@@ -141,7 +141,7 @@ async fn a_missing_partition_of_the_day_is_created_and_the_delivery_is_stored() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_is_remembered_until_its_time_is_over() {
+async fn a_delivery_is_a_duplicate_until_its_keys_expire() {
     let fixture = WebhookFixture::new().await;
     let client = fixture.open(&[]).await;
     client.deliver("shopify", "1", "{}").await.was(202, "stored");
@@ -154,7 +154,7 @@ async fn a_delivery_is_remembered_until_its_time_is_over() {
         ))
         .await;
     };
-    // One of its keys is still remembered.
+    // One of its keys has not expired yet.
     expire("body:%").await;
     client.deliver("shopify", "1", "{}").await.was(202, "duplicate");
     expire("%").await;

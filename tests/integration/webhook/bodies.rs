@@ -1,4 +1,4 @@
-//! Records that cannot be stored: the rest of their delivery, and the other deliveries, are.
+//! Records that cannot be stored: the rest of their delivery and the other deliveries are stored.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ fn ndjson(source: &str, id: &str, body: &[u8]) -> HeaderMap {
     headers
 }
 
-/// Record, code and the record as it came, of dead letters about records.
+/// Record number, code and original record of the dead letters of records.
 fn rejects(dead_letters: &[DeadLetter]) -> Vec<(u64, String, Vec<u8>)> {
     let read = |dead_letter: &DeadLetter| {
         assert_eq!(
@@ -38,13 +38,13 @@ fn rejects(dead_letters: &[DeadLetter]) -> Vec<(u64, String, Vec<u8>)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_postgres_refuses_keeps_its_own_delivery_out_and_no_other() {
+async fn an_event_that_postgres_refuses_affects_only_its_own_delivery() {
     let fixture = WebhookFixture::new().await;
     fixture
         .execute("alter table staging.events add constraint no_poison check (not payload ? 'poison')")
         .await;
     let client = fixture.open(&[("MILLRACE_DATABASE_TIMEOUT", "15 s")]).await;
-    // They gather behind a flush that waits, so that all are one flush.
+    // They gather behind a waiting flush, so that all are in one flush.
     let block = fixture.block().await;
     let first = client.deliver("orders", "first", r#"{"n":0}"#);
     let others = async {
@@ -73,7 +73,7 @@ async fn an_event_that_postgres_refuses_keeps_its_own_delivery_out_and_no_other(
     assert_eq!(payload["body"], r#"{"n":17,"poison":"canary"}"#);
     assert!(!format!("{:?}", dead_letter.reason).contains("canary"));
     assert!(client.function.logs().iter().all(|line| !line.contains("canary")));
-    // Nothing is remembered of it: once it can be stored, it is.
+    // None of its keys is stored: it can be stored later.
     fixture.execute("alter table staging.events drop constraint no_poison").await;
     client.deliver("orders", "id-17", r#"{"n":17,"poison":"canary"}"#).await.was(202, "stored");
 }
@@ -92,7 +92,7 @@ async fn bad_lines_and_bad_elements_are_dead_lettered_alone() {
         let mut body = open.as_bytes().to_vec();
         let mut expected = Vec::new();
         for (number, (record, code)) in (0..).zip(bad) {
-            // A good one before each bad one.
+            // A good record before each bad one.
             body.extend_from_slice(format!(r#"{{"n":{number}}}{separator}"#).as_bytes());
             body.extend_from_slice(record);
             if number < 3 {
@@ -115,18 +115,18 @@ async fn bad_lines_and_bad_elements_are_dead_lettered_alone() {
     }
     assert_eq!(fixture.counted().await, (0..4).map(|n| (n, 2)).collect());
     let counts =
-        // Duplicates and bad records weigh nothing.
+        // Duplicates and bad records do not count towards the payload bytes.
         "select count(*) from staging.batches where (read_count, staged_count, rejected_count, payload_bytes) = (8, 4, 4, 28)";
     assert_eq!((fixture.number(counts).await, fixture.batch_count().await), (2, 2));
     fixture.reconciles().await;
-    // A dead letter that is repeated has the same id.
+    // A repeated dead letter has the same id.
     let ids: BTreeSet<String> =
         fixture.aws.dead_letters().await.iter().map(|dead_letter| dead_letter.id.to_string()).collect();
     assert_eq!(ids.len(), 8);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_of_bad_records_alone_is_queued_counted_and_known_again() {
+async fn a_delivery_of_only_bad_records_is_queued_counted_and_deduplicated() {
     let fixture = WebhookFixture::new().await;
     let client = fixture.open(&[]).await;
     let body = r#"[{"a":"\u0000"},{"a":1e999999}]"#;
@@ -135,7 +135,7 @@ async fn a_delivery_of_bad_records_alone_is_queued_counted_and_known_again() {
     assert_eq!(fixture.row_count().await, 0);
     let counts = "select count(*) from staging.batches where (read_count, staged_count, rejected_count, payload_bytes) = (2, 0, 2, 0)";
     assert_eq!(fixture.number(counts).await, 1);
-    // A delivery of nothing is no failure.
+    // A delivery without records is not a failure.
     assert_eq!(client.deliver("orders", "2", "[]").await.event_ids(), Vec::<i64>::new());
     client.deliver("orders", "2", "[]").await.was(202, "duplicate");
     assert_eq!(fixture.batch_count().await, 1);

@@ -1,4 +1,4 @@
-//! A function that was started, and the requests it is sent.
+//! A running function, and the requests that it is sent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use serde_json::{Map, Value, json};
 use super::description;
 use super::fixture::signed;
 
-/// The time of an invocation, as the template has it.
+/// The time of an invocation, as in the template.
 pub const TIME: Duration = Duration::from_secs(29);
-/// What the gateway calls every request.
+/// The gateway's id for every request.
 pub const REQUEST_ID: &str = "JKJaXmPLvHcESHA=";
 
-/// How a gateway hands over a body.
+/// How a gateway encodes a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     Plain,
@@ -28,7 +28,7 @@ pub enum Form {
 pub struct Reply {
     pub status: u16,
     pub headers: BTreeMap<String, String>,
-    /// JSON, or a string of what is none.
+    /// JSON, or a string when the body is not JSON.
     pub body: Value,
 }
 
@@ -37,7 +37,7 @@ impl Reply {
         self.body["status"].as_str().unwrap_or("nothing")
     }
 
-    /// The ids of the events of a delivery that was stored.
+    /// The ids of the events of a stored delivery.
     pub fn event_ids(&self) -> Vec<i64> {
         assert_eq!((self.status, self.became()), (202, "stored"), "{self:?}");
         let ids = self.body["event_ids"].as_array().expect("event_ids");
@@ -48,7 +48,7 @@ impl Reply {
         assert_eq!((self.status, self.became()), (status, became), "{self:?}");
     }
 
-    /// A problem of this status and type.
+    /// A problem with this status and type.
     pub fn is_problem(&self, status: u16, kind: &str) {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.headers["content-type"], "application/problem+json");
@@ -66,12 +66,12 @@ impl WebhookClient {
         WebhookClient { function }
     }
 
-    /// Posts a delivery as an HTTP API hands it over.
+    /// Posts a delivery as an HTTP API sends it.
     pub async fn post(&self, source: &str, headers: &HeaderMap, body: &[u8], form: Form) -> Reply {
         self.send(&request("POST", &format!("/webhooks/{source}"), headers, body, form), TIME).await
     }
 
-    /// Signs a JSON text as the sender of `source` would, and posts it.
+    /// Signs a JSON text as the sender of `source` does, and posts it.
     pub async fn deliver(&self, source: &str, id: &str, body: &str) -> Reply {
         self.post(source, &signed(source, id, body.as_bytes()), body.as_bytes(), Form::Plain).await
     }
@@ -81,7 +81,7 @@ impl WebhookClient {
         self.try_send(event, time).await.expect("the function runs")
     }
 
-    /// `None` when the process ended before it answered.
+    /// `None` when the process ended before it responded.
     pub async fn try_send(&self, event: &Value, time: Duration) -> Option<Reply> {
         let outcome = tokio::time::timeout(time, self.function.invoke(event, time)).await;
         let answer = match outcome.expect("an answer before the deadline") {
@@ -96,7 +96,7 @@ impl WebhookClient {
             headers: serde_json::from_value(answer["headers"].clone()).expect("headers of one value each"),
             body: serde_json::from_str(text).unwrap_or_else(|_| text.into()),
         };
-        // Whatever a test is about, no answer may be other than described.
+        // In every test, each response must be one that is documented.
         description::check(&reply);
         Some(reply)
     }

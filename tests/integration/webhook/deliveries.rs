@@ -1,4 +1,4 @@
-//! Every preset: what its sender signed is stored once, and nothing else is stored at all.
+//! Every preset: correctly signed deliveries are stored once, and no others are stored.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::client::{Form, TIME, WebhookClient, request_with, to_map};
 use super::fixture::{Row, WebhookFixture, secret, signed, signed_at};
 
-/// A source, a body with room for a number, and the type that its event has.
+/// A source, a body with a placeholder for a number, and the type of its event.
 const SENDERS: [(&str, &str, &str); 9] = [
     ("standard", r#"{"type":"invoice.paid","n":N}"#, "invoice.paid"),
     ("github", r#"{"action":"opened","issue":{"title":"ü","labels":[]},"n":N}"#, "issues.opened"),
@@ -26,7 +26,7 @@ fn body(template: &str, n: usize) -> String {
     template.replace('N', &n.to_string())
 }
 
-/// Posts these, 32 at a time, each of which must be refused; how many there were.
+/// Posts these requests, 32 concurrently. Each must be refused. Returns their number.
 async fn all_are_refused(client: &WebhookClient, requests: Vec<Value>) -> usize {
     let count = requests.len();
     stream::iter(requests)
@@ -42,7 +42,7 @@ async fn all_are_refused(client: &WebhookClient, requests: Vec<Value>) -> usize 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_every_preset_signs_is_stored_once_however_the_gateway_hands_it_over() {
+async fn signed_deliveries_of_every_preset_are_stored_once_in_every_gateway_format() {
     let fixture = WebhookFixture::new().await;
     let client = fixture.open(&[]).await;
     let mut expected = Vec::new();
@@ -87,7 +87,7 @@ async fn any_flipped_bit_of_a_signed_body_is_refused_and_nothing_is_stored() {
             request_with("POST", &format!("/webhooks/{source}"), &headers, &body, Form::Base64)
         });
         count += all_are_refused(&client, flipped.collect()).await;
-        // The very same, whole, is taken: what was wrong was the bit.
+        // The unchanged body is accepted, so the bit was the cause.
         let whole = request_with("POST", &format!("/webhooks/{source}"), &headers, &body, Form::Base64);
         assert_eq!(client.send(&whole, TIME).await.event_ids().len(), 1, "{source}");
     }
@@ -95,7 +95,7 @@ async fn any_flipped_bit_of_a_signed_body_is_refused_and_nothing_is_stored() {
     assert_eq!(fixture.row_count().await, 6);
 }
 
-/// The headers that prove where a delivery comes from, as `sign` makes them: name, value, and where in it the proof begins.
+/// The headers of a signature or credential as `sign` makes them: name, value, and the offset of the proof in it.
 fn proofs(source: &str, headers: &HeaderMap) -> Vec<(String, String, usize)> {
     let names: &[&str] = match source {
         "standard" => &["webhook-id", "webhook-timestamp", "webhook-signature"],
@@ -109,7 +109,7 @@ fn proofs(source: &str, headers: &HeaderMap) -> Vec<(String, String, usize)> {
     };
     let proof = |name: &&str| {
         let value = headers[*name].to_str().expect("text").to_owned();
-        // The scheme's name may be written in any case.
+        // The scheme's name is case-insensitive.
         let start = if *name == "authorization" { value.find(' ').expect("a scheme") + 1 } else { 0 };
         ((*name).to_owned(), value, start)
     };
@@ -117,7 +117,7 @@ fn proofs(source: &str, headers: &HeaderMap) -> Vec<(String, String, usize)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_flipped_bit_of_a_proof_is_refused_and_so_is_one_cut_short_doubled_or_missing() {
+async fn a_changed_truncated_repeated_or_missing_proof_is_refused() {
     let fixture = WebhookFixture::new().await;
     let client = fixture.open(&[]).await;
     let mut count = 0;
@@ -142,14 +142,14 @@ async fn any_flipped_bit_of_a_proof_is_refused_and_so_is_one_cut_short_doubled_o
         for (name, value, start) in proofs(source, &headers) {
             for at in start..value.len() {
                 let mut flipped = value.clone().into_bytes();
-                // The eighth bit would be no text.
+                // With the eighth bit changed the header would not be text.
                 flipped[at] ^= 1 << (at % 7);
                 add(&name, Some(String::from_utf8(flipped).expect("text")));
             }
             for changed in ["", &value[..start], &value[..value.len() - 1], &value[..start + 1], "v1,"] {
                 add(&name, Some(changed.to_owned()));
             }
-            // Where several signatures may stand in one header, one of two is enough.
+            // Where a header may hold several signatures, one of two suffices.
             if name != "webhook-signature" {
                 add(&name, Some(format!("{value}, {value}")));
             }
@@ -165,11 +165,11 @@ async fn any_flipped_bit_of_a_proof_is_refused_and_so_is_one_cut_short_doubled_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_signed_too_long_ago_or_ahead_is_refused_and_with_the_clock_right_it_is_taken() {
+async fn only_deliveries_signed_within_the_time_window_are_accepted() {
     let fixture = WebhookFixture::new().await;
     let client = fixture.open(&[]).await;
     let now = SystemTime::now();
-    // The clock goes on while this runs: what is too old stays so, and what is ahead comes nearer.
+    // The clock advances during the test: an old timestamp stays too old, and a future one comes closer.
     let (old, ahead) = (now - Duration::from_secs(301), now + Duration::from_secs(400));
     for (source, template, _) in SENDERS {
         let body = body(template, 7);

@@ -1,4 +1,4 @@
-//! docs/openapi.yaml: it is valid OpenAPI, and the function answers as it says.
+//! docs/openapi.yaml is valid OpenAPI, and the function responds as it describes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -18,11 +18,11 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     serde_saphyr::from_str(&text).expect("docs/openapi.yaml is YAML")
 });
 
-/// What is said of one status.
+/// The description of one status.
 struct Response {
     /// By media type.
     bodies: BTreeMap<String, Validator>,
-    /// Schemas of the headers that an answer must have.
+    /// The schemas of the required headers of a response.
     headers: BTreeMap<String, Validator>,
 }
 
@@ -40,7 +40,7 @@ fn members(value: &'static Value) -> impl Iterator<Item = (&'static String, &'st
     value.as_object().into_iter().flatten()
 }
 
-/// What `value` refers to, or itself.
+/// Resolves a reference, or returns `value` itself.
 fn resolve(value: &'static Value) -> &'static Value {
     let Some(reference) = value["$ref"].as_str() else { return value };
     let pointer = reference.strip_prefix('#').expect("a reference within the document");
@@ -57,7 +57,7 @@ fn read_response(response: &'static Value) -> Response {
     Response { bodies: bodies.collect(), headers: headers.collect() }
 }
 
-/// Validates against a schema of the document, with what it refers to.
+/// Validates against a schema of the document, including its references.
 fn validator(schema: &Value) -> Validator {
     let mut schema = schema.clone();
     schema["components"] = DOCUMENT["components"].clone();
@@ -69,7 +69,7 @@ fn conforms(validator: &Validator, value: &Value, what: &str) {
     assert!(errors.is_empty(), "{what}: {errors:?} in {value}");
 }
 
-/// Fails the test when the answer is not one that the document describes.
+/// Fails the test when the document does not describe the response.
 pub fn check(reply: &Reply) {
     let response = RESPONSES.get(&reply.status.to_string());
     let response = response.unwrap_or_else(|| panic!("a status that is not described: {reply:?}"));
@@ -156,7 +156,7 @@ async fn every_status_that_is_described_is_one_the_function_gives() {
     let mut headers = signed("bearer", "1", b"<a/>");
     headers.insert("content-type", "text/xml".parse().expect("a value"));
     see("POST", "bearer", headers, "<a/>").await;
-    // Throttling is the gateway's business, and a fault cannot be had to order.
+    // The gateway throttles, and an internal error cannot be provoked.
     seen.extend(["429", "500"].map(str::to_owned));
     assert_eq!(seen, RESPONSES.keys().cloned().collect());
 }

@@ -1,4 +1,4 @@
-//! A database, a bucket, queues and a pipeline folder, and what the function left in them.
+//! A database, a bucket, queues and a pipeline folder, and checks of their contents after a test.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -18,7 +18,7 @@ use tokio_postgres::Client;
 
 use super::client::WebhookClient;
 
-/// A source for each preset, named after it; below, those that tests make more of.
+/// A source for each preset, named after it. Additional sources for tests follow.
 const SOURCES: &str = r#"
 [standard.webhook]
 preset = "standard"
@@ -91,7 +91,7 @@ pub fn secret(source: &str) -> &'static str {
     SECRETS.iter().find(|(name, _)| *name == source).expect("a source with a secret").1
 }
 
-/// What the sender of `source` sends beside `body`.
+/// The headers that the sender of `source` sends with `body`.
 pub fn signed(source: &str, id: &str, body: &[u8]) -> HeaderMap {
     signed_at(source, id, body, SystemTime::now())
 }
@@ -134,7 +134,7 @@ impl WebhookFixture {
         WebhookFixture::with_sources("").await
     }
 
-    /// With these beside the usual sources.
+    /// With additional sources.
     pub async fn with_sources(more: &str) -> WebhookFixture {
         let database = Database::new().await;
         let owner = database.owner().await;
@@ -151,7 +151,7 @@ impl WebhookFixture {
             SECRETS.map(|(source, secret)| (format!("SECRET_{}", source.to_uppercase()), secret.to_owned())),
         );
         let pipeline = self.pipeline.path().display().to_string();
-        // A setting here goes before one of the fixture.
+        // A setting of the test overrides one of the fixture.
         let own = [("MILLRACE_PIPELINE", &*pipeline), ("AWS_LAMBDA_MAX_CONCURRENCY", "64")];
         let settings = own.iter().chain(settings);
         environment.extend(settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -191,7 +191,7 @@ impl WebhookFixture {
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
     }
 
-    /// The ledger and the events say the same.
+    /// The ledger and the events agree.
     pub async fn reconciles(&self) {
         let differing = "select count(*) from staging.batches b
             full join (select batch_id, count(*) as counted from staging.events group by batch_id) e using (batch_id)
@@ -225,7 +225,7 @@ impl WebhookFixture {
         self.database.owner().await
     }
 
-    /// Lets no flush go on until the session commits or ends.
+    /// Blocks every flush until the session commits or ends.
     pub async fn block(&self) -> Client {
         let session = self.session().await;
         session.batch_execute("begin; lock table staging.batches in share mode").await.expect("lock");
@@ -241,7 +241,7 @@ impl WebhookFixture {
         .await;
     }
 
-    /// Ends every session of the function; how many there were.
+    /// Ends every session of the function and returns their number.
     pub async fn end_sessions(&self) -> i64 {
         self.number(
             "select count(pg_terminate_backend(pid)) from pg_stat_activity

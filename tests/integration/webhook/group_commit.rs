@@ -1,4 +1,4 @@
-//! Many deliveries at once: one commit for many, and each of them once.
+//! Concurrent deliveries share commits, and each is stored once.
 
 use futures_util::future::join_all;
 
@@ -20,14 +20,14 @@ async fn concurrent_deliveries_share_commits_and_each_is_a_row() {
     ids.sort_unstable();
     assert_eq!(ids, fixture.rows().await.iter().map(|row| row.id).collect::<Vec<_>>());
     assert_eq!(fixture.counted().await, (0..64).map(|n| (n, 1)).collect());
-    // Of one source and event type a flush makes one batch.
+    // A flush makes one batch for a source and event type.
     let batches = fixture.batch_count().await;
     assert!((1..64).contains(&batches), "{batches} commits for 64 deliveries");
     fixture.reconciles().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_gathers_while_a_commit_is_under_way_shares_a_flush_with_a_batch_for_each_event_type() {
+async fn deliveries_that_arrive_during_a_commit_share_a_flush_with_a_batch_per_event_type() {
     let fixture = WebhookFixture::new().await;
     let client = fixture.open(&[("MILLRACE_DATABASE_TIMEOUT", "15 s")]).await;
     let block = fixture.block().await;
@@ -39,14 +39,14 @@ async fn what_gathers_while_a_commit_is_under_way_shares_a_flush_with_a_batch_fo
     });
     let release = async {
         fixture.until_blocked().await;
-        // The first flush waits for the lock; let the rest come in behind it.
+        // The first flush waits for the lock while the others arrive.
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         block.batch_execute("commit").await.expect("release");
     };
     let (replies, ()) = futures_util::join!(join_all(posts), release);
     assert!(replies.iter().all(|reply| reply.event_ids().len() == 1));
     assert_eq!(fixture.counted().await, (0..40).map(|n| (n, 1)).collect());
-    // The first flush took what was there when it began, and the second all that had come meanwhile.
+    // The first flush has the deliveries that were waiting when it started. The second has all later ones.
     let flushes = fixture.number("select count(distinct received_at) from staging.batches").await;
     assert!((2..10).contains(&flushes), "{flushes} flushes of 40 deliveries");
     assert!(fixture.batch_count().await <= 2 * flushes);
@@ -54,7 +54,7 @@ async fn what_gathers_while_a_commit_is_under_way_shares_a_flush_with_a_batch_fo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_delivery_sixteen_times_at_once_is_stored_once_and_known_fifteen_times() {
+async fn sixteen_concurrent_copies_of_a_delivery_are_stored_once() {
     let fixture = WebhookFixture::new().await;
     let client = fixture.open(&[]).await;
     for source in ["orders", "github", "bearer"] {
@@ -95,7 +95,7 @@ async fn a_batch_weighs_what_was_stored_without_the_duplicates_that_shared_its_f
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_a_source_says_so_a_known_body_is_a_duplicate_under_any_id() {
+async fn a_source_can_treat_a_known_body_as_a_duplicate_under_any_id() {
     let fixture = WebhookFixture::with_sources(
         "[guarded.webhook]\npreset = 'github'\nsecret = 'env:SECRET_GITHUB'\ndedupe = 'id+body'",
     )
@@ -107,7 +107,8 @@ async fn where_a_source_says_so_a_known_body_is_a_duplicate_under_any_id() {
     guarded("first", br#"{"a":1}"#).await.was(202, "stored");
     guarded("second", br#"{"a":1}"#).await.was(202, "duplicate");
     guarded("first", br#"{"a":2}"#).await.was(202, "duplicate");
-    // Another source knows nothing of it; by default the body decides for Shopify, and for nobody else that has an id.
+    // Another source has its own keys. By default the body is the key for Shopify, and for no other preset that has an
+    // id.
     for (source, became) in [("github", "stored"), ("standard", "stored"), ("shopify", "duplicate")] {
         client.deliver(source, "first", r#"{"a":1}"#).await.was(202, "stored");
         client.deliver(source, "second", r#"{"a":1}"#).await.was(202, became);
@@ -116,11 +117,11 @@ async fn where_a_source_says_so_a_known_body_is_a_duplicate_under_any_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_that_was_a_duplicate_stands_in_the_way_of_no_other() {
+async fn a_duplicate_blocks_no_other_delivery() {
     let fixture = WebhookFixture::new().await;
     let client = fixture.open(&[]).await;
     client.deliver("shopify", "first", r#"{"a":1}"#).await.was(202, "stored");
-    // Whoever has seen that body may send it again under an id that is still to come, or a body still to come under that id.
+    // A sender that has seen the body may send it under an id that is used later, or send a later body under that id.
     client.deliver("shopify", "second", r#"{"a":1}"#).await.was(202, "duplicate");
     client.deliver("shopify", "first", r#"{"a":2}"#).await.was(202, "duplicate");
     client.deliver("shopify", "second", r#"{"a":3}"#).await.was(202, "stored");
@@ -129,11 +130,11 @@ async fn a_delivery_that_was_a_duplicate_stands_in_the_way_of_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_duplicate_that_was_waited_for_leaves_no_key_behind() {
+async fn a_duplicate_of_a_concurrent_flush_leaves_no_key() {
     let fixture = WebhookFixture::new().await;
     let client = fixture.open(&[]).await;
     client.deliver("shopify", "warm", "{}").await.was(202, "stored");
-    // Another environment has the same id under proxied, with another body.
+    // Another environment is storing the same id with another body.
     let other = fixture.session().await;
     other
         .batch_execute(
@@ -148,15 +149,15 @@ async fn a_duplicate_that_was_waited_for_leaves_no_key_behind() {
     };
     let (reply, ()) = futures_util::join!(client.deliver("shopify", "first", r#"{"a":1}"#), release);
     reply.was(202, "duplicate");
-    // That body may still come under an id of its own.
+    // That body may still arrive under its own id.
     client.deliver("shopify", "second", r#"{"a":1}"#).await.was(202, "stored");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_environments_with_the_same_deliveries_store_each_once_and_never_wait_for_each_other_forever() {
+async fn two_environments_with_the_same_deliveries_store_each_once_without_deadlock() {
     let fixture = WebhookFixture::new().await;
     let clients = [fixture.open(&[]).await, fixture.open(&[]).await];
-    // The one begins where the other ends; two keys each.
+    // The order of one is the reverse of the other, with two keys each.
     let posts = (0..120).flat_map(|n: usize| {
         let deliver = async |client: &super::client::WebhookClient, n: usize| {
             client.deliver("shopify", &format!("id-{n}"), &body(n)).await

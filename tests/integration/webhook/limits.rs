@@ -1,4 +1,4 @@
-//! Bodies at the limit and over it, and dead letters that are too heavy for the queue.
+//! Bodies at and above the size limit, and dead letters above the queue's limit.
 
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Payload};
 use millrace_tests::proxy::Proxy;
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::client::Form;
 use super::fixture::{WebhookFixture, signed};
 
-/// A JSON object of exactly so many bytes, one of which is told from the others.
+/// A JSON object of exactly `bytes` bytes, distinct for each `n`.
 fn object(bytes: usize, mark: char) -> String {
     let frame = r#"{"text":""}"#.len();
     format!(r#"{{"text":"{}{mark}"}}"#, "x".repeat(bytes - frame - 1))
@@ -58,7 +58,7 @@ async fn a_dead_letter_that_is_too_heavy_for_the_queue_points_to_an_object_that_
         (whole.id, &whole.origin, &whole.reason),
         (dead_letter.id, &dead_letter.origin, &dead_letter.reason)
     );
-    // Only what is too heavy takes that proxied.
+    // Only a dead letter above the limit is stored as an object.
     client.deliver("orders", "light", "{}").await.was(202, "queued");
     let pointers = fixture.aws.dead_letters().await;
     let pointers =

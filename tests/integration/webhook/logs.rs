@@ -1,4 +1,4 @@
-//! Nothing of a delivery, a secret or a password is logged, however much is.
+//! No part of a delivery, a secret or a password is logged, at any level.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use super::client::{Form, WebhookClient, request};
 use super::fixture::{WebhookFixture, signed};
 
 const SHORT: Duration = Duration::from_secs(5);
-/// Each is put where its name says.
+/// Each canary is at the place that its name describes.
 const CANARIES: [&str; 6] =
     ["canary-body", "canary-header", "canary-query", "canary-delivery", "canary-kind", "canary-path"];
 
-/// Posts one of each kind; the statuses.
+/// Posts one request of each kind and returns the statuses.
 async fn provoke(client: &WebhookClient) -> BTreeSet<u16> {
     let bodies = [
         &br#"{"a":"canary-body"}"#[..],
@@ -48,7 +48,7 @@ async fn provoke(client: &WebhookClient) -> BTreeSet<u16> {
         .collect()
 }
 
-async fn nothing_is_told_at(level: &str) {
+async fn assert_nothing_is_logged_at(level: &str) {
     let fixture = WebhookFixture::new().await;
     fixture
         .execute("alter table staging.events add constraint no_poison check (not payload ? 'poison')")
@@ -81,11 +81,11 @@ async fn nothing_is_told_at(level: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_log_line_of_ours_tells_anything_of_a_delivery() {
-    nothing_is_told_at("warn,millrace=trace,ingest_webhook=trace").await;
+async fn our_log_lines_contain_nothing_of_a_delivery() {
+    assert_nothing_is_logged_at("warn,millrace=trace,ingest_webhook=trace").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_log_line_at_all_tells_anything_of_a_delivery_where_debugging_is_on() {
-    nothing_is_told_at("debug").await;
+async fn debug_logs_contain_nothing_of_a_delivery() {
+    assert_nothing_is_logged_at("debug").await;
 }

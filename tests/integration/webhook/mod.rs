@@ -1,7 +1,7 @@
 //! The compiled ingest-webhook behind a Lambda Runtime API: a real database, bucket, queue and Secrets Manager.
 //!
-//! - [`fixture`]: what a function stands between, and what it left there.
-//! - [`client`]: a function that was started, and the requests it is sent.
+//! - [`fixture`]: the resources of a function, and checks of their contents.
+//! - [`client`]: a running function, and the requests that it is sent.
 
 mod answers;
 mod bodies;

@@ -1,4 +1,5 @@
-//! PostgreSQL away, read-only, silent or cut off, alone or with the queue: no 2xx without a place for the delivery.
+//! PostgreSQL is unavailable, read-only, unresponsive or disconnected, alone or with the queue: no 2xx for a delivery
+//! that is not durable.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::client::{Form, WebhookClient, request};
 use super::fixture::{WebhookFixture, signed};
 
 const BOTH: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
-/// Time for an answer while something is away; the function divides it among database and queue.
+/// The time for a response during an outage. The function divides it between database and queue.
 const SHORT: Duration = Duration::from_secs(5);
 
 /// A function with proxies before its database and its queue.
@@ -42,8 +43,8 @@ impl Proxies {
         Proxies { fixture, database, queue, client }
     }
 
-    /// Has the flush prepared, which takes the tables' locks too, and leaves nothing behind: what waits for a lock from now
-    /// on is a flush.
+    /// Prepares the flush statement, which also takes the tables' locks, and leaves no data. A session that waits for a
+    /// lock afterwards is a flush.
     async fn prepare(&self) {
         self.client.deliver("orders", "first of all", "{}").await.was(202, "stored");
         self.fixture
@@ -51,7 +52,7 @@ impl Proxies {
             .await;
     }
 
-    /// Lets the flush that waits for `block` go on, so that it is committed and the function never hears of it.
+    /// Lets the flush that waits for `block` commit, and drops its reply to the function.
     async fn commit_unheard(&self, block: &Client) {
         self.fixture.until_blocked().await;
         self.database.stop(&[Direction::ToClient]);
@@ -63,7 +64,7 @@ impl Proxies {
     }
 }
 
-/// Long before the deadline: the database timeout ends the wait, and it is a fraction of this.
+/// The database timeout, a fraction of this time, ends the wait long before the deadline.
 async fn soon<T>(answer: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(12), answer)
         .await
@@ -71,7 +72,7 @@ async fn soon<T>(answer: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_postgres_away_a_delivery_is_queued_whole_and_with_it_back_the_next_is_stored() {
+async fn without_postgres_a_delivery_is_queued_and_after_recovery_the_next_is_stored() {
     let proxies = Proxies::new("300 ms").await;
     proxies.database.refuse();
     let body = r#"{"kind":"paid","text":"ü\u0041","n":1.50}"#;
@@ -89,7 +90,7 @@ async fn with_postgres_away_a_delivery_is_queued_whole_and_with_it_back_the_next
         json!({ "dedupe_keys": ["id:1"], "headers": { "content-type": "application/json" }, "body": body });
     assert_eq!(dead_letter.payload, Payload::Json(payload));
 
-    // What is no text comes back as the same bytes.
+    // A body that is not text is kept as the same bytes.
     let body = b"{\"a\":\"\xff\xfe\"}";
     let headers = signed("fixed", "2", body);
     proxies.client.post("fixed", &headers, body, Form::Base64).await.was(202, "queued");
@@ -107,7 +108,7 @@ async fn with_postgres_away_a_delivery_is_queued_whole_and_with_it_back_the_next
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_postgres_silent_a_delivery_is_queued_and_with_it_back_the_next_is_stored() {
+async fn with_an_unresponsive_postgres_a_delivery_is_queued_and_after_recovery_the_next_is_stored() {
     let proxies = Proxies::new("500 ms").await;
     proxies.client.deliver("orders", "before", r#"{"n":0}"#).await.was(202, "stored");
     proxies.database.stop(&BOTH);
@@ -117,7 +118,7 @@ async fn with_postgres_silent_a_delivery_is_queued_and_with_it_back_the_next_is_
         reply.was(202, "queued");
     }
     assert_eq!(proxies.dead_letter_count().await, 3);
-    // What was sent into the silence is forgotten by the network, and new connections work.
+    // Connections that carry dropped packets stay dead, and new connections work.
     proxies.database.strand();
     proxies.database.pass();
     proxies.client.deliver("orders", "after", r#"{"n":1}"#).await.was(202, "stored");
@@ -126,7 +127,7 @@ async fn with_postgres_silent_a_delivery_is_queued_and_with_it_back_the_next_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_postgres_and_the_queue_away_nothing_is_acknowledged() {
+async fn without_postgres_and_queue_nothing_is_acknowledged() {
     let proxies = Proxies::new("300 ms").await;
     let headers = signed("orders", "1", b"{}");
     let event = request("POST", "/webhooks/orders", &headers, b"{}", Form::Plain);
@@ -135,8 +136,8 @@ async fn with_postgres_and_the_queue_away_nothing_is_acknowledged() {
     let reply = proxies.client.send(&event, SHORT).await;
     reply.is_problem(503, "unavailable");
     assert!(reply.headers["retry-after"].parse::<u32>().expect("seconds") > 0);
-    // A queue that says nothing is no other case. Where a record is bad there is no place for its dead letter, and so none for
-    // the delivery.
+    // An unresponsive queue has the same effect. A delivery with a bad record cannot be stored, because the record's
+    // dead letter cannot be sent.
     proxies.queue.pass();
     proxies.queue.stop(&BOTH);
     let body = br#"[{"n":1},{"n":2,"a":"\u0000"}]"#;
@@ -149,13 +150,13 @@ async fn with_postgres_and_the_queue_away_nothing_is_acknowledged() {
     proxies.client.send(&bad, SHORT).await.is_problem(503, "unavailable");
     assert_eq!(proxies.fixture.row_count().await, 0);
     assert_eq!(proxies.fixture.number("select count(*) from staging.deliveries").await, 0);
-    // The database alone is enough for whoever is good.
+    // The database alone suffices for deliveries without bad records.
     proxies.client.send(&event, SHORT).await.was(202, "stored");
     proxies.queue.reset();
     proxies.queue.pass();
     proxies.client.send(&bad, SHORT).await.was(202, "stored");
     assert_eq!(proxies.fixture.row_count().await, 2);
-    // What was sent into the silence may have come through all the same: a repeated dead letter has the same id.
+    // A request to the queue may have arrived despite the outage. A repeated dead letter has the same id.
     let dead_letters = proxies.fixture.aws.dead_letters().await;
     let bad: BTreeSet<_> = dead_letters
         .iter()
@@ -167,7 +168,7 @@ async fn with_postgres_and_the_queue_away_nothing_is_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_only_reads_takes_nothing_until_it_writes_again() {
+async fn a_read_only_database_stores_nothing_until_it_is_writable() {
     let proxies = Proxies::new("300 ms").await;
     proxies.client.deliver("orders", "before", "{}").await.was(202, "stored");
     let name = proxies.fixture.database.name();
@@ -176,13 +177,13 @@ async fn a_database_that_only_reads_takes_nothing_until_it_writes_again() {
     proxies.client.deliver("orders", "meanwhile", "{}").await.was(202, "queued");
     let dead_letters = proxies.fixture.aws.dead_letters().await;
     assert_eq!((dead_letters.len(), dead_letters[0].reason.code.as_str()), (1, "database_read_only"));
-    // A fail-over is over without a word to those who are connected.
+    // A fail-over does not notify the clients that are connected.
     proxies.fixture.execute(&format!("alter database {name} reset default_transaction_read_only")).await;
     proxies.client.deliver("orders", "after", "{}").await.was(202, "stored");
     assert_eq!(proxies.fixture.row_count().await, 2);
 }
 
-/// A flush that waits in the server, with `count` deliveries in it or behind it, while `fault` happens.
+/// A flush with `count` deliveries waits in the server while `fault` happens.
 async fn in_mid_flush(
     proxies: &Proxies,
     count: usize,
@@ -200,7 +201,7 @@ async fn in_mid_flush(
     futures_util::join!(join_all(posts), faults).0
 }
 
-/// Every delivery is a row, once; as a duplicate it was known to be.
+/// Every delivery is one row, and a duplicate is reported as one.
 async fn all_are_stored_once(proxies: &Proxies, replies: &[super::client::Reply]) {
     for reply in replies {
         assert!(matches!(reply.became(), "stored" | "duplicate"), "{reply:?}");
@@ -212,15 +213,15 @@ async fn all_are_stored_once(proxies: &Proxies, replies: &[super::client::Reply]
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_cut_in_mid_flush_loses_nothing_and_stores_nothing_twice() {
+async fn a_connection_reset_during_a_flush_loses_nothing_and_stores_nothing_twice() {
     let proxies = Proxies::new("5 s").await;
-    // The old session still waits for the lock when the retry comes, and both go on at once.
+    // The old session still waits for the lock when the retry starts, and both continue concurrently.
     let replies = in_mid_flush(&proxies, 20, async || proxies.database.reset()).await;
     all_are_stored_once(&proxies, &replies).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backend_terminated_in_mid_flush_loses_nothing_and_stores_nothing_twice() {
+async fn a_backend_terminated_during_a_flush_loses_nothing_and_stores_nothing_twice() {
     let proxies = Proxies::new("5 s").await;
     let replies =
         in_mid_flush(&proxies, 20, async || assert_eq!(proxies.fixture.end_sessions().await, 1)).await;
@@ -243,14 +244,14 @@ async fn a_commit_whose_reply_is_lost_is_found_by_the_retry() {
         proxies.database.pass();
     };
     let (reply, ()) = futures_util::join!(proxies.client.deliver("orders", "1", r#"{"n":0}"#), faults);
-    // Who asks again cannot tell whose commit it was; that it is there is what matters.
+    // A retry cannot tell which attempt committed. Only the commit itself matters.
     reply.was(202, "duplicate");
     all_are_stored_once(&proxies, &[reply]).await;
     proxies.client.deliver("orders", "1", "{}").await.was(202, "duplicate");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_whose_reply_never_comes_is_in_the_database_and_its_dead_letter_says_by_what_it_is_known() {
+async fn a_commit_without_a_reply_leaves_a_dead_letter_with_its_dedupe_keys() {
     let proxies = Proxies::new("1 s").await;
     proxies.prepare().await;
     let block = proxies.fixture.block().await;
@@ -278,13 +279,13 @@ async fn a_commit_whose_reply_never_comes_is_in_the_database_and_its_dead_letter
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_that_waited_too_long_is_in_the_queue_and_not_in_the_database_as_well() {
+async fn a_delivery_that_timed_out_is_in_the_queue_and_not_in_the_database() {
     let proxies = Proxies::new("20 s").await;
     let block = proxies.fixture.block().await;
     let first = proxies.client.deliver("orders", "first", r#"{"n":0}"#);
     let second = async {
         proxies.fixture.until_blocked().await;
-        // Behind the first one, which waits in the server, and with less time.
+        // It waits behind the first delivery, whose flush is blocked, and has less time.
         let body = br#"{"n":1}"#;
         let event = request("POST", "/webhooks/orders", &signed("orders", "second", body), body, Form::Plain);
         let reply = proxies.client.send(&event, Duration::from_secs(3)).await;

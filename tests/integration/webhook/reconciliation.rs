@@ -1,4 +1,4 @@
-//! Under load, with sessions and the function itself killed: every 2xx is found in the database or in the queue.
+//! Under load, sessions and the function itself are killed: every 2xx delivery is in the database or in the queue.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,8 +19,8 @@ fn delivery(n: usize) -> Value {
     request("POST", "/webhooks/shopify", &headers, body.as_bytes(), Form::Plain)
 }
 
-/// Posts these, 32 at a time, and ends the function's sessions after every tenth answer, the function itself after the
-/// `last`-th; `None` for what was not answered.
+/// Posts these deliveries, 32 concurrently. Ends the function's sessions after every tenth response, and the function
+/// itself after response number `last`. Returns `None` for requests without a response.
 async fn post_all(
     fixture: &WebhookFixture,
     client: &WebhookClient,
@@ -47,7 +47,7 @@ async fn post_all(
     replies
 }
 
-/// Every acknowledged delivery is a row, or a dead letter; no delivery is two rows; what was refused was refused with 503.
+/// Every acknowledged delivery is a row or a dead letter. No delivery is stored twice. Refused deliveries got 503.
 async fn all_is_accounted_for(fixture: &WebhookFixture, replies: &BTreeMap<usize, Reply>) {
     let rows = fixture.counted().await;
     assert!(rows.values().all(|count| *count == 1), "stored twice: {rows:?}");

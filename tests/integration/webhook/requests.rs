@@ -1,4 +1,4 @@
-//! The shapes in which gateways hand over a request.
+//! The request formats of gateways.
 
 use http::HeaderMap;
 use millrace_tests::runtime_api::Outcome;
@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::client::{Form, TIME, encode, request, to_map};
 use super::fixture::{WebhookFixture, signed};
 
-/// A REST API's request, payload format 1.0: headers as they were written, each once and with all of their values.
+/// A REST API's request, payload format 1.0: headers with their original case, once with one value and once with all
+/// values.
 fn rest(headers: &HeaderMap, body: &[u8], form: Form) -> Value {
     let written: Map<String, Value> =
         to_map(headers).into_iter().map(|(name, value)| (name.to_uppercase(), value)).collect();
@@ -33,7 +34,7 @@ fn rest(headers: &HeaderMap, body: &[u8], form: Form) -> Value {
     })
 }
 
-/// A function URL's: format 2.0 without a route, and null for what there is none of.
+/// A function URL's request: format 2.0 without a route, with null for absent values.
 fn function_url(headers: &HeaderMap, body: &[u8], form: Form) -> Value {
     let mut event = request("POST", "/webhooks/github", headers, body, form);
     event["routeKey"] = json!("$default");
@@ -46,7 +47,7 @@ fn function_url(headers: &HeaderMap, body: &[u8], form: Form) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rest_apis_and_function_urls_hand_over_the_same_delivery() {
+async fn rest_apis_and_function_urls_send_the_same_delivery() {
     let fixture = WebhookFixture::new().await;
     let client = fixture.open(&[]).await;
     let mut stored = 0;
@@ -56,7 +57,7 @@ async fn rest_apis_and_function_urls_hand_over_the_same_delivery() {
             let headers = signed("github", &format!("id-{stored}"), body.as_bytes());
             let event = shape(&headers, body.as_bytes(), form);
             assert_eq!(client.send(&event, TIME).await.event_ids().len(), 1, "{event}");
-            // The other shape of the same delivery.
+            // The same delivery in the other format.
             let other = request("POST", "/webhooks/github", &headers, body.as_bytes(), form);
             client.send(&other, TIME).await.was(202, "duplicate");
             stored += 1;

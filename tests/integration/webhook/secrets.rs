@@ -1,4 +1,4 @@
-//! Secrets in Secrets Manager: two at a time, rotated while deliveries come in.
+//! Secrets in Secrets Manager, two per source, rotated while deliveries arrive.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use serde_json::json;
 use super::client::{Form, Reply, WebhookClient};
 use super::fixture::WebhookFixture;
 
-/// Two members of one secret: what is valid now, and what was before or will be.
+/// Two members of one secret: the current value, and the previous or next one.
 struct Rotation {
     fixture: WebhookFixture,
     client: aws_sdk_secretsmanager::Client,
@@ -54,7 +54,7 @@ async fn post(client: &WebhookClient, secret: &str) -> Reply {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_secret_is_accepted_at_once_and_the_two_that_are_kept_are_the_two_that_work() {
+async fn a_new_secret_is_accepted_immediately_and_only_the_two_stored_secrets_work() {
     let rotation = Rotation::new().await;
     rotation.hold("first", "second").await;
     let client = rotation.fixture.open(&[]).await;
@@ -62,7 +62,7 @@ async fn a_new_secret_is_accepted_at_once_and_the_two_that_are_kept_are_the_two_
         post(&client, secret).await.was(202, "stored");
     }
     rotation.hold("third", "first").await;
-    // Known secrets cost no look at the store, so the one that is gone still works until somebody needs the new one.
+    // Known secrets do not cause a fetch, so the removed one works until a delivery needs the new one.
     post(&client, "second").await.was(202, "stored");
     post(&client, "third").await.was(202, "stored");
     post(&client, "first").await.was(202, "stored");
@@ -71,14 +71,14 @@ async fn a_new_secret_is_accepted_at_once_and_the_two_that_are_kept_are_the_two_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_is_gone_is_refused_once_its_time_in_the_cache_is_over() {
+async fn a_removed_secret_is_refused_after_the_cache_expires() {
     let rotation = Rotation::new().await;
     rotation.hold("first", "second").await;
     let client = rotation.fixture.open(&[("MILLRACE_SECRET_REFRESH", "1 s")]).await;
     post(&client, "first").await.was(202, "stored");
     rotation.hold("second", "third").await;
     let refused = async {
-        // Always a good signature until then: nothing but time makes the function look.
+        // Every signature is valid until then: only the time causes a fetch.
         while post(&client, "first").await.status == 202 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -90,7 +90,7 @@ async fn a_secret_that_is_gone_is_refused_once_its_time_in_the_cache_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_store_is_away_known_secrets_go_on_and_an_unknown_source_is_shut() {
+async fn without_secrets_manager_cached_secrets_work_and_other_sources_are_unavailable() {
     let rotation = Rotation::new().await;
     rotation.hold("first", "second").await;
     let store = millrace_tests::proxy::Proxy::start(rotation.fixture.aws.port()).await;

@@ -18,7 +18,7 @@ const FIND_LOAD: &str = include_str!("find_load.sql");
 const START_LOAD: &str = include_str!("start_load.sql");
 const BEGIN_ATTEMPT: &str = include_str!("begin_attempt.sql");
 const COMMITTED_CHUNKS: &str = include_str!("committed_chunks.sql");
-const FIND_REDRIVEN: &str = include_str!("find_redriven.sql");
+const FIND_REDRIVEN: &str = include_str!("find_redriven_load.sql");
 const FINISH_REDRIVEN: &str = include_str!("finish_redriven.sql");
 const FINISH_LOAD: &str = include_str!("finish_load.sql");
 
@@ -145,7 +145,7 @@ pub async fn find_redriven(
             let rows = session
                 .query_typed(FIND_REDRIVEN, &[(&load_id, Type::UUID)])
                 .await
-                .map_err(|error| from_postgres("look up the load of a record in staging.loads", error))?;
+                .map_err(|error| from_postgres("find the load of a record in staging.loads", error))?;
             let Some(row) = rows.first() else { return Ok(None) };
             Ok(Some(RedrivenLoad { plan: read_plan(row)?, is_hidden: row.get("is_hidden") }))
         })
@@ -155,7 +155,7 @@ pub async fn find_redriven(
 /// Hides a redriven record whose load was superseded in the meantime.
 pub async fn finish_redriven(connection: &mut Connection, load_id: Uuid, deadline: Instant) -> Result<()> {
     connection
-        .run_statement("settle a record that was put back", deadline, async |session| {
+        .run_statement("finish a redriven record", deadline, async |session| {
             session
                 .execute_typed(FINISH_REDRIVEN, &[(&load_id, Type::UUID)])
                 .await

@@ -118,7 +118,7 @@ fn the_configuration_wins_over_content_type() {
 }
 
 #[test]
-fn what_is_not_json_is_refused_with_its_place_and_without_its_text() {
+fn invalid_json_is_refused_with_its_position_and_without_its_text() {
     for (body, place) in [
         ("canary", "a value was expected at byte 0"),
         (r#"{"a":canary}"#, "a value was expected at byte 5"),
@@ -142,7 +142,7 @@ fn what_is_not_json_is_refused_with_its_place_and_without_its_text() {
 }
 
 #[test]
-fn a_broken_line_is_named_and_blank_ones_are_passed_over() {
+fn a_malformed_line_is_reported_and_blank_lines_are_skipped() {
     let parsed = read("application/x-ndjson", b"\xef\xbb\xbf\n{\"a\":1}\r\n\n \t\n  2  \n3").unwrap();
     assert_eq!(texts(&parsed), [r#"{"a":1}"#, "2", "3"]);
     assert_eq!(&*parsed.document, br#"{"a":1}"#);
@@ -256,7 +256,7 @@ fn cloudevents_are_the_same_record_in_every_mode() {
 }
 
 #[test]
-fn what_is_no_cloudevent_is_refused() {
+fn invalid_cloudevents_are_refused() {
     for (content_type, body) in [
         ("application/cloudevents+json", "[]"),
         ("application/cloudevents+json", "{"),
@@ -279,7 +279,7 @@ fn what_is_no_cloudevent_is_refused() {
 }
 
 #[test]
-fn what_jsonb_refuses_is_a_reject_and_the_rest_is_kept() {
+fn a_record_that_jsonb_refuses_is_a_reject_and_the_rest_is_kept() {
     let deep = format!("{}{}", "[".repeat(1_001), "]".repeat(1_001));
     let body = format!(
         "[1,\n\"\\u0000\",\n2,{{\"k\":\"\\udc00\"}},1e400,1e401,{deep},{{\"a\\u0000\":1}},\"\u{e9}\",3]"
@@ -340,7 +340,7 @@ fn characters_are_replaced_where_the_source_says_so_and_the_original_is_kept() {
 }
 
 #[test]
-fn bytes_that_are_not_utf_8_cost_their_record_alone() {
+fn bytes_that_are_not_utf_8_reject_only_their_record() {
     let parsed =
         read("application/x-ndjson", b"{\"a\":1}\n{\"a\":\"caf\xe9\"}\n{\"a\":\"\xc3\xa9\"}").unwrap();
     assert_eq!(parsed.records.len(), 2);

@@ -35,7 +35,7 @@ const PARAMETERS: &[Type] = &[
     Type::TEXT_ARRAY,
     Type::TEXT_ARRAY,
 ];
-const TAKE_JSONB: &str = include_str!("take_jsonb.sql");
+const CHECK_JSONB: &str = include_str!("check_jsonb.sql");
 
 /// JSON text for a jsonb parameter. It is not parsed here.
 #[derive(Debug)]
@@ -192,11 +192,11 @@ impl<'a> Flush<'a> {
 }
 
 /// Checks whether PostgreSQL accepts these as jsonb. Nothing is written.
-pub async fn takes_jsonb(client: &Client, payloads: &[&str]) -> Result<()> {
+pub async fn check_jsonb(client: &Client, payloads: &[&str]) -> Result<()> {
     let payloads: Vec<Json<'_>> = payloads.iter().map(|text| Json(text)).collect();
     client
-        .query_typed(TAKE_JSONB, &[(&payloads, Type::JSONB_ARRAY)])
+        .query_typed(CHECK_JSONB, &[(&payloads, Type::JSONB_ARRAY)])
         .await
-        .map_err(|error| from_postgres("try payloads as jsonb", error))?;
+        .map_err(|error| from_postgres("check payloads as jsonb", error))?;
     Ok(())
 }

@@ -85,7 +85,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_flush_keeps_its_bounds_and_nothing_is_forgotten(
+        fn a_flush_keeps_its_bounds_and_loses_nothing(
             offered in prop::collection::vec((prop::collection::vec(0_u8..20, 1..3), 1_usize..6, 0_usize..300), 0..40),
             events in 1_usize..12,
             bytes in 1_usize..2_000,

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::types::Type;
 use tracing::{debug, info, warn};
 
-use super::flush::{Flush, takes_jsonb};
+use super::flush::{Flush, check_jsonb};
 use super::group::{self, Bounds};
 use super::{Delivery, NotStored, Stored};
 
@@ -184,7 +184,7 @@ impl Writer {
             let texts: Vec<&str> = part.iter().map(|&(_, text)| text).collect();
             let taken = self
                 .connection
-                .run_statement("try payloads", deadline, async |session| takes_jsonb(session, &texts).await)
+                .run_statement("check payloads", deadline, async |session| check_jsonb(session, &texts).await)
                 .await;
             let Err(error) = taken else { continue };
             match (refusal(&error), part) {
@@ -218,8 +218,8 @@ impl Writer {
             })
             .await;
         match forgotten {
-            Ok(count) => debug!(count, "forgot expired deliveries"),
-            Err(error) => warn!(error = error.chain(), "expired delivery keys stay for now"),
+            Ok(count) => debug!(count, "expired delivery keys deleted"),
+            Err(error) => warn!(error = error.chain(), "expired delivery keys not deleted"),
         }
     }
 }

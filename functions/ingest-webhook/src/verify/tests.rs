@@ -148,7 +148,7 @@ fn the_known_vectors_are_accepted_and_made() {
 }
 
 #[test]
-fn what_a_sender_signs_is_accepted_and_nothing_else_is() {
+fn only_correctly_signed_deliveries_are_accepted() {
     let body = br#"{"id": "evt_1"}"#;
     for scheme in schemes() {
         let sent = signed(&scheme, body, NOW);
@@ -167,7 +167,7 @@ fn what_a_sender_signs_is_accepted_and_nothing_else_is() {
 }
 
 #[test]
-fn each_header_is_needed_once_and_in_a_bearable_size() {
+fn each_header_is_required_once_and_limited_in_size() {
     let body = b"{}";
     for scheme in schemes() {
         let sent = signed(&scheme, body, NOW);
@@ -285,7 +285,7 @@ fn timestamps_are_whole_seconds_in_digits() {
 }
 
 #[test]
-fn two_live_secrets_are_both_accepted_and_told_apart() {
+fn two_live_secrets_are_both_accepted_and_distinguished() {
     for scheme in schemes() {
         let sent = signed(&scheme, b"{}", NOW);
         for (secrets, index) in
@@ -437,7 +437,7 @@ fn any_scheme() -> impl Strategy<Value = Scheme> {
 
 proptest! {
     #[test]
-    fn a_flipped_bit_anywhere_in_the_body_is_noticed(
+    fn a_flipped_bit_in_the_body_is_detected(
         scheme in any_scheme(), body in prop::collection::vec(any::<u8>(), 1..200), at in any::<prop::sample::Index>(), bit in 0_u8..8,
     ) {
         prop_assume!(!scheme.preset().has_credential());
@@ -449,7 +449,7 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_bit_anywhere_in_what_a_delivery_shows_is_noticed(
+    fn a_flipped_bit_in_a_signature_or_credential_is_detected(
         scheme in any_scheme(), body in any::<Vec<u8>>(), which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), bit in 0_u8..8,
     ) {
         let sent = signed(&scheme, &body, NOW);

@@ -1,4 +1,4 @@
-//! What cannot be looked at is said, and the rest is looked at all the same.
+//! An unavailable part is reported, and the other parts are checked all the same.
 
 use millrace_tests::postgres::Database;
 
@@ -9,7 +9,7 @@ fn named(found: &[Found]) -> Vec<(&str, &str)> {
 }
 
 #[tokio::test]
-async fn a_part_that_is_away_hides_no_other() {
+async fn an_unavailable_part_does_not_hide_the_others() {
     let fixture = DoctorFixture::new().await;
     fixture.transform().await;
     fixture.refresh().await;
@@ -21,16 +21,16 @@ async fn a_part_that_is_away_hides_no_other() {
         (said.code, findings(&said))
     };
 
-    // The role that maintains the database sees all of it, and so can look without being its owner.
+    // The maintenance role can read everything, so that doctor works without the owner's connection.
     let maintain = with("DATABASE_URL", &fixture.url_for("millrace_maintain")).await;
     DoctorFixture::is_healthy(maintain);
 
-    // The database: nothing is wrong that can be seen, and not everything can be seen.
+    // The database is unavailable: no check fails, and the report is incomplete.
     let (code, found) = with("DATABASE_URL", "postgresql://a:canary@127.0.0.1:1/x").await;
     assert_eq!((code, named(&found)), (Some(2), vec![("unknown", "database")]));
     assert!(!format!("{found:?}").contains("canary"), "{found:?}");
 
-    // AWS, with a problem in the database that is found beside it.
+    // AWS is unavailable, and a problem in the database is still found.
     let (code, found) = with("AWS_ENDPOINT_URL", "http://127.0.0.1:1").await;
     assert_eq!(code, Some(2), "{found:#?}");
     assert_eq!(named(&found), [("unknown", "secrets"), ("unknown", "aws"), ("unknown", "files")]);
@@ -40,13 +40,13 @@ async fn a_part_that_is_away_hides_no_other() {
     assert!(named(&found).contains(&("problem", "roles")), "{found:#?}");
     fixture.run("alter role millrace_ingest nocreatedb").await;
 
-    // A queue alone.
+    // Only a queue is unavailable.
     let (code, found) =
         with("MILLRACE_DEAD_LETTER_QUEUE_URL", &format!("{}-gone", fixture.aws.upload_queue_url)).await;
     assert_eq!(code, Some(2), "{found:#?}");
     assert!(found.iter().all(|found| found.level == "unknown"), "{found:#?}");
 
-    // A variable: the database is known without it.
+    // A variable is missing. The database is checked without it.
     let (code, found) = with("MILLRACE_UPLOAD_QUEUE_URL", "").await;
     assert_eq!(code, Some(2), "{found:#?}");
     assert_eq!(named(&found), [("unknown", "environment"), ("unknown", "files")]);
@@ -54,7 +54,7 @@ async fn a_part_that_is_away_hides_no_other() {
 }
 
 #[tokio::test]
-async fn a_database_without_migrations_is_told_to_be_migrated() {
+async fn doctor_advises_to_migrate_an_empty_database() {
     let fixture = DoctorFixture::new().await;
     let empty = Database::empty().await;
     let mut variables = fixture.variables();
