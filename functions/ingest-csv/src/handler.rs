@@ -210,15 +210,18 @@ async fn in_time<T>(deadline: Instant, work: impl Future<Output = Result<T>>) ->
     let left = deadline.saturating_duration_since(Instant::now());
     let answer_by = deadline - (left / 40).min(ANSWER_MARGIN);
     tokio::time::timeout_at(answer_by.into(), work).await.unwrap_or_else(|_| {
-        Err(Error::new(Kind::Transient, "time is up, and something still has not answered")
-            .with_code("no_time"))
+        Err(Error::new(
+            Kind::Transient,
+            "the store, a queue or the database did not respond before the deadline",
+        )
+        .with_code("no_time"))
     })
 }
 
 fn report(failure: &Error) {
     match failure.kind().policy() {
         Policy::Stop => {
-            error!(code = failure.code(), error = failure.chain(), "not loaded: somebody must act")
+            error!(code = failure.code(), error = failure.chain(), "not loaded: an operator must act")
         }
         _ => warn!(
             code = failure.code(),

@@ -110,7 +110,7 @@ impl Loader {
         let (ending, dead_letter) = match end {
             Ok(End::File { record_count, notes }) => {
                 for note in &notes {
-                    warn!(object = object.name(), note, "about this file");
+                    warn!(object = object.name(), note, "note on the file");
                 }
                 let reason = (!notes.is_empty()).then(|| notes.join("; "));
                 (Some(Ending { outcome: "loaded", record_count, reason }), None)

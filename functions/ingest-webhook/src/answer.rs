@@ -181,7 +181,7 @@ mod tests {
             body,
             json!({
                 "type": "urn:millrace:problem:unknown-source",
-                "title": "There is no such source",
+                "title": "Unknown source",
                 "status": 404,
                 "detail": "No source `x` has a webhook.",
                 "instance": "r-1",

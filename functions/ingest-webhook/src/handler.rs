@@ -123,7 +123,7 @@ impl IngestWebhook {
             }
         };
         let Some(source) = self.sources.webhook(&request.source) else {
-            let problem = Problem::new(ProblemKind::UnknownSource, "No source of this name takes webhooks.");
+            let problem = Problem::new(ProblemKind::UnknownSource, "No source of this name has a webhook.");
             return Ok(refuse_stranger(&problem, request.request_id.as_deref()));
         };
         // No part of the delivery is logged: header, query and body may all contain private data.
@@ -161,7 +161,7 @@ impl IngestWebhook {
             Err(error) => {
                 // An operator must act, and the sender must send the delivery again: it can neither be accepted nor
                 // refused.
-                error!(code = error.code(), error = error.chain(), "no secret to verify with");
+                error!(code = error.code(), error = error.chain(), "source without a usable secret");
                 metrics::failed(&error);
                 return Err(unavailable("The source cannot be verified at the moment."));
             }
@@ -207,7 +207,11 @@ impl IngestWebhook {
             Err(NotTaken::NoPlace(problem)) => return Err(problem),
             Err(NotTaken::Failed(error)) => error,
         };
-        error!(code = failure.code(), error = failure.chain(), "not stored; to the dead-letter queue");
+        error!(
+            code = failure.code(),
+            error = failure.chain(),
+            "not stored; sending to the dead-letter queue"
+        );
         metrics::failed(&failure);
         let reason = Reason::new(failure.code(), failure.chain());
         let dead_letter = attempt.sender.delivery_dead_letter(attempt.event_type, attempt.body, reason);
@@ -270,7 +274,7 @@ impl IngestWebhook {
             Ok(Err(error)) => error,
             Err(_) => Error::new(Kind::Transient, "send dead letters: no answer in time"),
         };
-        error!(code = failure.code(), error = failure.chain(), "no place for the delivery");
+        error!(code = failure.code(), error = failure.chain(), "delivery not stored");
         metrics::failed(&failure);
         Err(unavailable("The delivery could not be stored. Send it again."))
     }

@@ -72,16 +72,16 @@ impl ProblemKind {
     pub fn title(self) -> &'static str {
         match self {
             ProblemKind::EmptyBody => "The body is empty",
-            ProblemKind::MalformedBody => "The body is not what its type says",
+            ProblemKind::MalformedBody => "The body does not match its content type",
             ProblemKind::InvalidBase64 => "The body is not valid base64",
             ProblemKind::Unauthorized => "The delivery could not be verified",
-            ProblemKind::UnknownPath => "There is nothing at this path",
-            ProblemKind::UnknownSource => "There is no such source",
-            ProblemKind::MethodNotAllowed => "Deliveries are posted",
+            ProblemKind::UnknownPath => "Unknown path",
+            ProblemKind::UnknownSource => "Unknown source",
+            ProblemKind::MethodNotAllowed => "Method not allowed",
             ProblemKind::BodyTooLarge => "The body is too large",
             ProblemKind::UnsupportedMediaType => "The body is of a type that cannot be stored",
-            ProblemKind::TooManyRequests => "Too many deliveries at once",
-            ProblemKind::Internal => "Something is wrong here",
+            ProblemKind::TooManyRequests => "Too many requests",
+            ProblemKind::Internal => "Internal error",
             ProblemKind::Unavailable => "The delivery could not be stored",
         }
     }

@@ -70,7 +70,7 @@ async fn assert_nothing_is_logged_at(level: &str) {
     queue.refuse();
     assert_eq!(provoke(&client).await, [400, 401, 404, 503].into(), "{level}");
     let logs = client.function.logs();
-    for expected in ["answered", "not verified", "refused", "no place for the delivery", "\"_aws\""] {
+    for expected in ["answered", "not verified", "refused", "delivery not stored", "\"_aws\""] {
         assert!(logs.iter().any(|line| line.contains(expected)), "{level}: {expected} is not logged");
     }
     let secrets = [millrace_tests::postgres::ROLE_PASSWORD, super::fixture::secret("orders")];

@@ -207,7 +207,7 @@ impl Writer {
         let deadline = Instant::now() + self.timeout;
         let forgotten = self
             .connection
-            .run_statement("forget deliveries", deadline, async |client| {
+            .run_statement("expire delivery keys", deadline, async |client| {
                 client
                     .query_typed_one(EXPIRE_DELIVERY_KEYS, &[(&EXPIRE_AT_MOST, Type::INT4)])
                     .await

@@ -34,7 +34,7 @@ impl Fetch for &Store {
         self.asked.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
         let secret = self.secrets.lock().unwrap().get(&reference.to_string()).cloned();
-        secret.map(Secret::new).ok_or_else(|| Error::new(Kind::Transient, "the store is away"))
+        secret.map(Secret::new).ok_or_else(|| Error::new(Kind::Transient, "the store is unavailable"))
     }
 }
 
@@ -197,7 +197,7 @@ fn a_source_without_its_secret_says_what_to_set_and_leaves_the_others_alone() {
     let cache = SecretCache::with_timing(&store, timing(LONG, LONG, LONG));
     run(async {
         let error = cache.get(a).await.unwrap_err();
-        assert_eq!(error.message(), "source a: the secret env:A: the store is away");
+        assert_eq!(error.message(), "source a: the secret env:A: the store is unavailable");
         assert_eq!(verification(&cache, a, "one").await, "unknown");
         assert_eq!(verification(&cache, b, "two").await, "accepted");
         assert_eq!(store.asked(), 2, "after a failure the store is left alone for a while");
