@@ -10,6 +10,7 @@ use super::candidates::best_candidate;
 use super::dialect::{Declared, Dialect, Terminator};
 use super::directive::directive;
 use super::header::{first_row, header_rows};
+use super::header_line::{header_with_other_delimiter, remove_surplus_cells};
 use super::line_end::{LineEnd, LineEnds};
 use super::names::{column_names, unique};
 use super::row::Position;
@@ -84,14 +85,26 @@ pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) 
     }
 
     let first = if declared.skip_lines.is_some() { 0 } else { first_row(&rows) };
-    let rows = &rows[first..];
-    let count = match &declared.header {
-        Some(Header::Rows(count)) => (*count as usize).min(rows.len()),
+    let mut count = match &declared.header {
+        Some(Header::Rows(count)) => (*count as usize).min(rows.len() - first),
         Some(Header::Names(_)) => 0,
-        None => header_rows(text, rows, &splitter),
+        None => header_rows(text, &rows[first..], &splitter),
     };
+    let mut other_header = None;
+    if count == 0 && declared.header.is_none() {
+        other_header = header_with_other_delimiter(text, &rows, first, &splitter);
+    }
+    let first = if other_header.is_some() { first - 1 } else { first };
+    let rows = &rows[first..];
+    count += usize::from(other_header.is_some());
     let width = table_width(&rows[..count], &rows[count..]);
-    let cells: Vec<Vec<Vec<u8>>> = rows[..count].iter().map(|row| cells(text, row, &splitter)).collect();
+    let mut cells: Vec<Vec<Vec<u8>>> = match other_header {
+        Some(names) => vec![names],
+        None => rows[..count].iter().map(|row| cells(text, row, &splitter)).collect(),
+    };
+    if let ([header], None) = (&mut cells[..], &declared.header) {
+        remove_surplus_cells(header, &rows[count..], width);
+    }
     // A delimiter at the end of every row, but not of the header, makes no column.
     let named = cells.iter().map(Vec::len).max().unwrap_or(0);
     let width = if named + 1 == width && last_cells_empty(text, &rows[count..], width, &splitter) {

@@ -8,7 +8,7 @@ use super::types::{Type, type_of};
 /// Header rows beyond these are data.
 const MAX_HEADER_ROWS: usize = 3;
 /// Rows that columns are typed by.
-const EXAMINED_ROWS: usize = 300;
+pub(super) const EXAMINED_ROWS: usize = 300;
 
 /// The first row of the table, header included: the first one at least half as full as the median, so that titles,
 /// notes and rows of nothing but delimiters above it are left out.
@@ -107,20 +107,20 @@ fn count_true(flags: &[bool]) -> usize {
     flags.iter().filter(|flag| **flag).count()
 }
 
-fn distinct(row: &[Vec<u8>]) -> bool {
+pub(super) fn distinct(row: &[Vec<u8>]) -> bool {
     let mut seen = std::collections::HashSet::new();
     row.iter().filter(|cell| !cell.is_empty()).all(|cell| seen.insert(cell))
 }
 
 /// What the cells of a column look like.
-struct Column {
+pub(super) struct Column {
     /// Four of five values are numbers, dates or truth values.
-    is_typed: bool,
+    pub is_typed: bool,
     /// The one type of all its values, if there is one.
     only: Option<Type>,
 }
 
-fn column(body: &[Vec<Vec<u8>>], index: usize) -> Column {
+pub(super) fn column(body: &[Vec<Vec<u8>>], index: usize) -> Column {
     let (mut values, mut texts) = (0usize, 0usize);
     let mut only = None;
     let mut is_mixed = false;

@@ -16,6 +16,7 @@ mod detect;
 mod dialect;
 mod directive;
 mod header;
+mod header_line;
 mod labels;
 mod limits;
 mod line_end;

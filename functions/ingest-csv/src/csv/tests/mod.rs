@@ -5,6 +5,7 @@ mod delimiters;
 mod detection;
 mod directive;
 mod fallback;
+mod header_lines;
 mod headers;
 mod properties;
 mod reading;
