@@ -46,7 +46,7 @@ async fn messages_from_aws_are_dead_letters_of_kind_upload() {
         "s3://canary-bucket/incoming/shop/orders/a b.csv",
         "2026-01-02T03:04:05.678Z",
         "\"sequencer\": \"0055\"",
-        "fix that and redrive",
+        "fix it and redrive",
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
