@@ -16,7 +16,7 @@ pub async fn load_config() -> SdkConfig {
     loader().load().await
 }
 
-/// What is ours in the configuration; the rest is read from the environment unless it is set before `load`.
+/// The settings that Millrace fixes. The others are read from the environment unless they are set before `load`.
 pub fn loader() -> ConfigLoader {
     let http_client = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     aws_config::defaults(BehaviorVersion::latest())
@@ -61,7 +61,7 @@ pub fn lambda_client(config: &SdkConfig) -> aws_sdk_lambda::Client {
     use aws_sdk_lambda::config::interceptors::InterceptorContext;
     use aws_sdk_lambda::config::retry::{ClassifyRetry, RetryAction};
 
-    /// Retries only what Lambda itself refused, being throttled, say.
+    /// Retries only invocations that Lambda itself refused, for example by throttling.
     #[derive(Debug)]
     struct NeverSendTwice;
 

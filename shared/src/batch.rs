@@ -1,4 +1,4 @@
-//! Batches: the unit of everything. This module builds one in memory and does no I/O.
+//! Batches: the unit of loading. This module builds a batch in memory and does no I/O.
 //!
 //! Rows are kept in the wire format of binary COPY, ready to send and to send again. One batch becomes one
 //! transaction: its rows, its ledger row and its dedupe keys commit together or not at all.
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::clock::ReceivedAt;
 
-/// When a batch is full: whichever comes first.
+/// The limits of a batch. It is full when it reaches the first of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// Rows in a batch, at least 1.
@@ -36,7 +36,7 @@ const SLACK: usize = 64 << 10;
 /// Between a row's prefix and its payload's text: the payload's length and jsonb's version byte.
 const PAYLOAD_HEAD: usize = 5;
 
-/// Gathers the rows of one batch.
+/// Collects the rows of one batch.
 #[derive(Debug)]
 pub struct BatchBuilder {
     id: Uuid,
@@ -44,7 +44,7 @@ pub struct BatchBuilder {
     source: String,
     event_type: String,
     bounds: Bounds,
-    /// What every row of the batch starts with, up to the payload's length.
+    /// The prefix of every row of the batch, up to the payload's length.
     prefix: Vec<u8>,
     body: Vec<u8>,
     ends: Vec<usize>,
@@ -82,7 +82,7 @@ impl BatchBuilder {
         }
     }
 
-    /// Offers one row; `write_payload` appends its JSON text. The row is taken back when it does not fit.
+    /// Offers one row; `write_payload` appends its JSON text. The row is removed when it does not fit.
     pub fn push_with(&mut self, write_payload: impl FnOnce(&mut Vec<u8>)) -> Push {
         if self.ends.len() >= self.bounds.rows {
             return Push::Full;

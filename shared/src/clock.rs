@@ -1,4 +1,4 @@
-//! Time as PostgreSQL keeps it, whole microseconds, UTC; and as the Lambda Runtime API says it.
+//! Time as PostgreSQL stores it (whole microseconds, UTC), and as the Lambda Runtime API sends it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -8,7 +8,7 @@ use std::fmt;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What sort of failure this is; it decides, through [`Kind::policy`], what happens next.
+/// The kind of a failure. [`Kind::policy`] maps it to the action that follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A setting is missing or wrong. Nothing will work until somebody changes it.
@@ -17,7 +17,7 @@ pub enum Kind {
     Contract,
     /// The world is in the way: a lost connection, a full disk, a read-only database. Later may be better.
     Transient,
-    /// Another transaction was in the way: deadlock or serialization failure. At once may be better.
+    /// A conflict with another transaction: deadlock or serialization failure. An immediate retry may succeed.
     Conflict,
     /// This cannot happen, and did.
     Bug,
@@ -32,7 +32,7 @@ pub enum Policy {
     RetryLater,
     /// Put the input in the dead-letter queue with the reason and go on.
     DeadLetter,
-    /// Give up and say so: a person must act.
+    /// Stop and report the error: a person must act.
     Stop,
 }
 
@@ -62,7 +62,7 @@ struct Inner {
 }
 
 impl Error {
-    /// `message` says what was being done, in the infinitive or as a full sentence: "copy rows into staging.events".
+    /// `message` names the operation, in the infinitive or as a full sentence: "copy rows into staging.events".
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let code = match kind {
             Kind::Config => "config",

@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::environment::Reader;
 use crate::{Result, metrics};
 
-/// What is told, and how much of it: the part of a function's settings that is the same in all of them.
+/// Logging and metrics: the part of a function's settings that is the same in all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `error`, `warn`, `info`, `debug`, `trace`, or a full filter such as `info,ingest_csv=debug`.
@@ -17,7 +17,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the variables through `env`. Metrics are on in Lambda, which names the function, unless told otherwise.
+    /// Reads the variables through `env`. Metrics are on by default in Lambda, which names the function.
     pub fn read(env: &mut Reader<'_>) -> Self {
         let name = env.optional("AWS_LAMBDA_FUNCTION_NAME");
         let is_on = env.parsed("MILLRACE_METRICS", name.is_some(), |text| match text {
@@ -30,7 +30,7 @@ impl Settings {
     }
 }
 
-/// Starts logs and metrics as the settings say, or says why there are none; what every `main` begins with.
+/// Starts logs and metrics according to the settings, or returns the reason why not. Every `main` calls this first.
 pub fn start<S>(settings: Result<S>, telemetry: impl FnOnce(&S) -> &Settings) -> Result<S> {
     match &settings {
         Ok(settings) => {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Everything that `[<source>.csv]` can say; what is `None` is detected.
+/// The settings of `[<source>.csv]`. A setting that is `None` is detected.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CsvOptions {
     /// A name of [`ENCODINGS`].
@@ -78,7 +78,7 @@ pub enum Header {
     Names(Vec<String>),
 }
 
-/// What becomes of a record with too few or too many fields.
+/// How a record with too few or too many fields is handled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ragged {
@@ -88,7 +88,7 @@ pub enum Ragged {
     Fill,
 }
 
-/// What becomes of bytes that are not of the file's encoding, and of NUL.
+/// How bytes that are invalid in the file's encoding, and NUL, are handled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum InvalidCharacters {
@@ -98,7 +98,7 @@ pub enum InvalidCharacters {
     Replace,
 }
 
-/// What becomes of the rows of an object's earlier versions.
+/// How the rows of an object's earlier versions are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnNewVersion {

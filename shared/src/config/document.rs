@@ -1,4 +1,4 @@
-//! Reading a TOML document with every problem reported at once, each at its line and column.
+//! Reads a TOML document and reports every problem together, each with its line and column.
 
 use std::ops::Range;
 
@@ -23,7 +23,7 @@ impl<'t> Document<'t> {
         Document { name, text, problems: Vec::new() }
     }
 
-    /// The document's tables; what is not TOML is a problem like any other.
+    /// The document's tables. A TOML syntax error is recorded as a problem.
     pub fn parse(&mut self) -> DeTable<'t> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in errors {

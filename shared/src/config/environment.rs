@@ -1,4 +1,4 @@
-//! The environment, read once into a typed struct, with every bad variable reported at once.
+//! Reads the environment once into a typed struct, and reports all invalid variables in one error.
 //!
 //! A function describes its settings as one closure over a [`Reader`]:
 //!

@@ -1,7 +1,7 @@
 //! Patterns over object keys, written small: `*`, `**` and `?`.
 
-/// A pattern. `*` stands for any characters except `/`, `**` for any characters, `?` for one character
-/// except `/`; everything else stands for itself.
+/// A pattern. `*` matches any characters except `/`, `**` matches any characters, and `?` matches one character
+/// except `/`. Every other character matches itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Glob {
     text: String,

@@ -1,11 +1,11 @@
-//! Settings: what the environment says and what a user declares in `sources.toml`.
+//! Settings: environment variables, and the declarations of a user in `sources.toml`.
 //!
 //! # Layout
 //!
-//! - [`environment`]: the environment read once, with every bad variable reported at once.
+//! - [`environment`]: reads the environment once and reports all invalid variables in one error.
 //! - [`csv`]: what can be declared about CSV files; plain types with defaults.
-//! - [`webhook`]: what can be declared about webhooks, with each preset's defaults; [`secret_reference`]: where a secret
-//!   is kept; [`pointer`]: where a value stands in a JSON document.
+//! - [`webhook`]: what can be declared about webhooks, with each preset's defaults; [`secret_reference`]:
+//!   references to secrets; [`pointer`]: the location of a value in a JSON document.
 //! - [`sources`]: `sources.toml`, and the route from an object's key to a source.
 //! - [`document`]: TOML read with every problem at its line and column; [`nearest`]: the right name for a misspelt one.
 //!

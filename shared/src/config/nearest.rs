@@ -1,6 +1,6 @@
 //! The right name for a misspelt one.
 
-/// The candidate that `word` was most likely meant to be, or `None` when none is close.
+/// The candidate most similar to `word`, or `None` when no candidate is similar enough.
 ///
 /// A third of the letters may be wrong, and one always may; case is ignored.
 pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {

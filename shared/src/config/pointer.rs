@@ -1,8 +1,8 @@
-//! JSON pointers (RFC 6901): where a value stands in a document.
+//! JSON pointers (RFC 6901): the location of a value in a document.
 
 use std::fmt;
 
-/// `/event/type`, taken apart.
+/// `/event/type`, parsed into steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pointer {
     steps: Vec<String>,

@@ -1,4 +1,4 @@
-//! Where a secret is kept. A secret itself never stands in `sources.toml`.
+//! References to secrets. `sources.toml` never contains a secret itself.
 
 use std::fmt;
 use std::path::PathBuf;

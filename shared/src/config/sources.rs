@@ -88,7 +88,7 @@ impl Sources {
     /// Reads the text of a `sources.toml`.
     ///
     /// # Errors
-    /// [`Kind::Config`], with every problem at once: `sources.toml:7:1: unknown key …; did you mean …?`
+    /// [`Kind::Config`], with every problem: `sources.toml:7:1: unknown key …; did you mean …?`
     pub fn parse(file_name: &str, text: &str) -> Result<Sources> {
         let mut document = Document::new(file_name, text);
         let tables = document.parse();

@@ -108,7 +108,7 @@ pub enum Scheme {
     Hmac {
         header: String,
         encoding: Encoding,
-        /// What stands before the signature in the header: `sha256=`.
+        /// The prefix of the signature in the header: `sha256=`.
         prefix: String,
         algorithm: Algorithm,
     },
@@ -166,7 +166,7 @@ pub enum Algorithm {
     Sha1,
 }
 
-/// Where a word about a delivery stands.
+/// The location of a value in a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     Header(String),
@@ -186,7 +186,7 @@ impl fmt::Display for Place {
 /// One way to know a delivery again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeliveryIdRule {
-    /// What stands in these places, all of them, with a space between.
+    /// The values at all of these locations, joined with a space.
     Places(Vec<Place>),
     /// SHA-256 of the body.
     Body,
@@ -195,15 +195,15 @@ pub enum DeliveryIdRule {
 /// One way to name an event's type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventTypeRule {
-    /// What stands in these places, with a dot between. The first must be there; others are left out when they are not.
+    /// The values at these locations, joined with a dot. The first is required; the others are omitted when missing.
     Places(Vec<Place>),
     Constant(String),
 }
 
-/// What a body is.
+/// The format of a body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Content {
-    /// What `Content-Type` says.
+    /// The format that `Content-Type` names.
     #[default]
     Auto,
     Json,

@@ -76,7 +76,7 @@ impl Connection {
     /// Forgets the connection, so that the next use makes a new one: after a fail-over, or when its state is unknown.
     pub fn discard(&mut self) {
         self.session = None;
-        // The driver would say good-bye first. Nobody may be listening, and its socket would stay open meanwhile.
+        // The driver would send a termination message first. If the server is unreachable, the socket would stay open.
         if let Some(driver) = self.driver.take() {
             driver.abort();
         }
@@ -98,7 +98,7 @@ pub async fn connect(settings: &Settings) -> Result<Client> {
 }
 
 async fn open(settings: &Settings, stall_detector: StallDetector) -> Result<(Client, JoinHandle<()>)> {
-    // The driver's own timeout covers each address's TCP connect alone; a server that accepts and says nothing needs this one.
+    // The driver's own timeout covers only the TCP connect. This one covers a server that accepts and does not answer.
     let connect_timeout =
         settings.config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(5)) * 2;
     let (client, mut connection) = timeout(connect_timeout, settings.config.connect(settings.tls.clone()))

@@ -36,7 +36,7 @@ impl fmt::Display for Lost {
 
 impl std::error::Error for Lost {}
 
-/// Turns a driver error into ours; `doing` says what was tried: "copy rows into staging.events".
+/// Converts a driver error to [`Error`]. `doing` names the operation: "copy rows into staging.events".
 pub fn from_postgres(doing: &str, error: tokio_postgres::Error) -> Error {
     let Some(refused) = error.as_db_error() else {
         // Not the server's word: the socket closed, timed out or was refused, or TLS failed.

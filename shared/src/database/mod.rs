@@ -1,7 +1,7 @@
 //! PostgreSQL: connecting, surviving freezes and fail-overs, and named transactions with retries.
 //!
 //! - [`settings`]: the connection string; `tls` checks the server's certificate as its `sslmode` asks.
-//! - [`connection`]: one connection that knows when to reconnect.
+//! - [`connection`]: one connection, which reconnects after a failure.
 //! - [`transaction`]: [`Connection::run_tx`], which retries what is worth retrying.
 //! - [`session`]: a client with its prepared statements.
 //! - [`stall`]: noticing that the server has fallen silent.

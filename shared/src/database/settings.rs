@@ -43,7 +43,7 @@ impl fmt::Debug for Settings {
 }
 
 impl Settings {
-    /// Parses a connection URL. Errors say which part is wrong and never repeat the URL, which may hold a password.
+    /// Parses a connection URL. Errors name the invalid part. They never contain the URL, which may contain a password.
     pub fn parse(url: &str) -> Result<Self> {
         if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
             return Err(wrong("it must start with postgresql://"));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// When a connection last moved; shared by the driver's task and whoever waits for it.
+/// The time of a connection's last activity. The driver's task and the callers that wait for it share it.
 #[derive(Debug, Clone)]
 pub struct StallDetector(Arc<Activity>);
 
@@ -34,7 +34,7 @@ impl StallDetector {
         self.0.moved.store(self.0.born.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// Runs `work`, which waits for something other than the database; the clock stands still meanwhile.
+    /// Runs `work`, which waits for something other than the database; the clock is paused meanwhile.
     pub async fn pause<T>(&self, work: impl Future<Output = T>) -> T {
         let _paused = Paused::begin(self);
         work.await
@@ -56,7 +56,7 @@ impl StallDetector {
     }
 }
 
-/// Ends when dropped, also when the work that it stands for is dropped half way.
+/// The pause ends on drop, also when its work is dropped before it completes.
 struct Paused<'s>(&'s StallDetector);
 
 impl<'s> Paused<'s> {

@@ -70,7 +70,7 @@ fn read_bundle(path: &str) -> Result<Vec<CertificateDer<'static>>> {
     Ok(certificates)
 }
 
-/// Checks the chain and, if asked to, the host name.
+/// Checks the certificate chain and, if `sslmode` requires it, the host name.
 #[derive(Debug)]
 struct Verifier {
     trusted: Vec<CertificateDer<'static>>,

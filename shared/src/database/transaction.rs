@@ -22,7 +22,7 @@ const OUT_OF_TIME: &str = "database_timeout";
 impl Connection {
     /// Runs `work` in one transaction and commits it. `name` is for logs.
     ///
-    /// - Deadlocks and serialization failures run again at once.
+    /// - Deadlocks and serialization failures are retried immediately.
     /// - Whatever else may pass (a lost connection, a fail-over, a full disk) runs again on a new connection, with a
     ///   growing pause.
     /// - So does an attempt whose server has fallen silent for the stall timeout of the connection's settings.
@@ -78,7 +78,7 @@ impl Connection {
             };
             match error.kind().policy() {
                 Policy::RetryNow => {}
-                // What state the old connection is in is anybody's guess.
+                // The state of the old connection is unknown.
                 Policy::RetryLater => self.discard(),
                 Policy::DeadLetter | Policy::Stop => return Err(error),
             }

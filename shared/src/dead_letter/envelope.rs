@@ -1,4 +1,4 @@
-//! The envelope: what a dead letter says.
+//! The envelope: the format of a dead letter.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 /// Names of dead letters are UUIDv5 within this namespace, so the same failure always has the same id.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_93c4_2a57_4e0b_9c1e_5b7a_0d43_18e2);
 
-/// What a dead letter holds, which decides its redrive target.
+/// The content of a dead letter, which determines its redrive target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadLetterKind {
@@ -69,7 +69,7 @@ pub struct Origin {
     /// The load that read the file, in staging.loads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_id: Option<Uuid>,
-    /// By what its sender knows a webhook delivery.
+    /// The sender's identifier of a webhook delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery_id: Option<String>,
     /// 0-based number of the record in its file, blank lines and header not counted, or in its delivery.
@@ -94,7 +94,7 @@ pub struct Origin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Payload {
-    /// In an S3 object, since it is over the queue's limit: the object holds the whole dead letter.
+    /// In an S3 object, because it exceeds the queue's limit. The object contains the whole dead letter.
     Pointer {
         pointer: Pointer,
     },
@@ -113,7 +113,7 @@ pub struct Pointer {
 }
 
 impl Pointer {
-    /// The key of the object that holds a dead letter whole.
+    /// The key of the object that contains the whole dead letter.
     pub fn key(id: Uuid) -> String {
         format!("dead-letters/{id}.json")
     }

@@ -1,4 +1,4 @@
-//! Which dead letters are meant. No I/O.
+//! Filters of dead letters. This module does no I/O.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;

@@ -3,8 +3,8 @@
 //! A dead letter is sent before the commit that leaves its row behind, so a crash can repeat a dead letter but never lose one; a
 //! repeated dead letter has the same id.
 //!
-//! - [`envelope`]: what a dead letter says; [`parse`]: what a message of the queue says, a record of AWS included.
-//! - [`filter`]: which dead letters are meant.
+//! - [`envelope`]: the format of a dead letter; [`parse`]: parses a message of the queue, including records of AWS.
+//! - [`filter`]: filters of dead letters.
 //! - [`queue`]: sending; [`reader`]: receiving, hiding, deleting; [`scan`]: everything that is there, without taking it.
 //! - [`settings`]: the queue, the bucket for large dead letters and the limit on a message.
 //! - [`redrive`]: dead letters on their way back into a function.

@@ -1,4 +1,4 @@
-//! What a message of the dead-letter queue says: a dead letter of ours, or one of the records that AWS itself puts there.
+//! Parses a message of the dead-letter queue: a dead letter of Millrace, or a record that AWS itself sends.
 //!
 //! Two of those are known, and read as dead letters of kind `upload`: the S3 notification that the upload queue's redrive policy
 //! moved here after it was received too often, and the record of an `OnFailure` destination.
@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::envelope::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
 
-/// What a message says.
+/// The content of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "nearly everything is a dead letter")]
 pub enum ParsedMessage {

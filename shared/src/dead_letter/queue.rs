@@ -14,7 +14,7 @@ use crate::{Error, Kind, Result};
 
 /// SQS takes ten messages a request.
 const ENTRIES: usize = 10;
-/// Requests under way at once.
+/// The maximum number of concurrent requests.
 const CONCURRENCY: usize = 8;
 const TRIES: u32 = 4;
 

@@ -18,7 +18,7 @@ use crate::{Error, Kind, Result};
 
 /// SQS gives and takes ten messages a request.
 const ENTRIES: usize = 10;
-/// Requests under way at once.
+/// The maximum number of concurrent requests.
 const CONCURRENCY: usize = 8;
 const TRIES: u32 = 4;
 /// A client gives up on an answer after ten seconds; a poll must have ended before.
@@ -70,7 +70,7 @@ impl Change {
         }
     }
 
-    /// A message that nobody holds, or somebody else, or that is gone, is back already.
+    /// A message that no receiver or another receiver holds, or that was deleted, needs no change.
     fn is_done_anyway(self, failure: &BatchResultErrorEntry) -> bool {
         matches!(self, Change::Hide { seconds: 0 })
             && ["MessageNotInflight", "ReceiptHandleIsInvalid", "InvalidParameterValue"]
@@ -105,7 +105,8 @@ impl DeadLetterReader {
     /// Hides messages from others for so long from now on; `Duration::ZERO` puts them back.
     ///
     /// # Errors
-    /// When some could not be hidden, another receiver having taken them, say. Putting such a message back is no error.
+    /// When some could not be hidden, for example because another receiver took them. Making such a message visible is
+    /// no error.
     pub async fn hide(&self, messages: &[&Message], hide: Duration) -> Result<()> {
         let receipts = messages.iter().map(|message| message.receipt.clone()).collect();
         self.hide_receipts(receipts, hide).await
@@ -237,7 +238,7 @@ impl DeadLetterReader {
         if whole.id != dead_letter.id {
             return Err(wrong("is another dead letter"));
         }
-        // The message may be newer, and then knows of more attempts.
+        // The message may be newer than the object, and then has a higher attempt count.
         Ok(DeadLetter { payload: whole.payload, ..dead_letter.clone() })
     }
 

@@ -1,7 +1,7 @@
-//! Dead letters on their way back: what a function is asked to take again, and what it says became of each.
+//! Redrive requests: the dead letters that a function is to process again, and the outcome of each.
 //!
-//! A function takes back the dead letters that it sends, under its own role and today's configuration. Whoever asks deletes a
-//! dead letter only once it knows its outcome.
+//! A function redrives the dead letters that it sends, under its own role and with its current configuration. The
+//! caller deletes a dead letter only after it has received the outcome.
 
 use std::time::Instant;
 
@@ -36,9 +36,9 @@ pub struct RedriveResult {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum RedriveOutcome {
-    /// What it holds is committed, by this call.
+    /// This call committed its content.
     Redriven,
-    /// What it holds was there before.
+    /// Its content was committed before.
     Duplicate,
     /// There is nothing left to put back: a newer version of its file took its place.
     Void { message: String },
@@ -49,7 +49,7 @@ pub enum RedriveOutcome {
 }
 
 impl RedriveOutcome {
-    /// What to do about a dead letter whose redrive ended in `error`: what may pass leaves it where it is.
+    /// The outcome of a redrive that ended in `error`. A transient error leaves the dead letter in the queue.
     pub fn of_error(error: &Error) -> RedriveOutcome {
         match error.kind() {
             Kind::Contract => RedriveOutcome::Failed { reason: Reason::new(error.code(), error.chain()) },
@@ -64,10 +64,10 @@ impl RedriveOutcome {
 }
 
 impl RedriveRequest {
-    /// The dead letters that an event asks to take back; `None` when it is any other event.
+    /// The dead letters of a redrive request; `None` for any other event.
     ///
     /// # Errors
-    /// When it asks for that, and holds something else than dead letters.
+    /// When a redrive request contains something other than dead letters.
     pub fn read(event: &Value) -> Option<Result<Vec<DeadLetter>>> {
         let dead_letters = event.get("redrive")?;
         Some(Vec::deserialize(dead_letters).map_err(|error| {

@@ -15,7 +15,7 @@ use tracing::warn;
 use super::reader::{DeadLetterReader, Message};
 use crate::{Error, Kind, Result};
 
-/// Requests under way at once.
+/// The maximum number of concurrent requests.
 const READERS: usize = 8;
 /// Long enough for a look, short enough for others to wait should this program be killed.
 const HIDDEN: Duration = Duration::from_secs(30);
@@ -56,7 +56,7 @@ struct Held {
 struct Seen {
     /// By message id; none once it is deleted.
     receipts: HashMap<String, Option<Receipt>>,
-    /// Polls in a row that brought nothing but messages that were known.
+    /// Consecutive polls that returned only messages that were known.
     fruitless: usize,
     /// Not everything was seen, and nothing more will be.
     given_up: bool,
@@ -221,7 +221,7 @@ async fn show_held(reader: &DeadLetterReader, held: &Held) -> Result<()> {
     Ok(())
 }
 
-/// What a poll brought.
+/// The result of a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Poll {
     Messages,

@@ -8,7 +8,7 @@ pub const MESSAGE_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub queue_url: String,
-    /// Holds the dead letters that are over `message_bytes`, under `dead-letters/`.
+    /// Stores the dead letters that are larger than `message_bytes`, under `dead-letters/`.
     pub bucket: String,
     /// The limit on one message, and on one request of ten messages.
     pub message_bytes: usize,

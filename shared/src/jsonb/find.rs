@@ -1,4 +1,4 @@
-//! Where the value that a JSON pointer names stands.
+//! Finds the value that a JSON pointer names.
 
 use std::ops::Range;
 
@@ -53,7 +53,7 @@ fn descend(
     Ok(found)
 }
 
-/// Whether `key`, as it stands between its quotes, is `name`.
+/// Whether `key`, as written between its quotes, equals `name`.
 fn is_key(key: &[u8], name: &str) -> bool {
     if !key.contains(&b'\\') {
         return key == name.as_bytes();
@@ -62,7 +62,7 @@ fn is_key(key: &[u8], name: &str) -> bool {
     quoted.push(b'"');
     quoted.extend_from_slice(key);
     quoted.push(b'"');
-    // A key with half of a surrogate pair has no name that a pointer could say.
+    // A pointer cannot name a key that contains an unpaired surrogate.
     serde_json::from_slice::<String>(&quoted).is_ok_and(|key| key == name)
 }
 

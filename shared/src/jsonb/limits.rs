@@ -6,6 +6,6 @@ pub const MAX_DEPTH: usize = 1_000;
 /// jsonb writes exponents out: `1e131071`, which it takes, is 131,072 characters when it is read back. No measurement
 /// needs more than this.
 pub const MAX_EXPONENT: i64 = 400;
-/// Decimal digits that numeric holds before and after the point.
+/// The maximum decimal digits of `numeric` before and after the decimal point.
 pub const MAX_INTEGER_DIGITS: i64 = 131_072;
 pub const MAX_FRACTION_DIGITS: i64 = 16_383;

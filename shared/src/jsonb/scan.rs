@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::limits::{MAX_DEPTH, MAX_EXPONENT, MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS};
 
-/// What jsonb refuses although it is JSON.
+/// Valid JSON that jsonb rejects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DefectKind {
     /// `\u0000`
@@ -25,7 +25,7 @@ impl DefectKind {
     }
 }
 
-/// Something that jsonb refuses, and where it stands in the text.
+/// Something that jsonb rejects, and its position in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Defect {
     pub kind: DefectKind,
@@ -42,7 +42,7 @@ pub struct Value {
     pub fatal: Option<Defect>,
 }
 
-/// The text is not JSON. Says nothing of what stands there: it may be a secret.
+/// The text is not JSON. The error does not quote the text, which may contain a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SyntaxError {
     pub offset: usize,

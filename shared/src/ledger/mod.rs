@@ -47,7 +47,7 @@ pub struct Repair {
     pub raw: Vec<u8>,
 }
 
-/// The part of a file that a batch holds: records `first_record .. next_record`.
+/// The part of a file that a batch contains: records `first_record .. next_record`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     pub first_record: u64,
@@ -125,7 +125,7 @@ async fn stage_once(
         .run_tx("stage batch", deadline, async |transaction| {
             // Claim before COPY: a second worker waits here, then skips.
             if !claim(transaction, rows, entry, rejected_count).await? {
-                // An earlier attempt of ours whose commit happened and whose answer was lost is no duplicate.
+                // An earlier attempt of this call that committed and lost its answer is not a duplicate.
                 return Ok(match is_committed(transaction, batch.id).await? {
                     true => Staged::Committed { staged_count, rejected_count },
                     false => Staged::Duplicate,
@@ -206,7 +206,7 @@ async fn add_repair(transaction: &Transaction<'_>, batch_id: Uuid, repair: &Repa
     Ok(())
 }
 
-/// Creates the partition that holds `received_at`, in a transaction of its own. Safe to call from many workers at once.
+/// Creates the partition that holds `received_at`, in a transaction of its own. Safe to call concurrently.
 pub async fn ensure_partition(
     connection: &mut Connection,
     received_at: SystemTime,

@@ -54,7 +54,7 @@ struct State {
     last_written: Instant,
 }
 
-/// From now on what is measured is written, for the function of this name.
+/// Starts writing metrics for the function of this name.
 pub fn init(function: &str) {
     let mut counters = Counters::default();
     counters.add(names::COLD_START, None, 1);
@@ -73,7 +73,7 @@ pub fn add_of(source: Option<&str>, metric: Metric, count: u64) {
     with(|state| state.counters.add(metric, source, count));
 }
 
-/// Keeps a value of a metric by itself, so that percentiles can be told.
+/// Records a single value of a metric, so that percentiles can be computed.
 pub fn record(metric: Metric, value: f64) {
     with(|state| state.counters.record(metric, None, value));
 }
@@ -151,7 +151,7 @@ impl Drop for Running<'_> {
             state.counters.lines(&state.function, Some(self.request_id), now)
         });
         for line in lines.unwrap_or_default() {
-            // With standard output gone there is nobody to tell; the work itself is done.
+            // When standard output is closed, the error cannot be reported. The work itself is done.
             drop(std::io::stdout().lock().write_all(&line));
         }
     }
@@ -165,6 +165,6 @@ fn with<T>(measure: impl FnOnce(&mut State) -> T) -> Option<T> {
 }
 
 fn state() -> MutexGuard<'static, Option<State>> {
-    // Whoever panicked was counting; the others' counts are good.
+    // The thread that panicked was adding to a counter. The other counters are valid.
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Every metric: its name, its unit and what it is broken down by. `docs/metrics.md` says when each is emitted.
+//! Every metric: its name, its unit and what it is broken down by. `docs/metrics.md` describes when each is emitted.
 
 /// What a value counts, by CloudWatch's name for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl Unit {
     }
 }
 
-/// What a metric is broken down by. Always by function.
+/// The dimensions of a metric. The function is always one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     Function,
@@ -73,7 +73,7 @@ metrics! {
     DELIVERIES_DUPLICATE = "DeliveriesDuplicate" in Count by Source;
     DELIVERIES_QUEUED = "DeliveriesQueued" in Count by Source;
     DELIVERIES_REFUSED = "DeliveriesRefused" in Count by Source;
-    /// Neither the database nor the queue took it: the sender was told to come again.
+    /// Neither the database nor the queue accepted the delivery: the sender was answered to retry.
     DELIVERIES_TURNED_AWAY = "DeliveriesTurnedAway" in Count by Source;
     EVENTS_STORED = "EventsStored" in Count by Source;
     /// Events in a flush.

@@ -1,4 +1,4 @@
-//! Values of metrics, as one line holds them.
+//! The values of metrics in one line.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Migrations: numbered SQL files, applied once, in order, under a lock; drift is refused.
 //!
 //! The files are compiled in. Each runs in a transaction of its own together with its row in `pipeline.migrations`, so a
-//! crash leaves either both or neither. A transaction-level advisory lock makes two runs at once take turns.
+//! crash leaves either both or neither. A transaction-level advisory lock makes concurrent runs take turns.
 
 use std::time::{Duration, Instant};
 
@@ -63,7 +63,7 @@ pub struct Summary {
     pub partitions_created: i32,
 }
 
-/// Applies what is missing; `progress` hears of each migration and how long it took. Safe to run twice at once.
+/// Applies the missing migrations. `progress` receives each migration and its duration. Safe to run concurrently.
 ///
 /// # Errors
 /// [`Kind::Config`] when the database does not match the files: one was changed after it was applied, one is missing in
@@ -137,7 +137,7 @@ async fn prepare(client: &mut Client) -> Result<()> {
     transaction.commit().await.map_err(|error| from_postgres("create the table pipeline.migrations", error))
 }
 
-/// A transaction in which nobody else migrates.
+/// A transaction that holds the migration lock.
 async fn begin(client: &mut Client) -> Result<Transaction<'_>> {
     let transaction =
         client.transaction().await.map_err(|error| from_postgres("begin a migration", error))?;
