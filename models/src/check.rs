@@ -1,4 +1,4 @@
-//! The tests of a header, read: `not_null(a)`, `unique(a, b)`, …, or any condition on a row.
+//! Parses the tests of a header: `not_null(a)`, `unique(a, b)`, …, or any condition on a row.
 
 use std::ops::ControlFlow;
 
@@ -17,7 +17,7 @@ use crate::sql::{identifier, literal};
 const AGGREGATES: &[&str] =
     &["count", "sum", "avg", "min", "max", "array_agg", "jsonb_agg", "string_agg", "bool_and", "bool_or"];
 
-/// Reads one test. The error says what is wrong with it.
+/// Parses one test. The error message describes the defect.
 pub(crate) fn parse(text: &str) -> Result<Check, String> {
     let dialect = PostgreSqlDialect {};
     let mut parser = Parser::new(&dialect)
@@ -133,7 +133,7 @@ fn column(expression: &Expr) -> Option<String> {
     }
 }
 
-/// Refuses what a check constraint cannot hold.
+/// Refuses conditions that a check constraint cannot contain.
 struct OneRow;
 
 impl Visitor for OneRow {

@@ -21,13 +21,13 @@ pub fn is_ours(column: &str) -> bool {
     column == RECEIVED_AT || column == EVENT_ID
 }
 
-/// The names of the columns of a fact table that its query makes: without ours.
+/// The names of a fact table's columns that its query produces, without those that Millrace adds.
 pub async fn query_columns(transaction: &Transaction<'_>, name: &str) -> Result<Vec<String>> {
     let columns = columns(transaction, name).await?;
     Ok(columns.into_iter().map(|column| column.name).filter(|name| !is_ours(name)).collect())
 }
 
-/// The columns of a relation in `facts`; none when it is not there.
+/// The columns of a relation in `facts`; empty when the relation does not exist.
 pub async fn columns(transaction: &Transaction<'_>, name: &str) -> Result<Vec<Column>> {
     let rows = transaction
         .query_typed(COLUMNS, &[(&name, Type::TEXT)])

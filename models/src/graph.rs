@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::model::{Kind, Model, Reference};
 use crate::project::Project;
 
-/// An arrow from what is read to what reads it.
+/// An edge from a relation to a model that reads it.
 struct Edge {
     from: String,
     to: String,
@@ -78,7 +78,7 @@ pub fn dot(project: &Project) -> String {
     text
 }
 
-/// What is read and is no model: sources, and other people's relations.
+/// The relations that models read and that are not models: sources and relations of users.
 fn foreign<'e>(project: &Project, edges: &'e [Edge]) -> BTreeSet<&'e str> {
     edges.iter().map(|edge| edge.from.as_str()).filter(|name| project.model(name).is_none()).collect()
 }

@@ -12,7 +12,7 @@ use crate::check;
 use crate::model::{Kind, OnConflict, Route, Severity, Test};
 use crate::problem::{At, Problems, listed};
 
-/// Every key there is, and the kinds that it says something about.
+/// Every key, and the kinds that it applies to.
 const KEYS: &[(&str, &[Kind])] = &[
     ("kind", ALL),
     ("description", ALL),
@@ -32,14 +32,14 @@ const DEFAULT_MAX_QUARANTINED_SHARE: f64 = 0.5;
 /// PostgreSQL's own bound on the columns of an index, and so of a primary key.
 const MAX_INDEX_COLUMNS: usize = 32;
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Placed<T> {
     pub at: At,
     pub value: T,
 }
 
-/// What a header says; what it does not say has its default.
+/// The content of a header; missing keys have their default.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Header {
     /// `None` when it is missing or wrong: then nothing else was checked against it.
@@ -67,7 +67,7 @@ impl Header {
     }
 }
 
-/// Reads the header of `text`, a whole file. What is wrong is among the problems afterwards.
+/// Reads the header of `text`, a whole file. Errors are added to the problems.
 pub(crate) fn read(file: &str, text: &str, problems: &mut Problems) -> Header {
     let block = Block::of(text);
     let mut document = Document::new(file, &block.toml);
@@ -89,7 +89,7 @@ pub(crate) fn read(file: &str, text: &str, problems: &mut Problems) -> Header {
     } else if !malformed {
         reader.read(&table);
     } else {
-        // What was understood of broken TOML might be another thing than was meant.
+        // The parsed part of invalid TOML may differ from what the author intended.
         reader.header.routes = None;
     }
     let Reader { document, header } = reader;
@@ -99,7 +99,7 @@ pub(crate) fn read(file: &str, text: &str, problems: &mut Problems) -> Header {
     header
 }
 
-/// The leading comment with its dashes blanked, so that every character stands where it stood.
+/// The leading comment with its dashes blanked, so that every character keeps its position.
 struct Block {
     toml: String,
     lines: usize,

@@ -2,19 +2,19 @@
 //!
 //! # Layout, in the order of the data
 //!
-//! - [`model`]: what a file of `pipeline/models/` says, as plain types.
-//! - [`project`]: the folder read, parsed, checked and ordered; no database.
-//! - [`graph`]: the models as a picture; [`plan`]: what deploying would do, without doing it.
-//! - [`deploy`]: tables and views made, and brought up to the files.
-//! - [`registry`]: which models are deployed, and the lock under which that changes.
-//! - [`derived`]: rollups, materialized views and views: watched, and computed again where they were invalidated.
-//! - [`facts`]: a model over events, without those it cannot take.
-//! - [`transform`]: what waits, claimed and turned into facts, exactly once.
-//! - [`quarantine`]: the events that a model refused; [`redrive`]: their dead letters, through the model again.
-//! - [`backfill`]: history, in place or beside the table that is then replaced.
-//! - [`refresh`]: everything derived brought up to the facts.
-//! - [`testing`]: the tests of models over everything that is there.
-//! - [`runs`], [`notify`]: what was done, for those who ask and those who listen.
+//! - [`model`]: the content of a file in `pipeline/models/`, as plain types.
+//! - [`project`]: reads, parses, checks and orders the folder, without a database.
+//! - [`graph`]: the models as a graph; [`plan`]: the changes that a deployment would make.
+//! - [`deploy`]: creates and alters tables and views to match the files.
+//! - [`registry`]: the deployed models, and the lock that a deployment holds.
+//! - [`derived`]: rollups, materialized views and views: their invalidation and recomputation.
+//! - [`facts`]: runs a model over events and isolates those it refuses.
+//! - [`transform`]: claims unprocessed batches and writes their facts, exactly once.
+//! - [`quarantine`]: the events that a model refused; [`redrive`]: runs the model again over their dead letters.
+//! - [`backfill`]: runs a model over history, in place or into a new table that then replaces the old one.
+//! - [`refresh`]: refreshes every relation derived from facts.
+//! - [`testing`]: runs the tests of models over all rows.
+//! - [`runs`], [`notify`]: the record of runs in `pipeline.runs`, and notifications.
 //! - [`columns`]: the columns of relations in `facts`.
 //! - [`work`], [`sql`]: the settings of every transaction; names and values in generated SQL.
 

@@ -1,4 +1,4 @@
-//! What a file of `pipeline/models/` says, as plain types.
+//! The content of a file in `pipeline/models/`, as plain types.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub struct Model {
     /// Further indexes, each a list of columns.
     pub indexes: Vec<Vec<String>>,
     pub tests: Vec<Test>,
-    /// What a rollup is recomputed by; `None` for every other kind.
+    /// The bucket of a rollup; `None` for every other kind.
     pub bucket: Option<Bucket>,
     /// Past this share of refused events in a claim the model is at fault rather than its events.
     pub max_quarantined_share: f64,
@@ -90,11 +90,11 @@ pub enum Reference {
     Batch,
     /// Another model, by name.
     Model(String),
-    /// Something that is not ours, with its schema: `staging.raw_events`, `public.countries`.
+    /// A relation that is not a model, with its schema: `staging.raw_events`, `public.countries`.
     Other(String),
 }
 
-/// What a model promises about its rows.
+/// A test: a condition that the rows of a model must meet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Test {
     /// As the header writes it: `unique(order_id)`.
@@ -105,7 +105,7 @@ pub struct Test {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Severity {
-    /// Rows that fail are said, and stay.
+    /// Rows that fail are reported and kept.
     Warn,
     /// Where the test concerns a row alone, a row that fails is quarantined with its event.
     #[default]
@@ -125,12 +125,12 @@ pub enum Check {
     Freshness { column: String, interval: String },
 }
 
-/// What a rollup is recomputed by.
+/// The bucket by which a rollup is recomputed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket {
     /// The column of the rollup.
     pub column: String,
-    /// The model it is computed from. A change of any other relation that the rollup reads touches every bucket.
+    /// The model it is computed from. A change of any other relation that the rollup reads invalidates every bucket.
     pub model: String,
     /// The same value computed from a row of `model`, its columns without a qualifier: `date_trunc('day', ordered_at)`.
     pub expression: String,

@@ -1,4 +1,4 @@
-//! NOTIFY on channel `millrace`: one message a commit, in the transaction that it tells of.
+//! NOTIFY on channel `millrace`: one message per commit, sent in the transaction that it reports.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use tokio_postgres::types::Type;
 
 use crate::model::Route;
 
-/// Where `LISTEN` hears it.
+/// The channel for `LISTEN`.
 pub const CHANNEL: &str = "millrace";
-/// PostgreSQL takes less than 8,000 bytes.
+/// PostgreSQL limits a payload to less than 8,000 bytes.
 const LONGEST: usize = 7_900;
 
 const NOTIFY: &str = include_str!("notify.sql");

@@ -1,5 +1,4 @@
-//! What deploying the models would do, found out without doing it: everything is tried in a transaction that is rolled
-//! back.
+//! Determines the changes that a deployment would make: it tries them in a transaction and rolls the transaction back.
 
 use std::time::Instant;
 
@@ -16,7 +15,7 @@ use crate::project::Project;
 use crate::registry::definition_hash;
 use crate::work;
 
-/// What would happen to one model.
+/// The planned change of one model.
 #[derive(Debug)]
 pub struct Step {
     pub model: String,
@@ -88,7 +87,7 @@ async fn try_model(
             action
         }
         Err(error) => {
-            // The database is in the way, not the model.
+            // The error is caused by the database, not by the model.
             if matches!(error.kind(), ErrorKind::Transient | ErrorKind::Conflict) {
                 return Err(error);
             }

@@ -1,4 +1,4 @@
-//! What is wrong with a file, each at its line and column.
+//! The problems of a file, each with its line and column.
 
 /// A place in a file; both from 1, columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

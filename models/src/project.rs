@@ -1,4 +1,4 @@
-//! The folder of models, read, parsed, checked and ordered; no database.
+//! Reads, parses, checks and orders the folder of models, without a database.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::model::{Check, Kind as ModelKind, Model, Reference, Route};
 use crate::problem::{At, Problems};
 use crate::query::{Named, Sql};
 
-/// The longest name: with what we append it still is an identifier.
+/// The maximum length of a name: with the suffixes that Millrace appends it is still a valid identifier.
 const MAX_NAME_BYTES: usize = 50;
 /// Names that mean something else in a query.
 const RESERVED: &[&str] = &["batch", "batches", "events", "raw_events"];
@@ -114,7 +114,7 @@ fn below(model: &Model) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A file on its way to a model.
+/// A file that is being parsed.
 struct Draft {
     name: String,
     file: String,
@@ -243,7 +243,7 @@ fn refuse_twins(drafts: &mut [Draft]) {
     }
 }
 
-/// Names become references; what is unknown is a problem.
+/// Resolves names to references. An unknown name is a problem.
 fn resolve(drafts: &mut [Draft]) {
     let names: Vec<String> = drafts.iter().map(|draft| draft.name.clone()).collect();
     for draft in drafts {
@@ -353,7 +353,7 @@ fn order(mut drafts: Vec<Draft>) -> Project {
     project
 }
 
-/// The way from a model back to itself.
+/// The cycle from a model to itself.
 fn circle(reads: &BTreeMap<String, Vec<String>>, name: &str) -> Option<Vec<String>> {
     let mut ways = vec![vec![name.to_owned()]];
     let mut seen = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! A model's SQL: what it reads, what makes it another query, and by what a rollup is computed again.
+//! A model's SQL: the relations that it reads, its fingerprint, and the bucket of a rollup.
 //!
 //! Parsed by `sqlparser`, which takes nearly all of PostgreSQL's queries. One that it does not take can still be a model:
 //! `reads` in the header says what the parser would have found.
@@ -20,7 +20,7 @@ use crate::problem::At;
 
 /// A query nested deeper than this is a mistake.
 const DEPTH: usize = 60;
-/// Nobody writes so long a query by hand.
+/// A longer query is a mistake.
 const LONGEST: usize = 256 << 10;
 
 /// A name as PostgreSQL takes it: folded to lower case unless quoted.
@@ -43,7 +43,7 @@ pub(crate) struct Sql {
     lines_before: usize,
 }
 
-/// What is wrong with a query, and where.
+/// An error in a query and its position.
 pub(crate) type Wrong = (At, String);
 
 /// A relation that a query names, as it names it.
@@ -283,7 +283,7 @@ fn range(expression: &Expr) -> BucketRange {
     };
     let known = match expression {
         Expr::Identifier(name) => Some(BucketRange::Value { column: folded(name) }),
-        // Every session of ours runs in UTC, so a day is a day.
+        // Every session of Millrace runs in UTC, so a day always has 24 hours.
         Expr::Cast { expr, data_type: DataType::Date, .. } => {
             column(expr).map(|column| BucketRange::Span { column, step: "1 day".to_owned() })
         }
@@ -350,7 +350,7 @@ fn has_window(select: &Select) -> bool {
     select.projection.visit(&mut Windows).is_break()
 }
 
-/// Refuses what writes.
+/// Refuses queries that write.
 struct OnlyReads {
     lines: usize,
 }

@@ -1,4 +1,4 @@
-//! What each run did to each model: `pipeline.runs`.
+//! The results of each run for each model: `pipeline.runs`.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ impl Activity {
     }
 }
 
-/// What one transaction did to a model.
+/// The result of one transaction for a model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Done {
     pub event_count: u64,

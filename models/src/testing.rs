@@ -1,4 +1,4 @@
-//! The tests of models over everything that is there.
+//! Runs the tests of models over all rows.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::model::{Check, Model, Severity, Test};
 use crate::sql::{identifier, identifiers, literal, relation};
 use crate::work;
 
-/// What a test found.
+/// The result of a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub test: String,

@@ -1,4 +1,4 @@
-//! What every transaction of models begins with.
+//! The role and settings of every transaction of models.
 
 use std::time::{Duration, Instant};
 

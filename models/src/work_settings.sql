@@ -1,4 +1,4 @@
--- For this transaction alone, so that a pooler may hand the connection to somebody else afterwards.
+-- For this transaction alone, so that a pooler may give the connection to another client afterwards.
 select
     -- The command line connects as the owner; what it makes must belong to the role of the functions.
     set_config('role', 'millrace_transform', true),

@@ -2,8 +2,8 @@
 //!
 //! A new model runs in place, beside live traffic: of two events with one key the same one wins, whatever the order. A
 //! model whose query changed is built anew beside its table, and swapped with it once nothing is left. Either way the
-//! batches to take are rows of `pipeline.backfill_batches`, each marked in the transaction that took it: whoever is
-//! interrupted goes on where it stopped, and several may work at once.
+//! batches to take are rows of `pipeline.backfill_batches`, each marked in the transaction that took it: an
+//! interrupted backfill continues where it stopped, and several may run concurrently.
 
 mod swap;
 
@@ -40,7 +40,7 @@ const FINISH: &str = include_str!("finish.sql");
 const UNSEEN: &str = include_str!("unseen.sql");
 const WAS_OTHER: &str = include_str!("was_other.sql");
 
-/// Where the facts of history go.
+/// The target of the facts of history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     InPlace,
@@ -91,7 +91,7 @@ pub struct Options {
     pub bounds: Bounds,
     /// At most so many events a second, to leave the database to others.
     pub events_per_second: Option<u32>,
-    /// Nothing is begun after this.
+    /// No chunk begins after this time.
     pub deadline: Instant,
 }
 
@@ -168,7 +168,7 @@ pub async fn backfill(
         if finished {
             return Ok(true);
         }
-        // Others hold the rest.
+        // Other workers have locked the rest.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A rebuilt table in the place of the one before.
+//! Replaces a table with its rebuilt version.
 
 use millrace::database::failure::from_postgres;
 use millrace::{Error, Kind, Result};

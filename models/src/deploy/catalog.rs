@@ -1,4 +1,4 @@
-//! What is there: the deployed models and the columns of the relations in `facts`.
+//! Reads the deployed models and the columns of the relations in `facts`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,7 +23,7 @@ pub struct Deployed {
 pub struct Catalog {
     /// By model.
     pub deployed: BTreeMap<String, Deployed>,
-    /// The columns of every relation in `facts`, in their order, ours included.
+    /// The columns of every relation in `facts`, in their order, including those that Millrace adds.
     pub columns: HashMap<String, Vec<Column>>,
 }
 
@@ -47,13 +47,13 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Whether a model is there as its files say.
+    /// Whether the deployed model matches its file.
     pub fn is_deployed(&self, model: &str, definition_hash: &str) -> bool {
         self.columns.contains_key(model)
             && self.deployed.get(model).is_some_and(|deployed| deployed.definition_hash == definition_hash)
     }
 
-    /// The names of a relation's columns that its query makes: without ours.
+    /// The names of a relation's columns that its query produces, without those that Millrace adds.
     pub fn query_columns(&self, relation: &str) -> Vec<String> {
         let columns = self.columns.get(relation).map(Vec::as_slice).unwrap_or_default();
         columns.iter().map(|column| column.name.clone()).filter(|name| !is_ours(name)).collect()

@@ -30,13 +30,13 @@ use catalog::Catalog;
 
 const DEPLOYED_HASH: &str = include_str!("deployed_hash.sql");
 
-/// The models as they stand in the database.
+/// The models as deployed in the database.
 #[derive(Debug, Default)]
 pub struct Deployment {
     pub catalog: Catalog,
-    /// Models that do not run, by name, and why. What reads them is among them.
+    /// Models that do not run, by name, with the reason. The models that read them are included.
     pub stopped: BTreeMap<String, Error>,
-    /// What was made or changed by this call.
+    /// The relations that this call created or changed.
     pub changed: Vec<String>,
     /// A file is so broken that it might be about any event.
     pub nothing_runs: Option<Error>,
@@ -59,7 +59,7 @@ impl Deployment {
     }
 }
 
-/// Brings every table, view and trigger up to `project`.
+/// Creates and alters every table, view and trigger to match `project`.
 pub async fn deploy(connection: &mut Connection, project: &Project, deadline: Instant) -> Result<Deployment> {
     let mut deployment = Deployment::default();
     for broken in &project.broken {

@@ -1,4 +1,4 @@
-//! The columns that a query makes, with their types to the last detail: PostgreSQL is asked to make an empty table of it.
+//! The columns of a query and their exact types: PostgreSQL creates an empty table from the query.
 
 use millrace::Result;
 use millrace::database::failure::from_postgres;
@@ -47,7 +47,7 @@ with no data"
     Ok(columns)
 }
 
-/// The line of the model's file that PostgreSQL complains about, when it says where.
+/// The line of the model's file that a PostgreSQL error refers to, if the error has a position.
 fn line_of(error: &tokio_postgres::Error, statement: &str, model: &Model) -> Option<usize> {
     let ErrorPosition::Original(position) = error.as_db_error()?.position()? else { return None };
     // A position counts characters, from 1.

@@ -1,4 +1,4 @@
-//! A table of facts or of a rollup: made from its query, or brought up to it without touching what is there.
+//! Creates the table of a fact model or rollup from its query, or alters it without changing existing rows.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ const PRIMARY_KEY: &str = include_str!("primary_key.sql");
 const INDEXES: &str = include_str!("indexes.sql");
 const TEST_CONSTRAINTS: &str = include_str!("test_constraints.sql");
 
-/// How a table differs from what its model wants.
+/// The differences between a table and its model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Difference {
     pub added: Vec<Column>,
@@ -53,7 +53,7 @@ impl Difference {
     }
 }
 
-/// Makes the table of `model`, or brings it up to it. `ours` says that an earlier deployment made it.
+/// Creates the table of `model`, or alters it to match. `ours` is true when an earlier deployment created it.
 pub async fn bring_up(transaction: &Transaction<'_>, model: &Model, ours: bool) -> Result<()> {
     if !exists(transaction, &model.name).await? {
         create(transaction, model, &model.name).await?;
@@ -88,7 +88,7 @@ pub async fn bring_up(transaction: &Transaction<'_>, model: &Model, ours: bool) 
     finish(transaction, model, &model.name).await
 }
 
-/// The error for a relation in the place of `model`'s that no model made.
+/// The error for a relation with the name of `model` that no model created.
 pub fn not_ours(model: &Model) -> Error {
     let message = format!(
         "facts.{} is there and was not made by a model: rename it, or the file {}",
@@ -97,7 +97,7 @@ pub fn not_ours(model: &Model) -> Error {
     Error::new(Kind::Config, message).with_code("model_name_taken")
 }
 
-/// How the table of `model` differs from its query. Makes and drops a table on the way, so it wants a transaction.
+/// How the table of `model` differs from its query. Creates and drops a table, so it requires a transaction.
 pub async fn compare(transaction: &Transaction<'_>, model: &Model) -> Result<Difference> {
     let name = format!("{}__shape", model.name);
     run(transaction, &format!("drop table if exists {}", relation(&name))).await?;
@@ -120,7 +120,7 @@ pub async fn compare(transaction: &Transaction<'_>, model: &Model) -> Result<Dif
     Ok(difference)
 }
 
-/// Makes an empty table of the query's columns, ours and the key, named `name`.
+/// Creates the empty table `name` with the query's columns, Millrace's columns and the key.
 pub async fn create(transaction: &Transaction<'_>, model: &Model, name: &str) -> Result<()> {
     shape::create(transaction, model, name).await?;
     let table = relation(name);
@@ -184,7 +184,7 @@ fn constraint_name(condition: &str) -> String {
     format!("test_{}", hex::encode(&digest(&SHA256, condition.as_bytes()).as_ref()[..6]))
 }
 
-/// What was there before a test was written is not looked at: `millrace models test` does that.
+/// Rows that existed before the test was written are not checked here: `millrace models test` checks them.
 async fn constrain(transaction: &Transaction<'_>, model: &Model, name: &str) -> Result<()> {
     let table = relation(name);
     let there: Vec<String> = transaction

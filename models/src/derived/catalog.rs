@@ -1,4 +1,4 @@
-//! What the database holds of derived relations, and what each is computed from.
+//! Reads the derived relations of the database and their base relations.
 
 use millrace::Result;
 use millrace::database::failure::from_postgres;
@@ -19,7 +19,7 @@ const TRIGGERS: &str = include_str!("triggers.sql");
 #[derive(Debug, Clone)]
 pub struct Node<'p> {
     pub name: String,
-    /// `None`: made by hand.
+    /// `None` when a user created it.
     pub model: Option<&'p Model>,
     pub relation: u32,
     pub is_materialized: bool,
@@ -51,11 +51,11 @@ pub enum BaseKind {
     Other,
 }
 
-/// A trigger that says what was invalidated.
+/// A trigger that records invalidations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
     pub relation: u32,
-    /// As SQL names it.
+    /// The name as written in SQL.
     pub on: String,
     pub function: String,
     pub name: String,
@@ -64,14 +64,14 @@ pub struct Trigger {
     pub is_enabled: bool,
 }
 
-/// A function of invalidate triggers.
+/// A function of invalidation triggers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Function {
     pub name: String,
     pub source: String,
 }
 
-/// What PostgreSQL keeps of a name, in bytes.
+/// The maximum length of a PostgreSQL identifier, in bytes.
 const LONGEST_NAME: usize = 63;
 
 /// `name`, or where PostgreSQL would cut it a shorter one with a hash of the whole, so that two long names stay two.
@@ -89,7 +89,7 @@ pub fn function_name(name: &str) -> String {
 }
 
 impl Base {
-    /// As SQL names it.
+    /// The name as written in SQL.
     pub fn qualified(&self) -> String {
         format!("{}.{}", identifier(&self.schema), identifier(&self.name))
     }

@@ -1,4 +1,4 @@
-//! Invalidation triggers: a change below a derived relation says, in its own transaction, what has to be computed again.
+//! Invalidation triggers: a change of a base relation records, in its own transaction, what must be recomputed.
 
 use millrace::Result;
 use millrace::database::failure::from_postgres;
@@ -27,7 +27,7 @@ const EVENTS: [(&str, &str); 4] = [
 const BUCKETS: &str = "buckets";
 const EVERYTHING: &str = "everything";
 
-/// All of the derived relation `model` is to be computed again.
+/// Invalidates the whole derived relation `model`.
 pub async fn invalidate_relation(transaction: &Transaction<'_>, model: &str) -> Result<()> {
     transaction
         .execute_typed(INVALIDATE_RELATION, &[(&model, Type::TEXT)])
@@ -36,12 +36,12 @@ pub async fn invalidate_relation(transaction: &Transaction<'_>, model: &str) -> 
     Ok(())
 }
 
-/// What a deployment has to do.
+/// The changes that a deployment has to make.
 #[derive(Debug, Default)]
 pub(super) struct Due {
     /// Derived relations that are not watched as they should be.
     pub names: Vec<String>,
-    /// There are triggers that nobody wants.
+    /// Triggers exist that no derived relation needs.
     pub has_unwanted: bool,
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn watch(transaction: &Transaction<'_>, project: &Project, name
     Ok(())
 }
 
-/// Functions whose derived relation is gone take their triggers along.
+/// Drops the functions of missing derived relations, together with their triggers.
 pub(super) async fn drop_unwanted(transaction: &Transaction<'_>, project: &Project) -> Result<()> {
     let nodes = nodes(transaction, project).await?;
     let kept = kept(project, &nodes);
@@ -104,13 +104,13 @@ fn kept(project: &Project, nodes: &[Node<'_>]) -> Vec<String> {
     names.chain(project.models.iter().map(|model| &model.name)).cloned().collect()
 }
 
-/// The functions and triggers that there are.
+/// The existing functions and triggers.
 struct There {
     functions: Vec<Function>,
     triggers: Vec<Trigger>,
 }
 
-/// What a derived relation lacks.
+/// The missing triggers of a derived relation.
 struct Missing {
     statements: String,
     /// Something changed unwatched.
@@ -152,7 +152,7 @@ impl There {
         Missing { statements, is_fresh }
     }
 
-    /// The names of functions that nobody wants.
+    /// The names of functions that no derived relation needs.
     fn unwanted(&self, kept: &[String]) -> Vec<String> {
         let kept: Vec<String> = kept.iter().map(|name| function_name(name)).collect();
         let names = self.functions.iter().map(|function| function.name.clone());

@@ -1,9 +1,9 @@
-//! What is derived from facts: rollups, materialized views and views.
+//! Relations derived from facts: rollups, materialized views and views.
 //!
-//! - [`catalog`]: what the database holds of derived relations, and what each is computed from.
-//! - [`invalidate`]: triggers by which a change below a derived relation says what has to be computed again.
-//! - [`rollup`]: invalidated buckets computed again.
-//! - [`view`]: views and materialized views made, and brought up to their models.
+//! - [`catalog`]: reads the derived relations of the database and their base relations.
+//! - [`invalidate`]: triggers that record what a change of a base relation invalidates.
+//! - [`rollup`]: recomputes invalidated buckets.
+//! - [`view`]: creates views and materialized views, and replaces them to match their models.
 
 pub mod catalog;
 pub mod invalidate;

@@ -1,4 +1,4 @@
-//! Invalidated buckets of a rollup computed again.
+//! Recomputes the invalidated buckets of a rollup.
 
 use millrace::Result;
 use millrace::database::failure::from_postgres;
@@ -18,7 +18,7 @@ const MOST_BUCKETS: usize = 50_000;
 /// In queries around a model's own; no model can be called so.
 const INVALIDATIONS: &str = "_millrace_invalidated";
 
-/// What has to be computed again.
+/// The invalidations to process.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Invalidated {
     Nothing,
@@ -42,7 +42,7 @@ pub async fn take_invalidations(transaction: &Transaction<'_>, name: &str) -> Re
     }
 }
 
-/// Computes what was invalidated again; the rows written.
+/// Recomputes what was invalidated and returns the number of rows written.
 pub async fn recompute(
     transaction: &Transaction<'_>,
     node: &Node<'_>,
@@ -113,7 +113,7 @@ pub(super) async fn missing_index(transaction: &Transaction<'_>, node: &Node<'_>
     })
 }
 
-/// A invalidate function that fails would fail whoever writes to the table, so its expression is tried beforehand.
+/// An error in an invalidation function fails every write to the table, so its expression is tried beforehand.
 pub(super) async fn check_bucket(transaction: &Transaction<'_>, node: &Node<'_>) -> Result<()> {
     let Some((bucket, base)) = watched_bucket(node) else { return Ok(()) };
     let sql = format!("select to_jsonb({}) from {} limit 0", bucket.expression, base.qualified());
@@ -166,7 +166,7 @@ impl Buckets {
         self.values.as_array().is_some_and(|values| values.iter().any(is_it))
     }
 
-    /// A condition: the value of `what` is a invalidated bucket.
+    /// A condition: the value of `what` is an invalidated bucket.
     fn among(&self, what: &str) -> String {
         let or_null = if self.has(Value::is_null) { format!(" or {what} is null") } else { String::new() };
         format!("({what} in (select bucket from {INVALIDATIONS}){or_null})")

@@ -1,4 +1,4 @@
--- Takes what invalidated $1 away. Whatever is invalidated from now on is for the next refresh.
+-- Deletes and returns the invalidations of $1. Later invalidations are left to the next refresh.
 with taken as (
     delete from pipeline.invalidations where model = $1 returning bucket
 )

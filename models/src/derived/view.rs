@@ -1,4 +1,4 @@
-//! A view or materialized view made, or brought up to its model.
+//! Creates a view or materialized view, or replaces it to match its model.
 
 use millrace::database::failure::{from_postgres, refusal};
 use millrace::{Error, Kind, Result};
@@ -103,7 +103,7 @@ async fn replace(transaction: &Transaction<'_>, model: &Model) -> Result<bool> {
     }
 }
 
-/// Drops it and makes it again with the models on top of it. What a user made from it is never dropped.
+/// Drops and recreates the view and the models that read it. Relations of a user that read it are never dropped.
 async fn remake(
     transaction: &Transaction<'_>,
     project: &Project,

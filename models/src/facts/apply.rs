@@ -1,4 +1,4 @@
-//! A model over the events of a claim, without those it cannot take.
+//! Runs a model over the events of a claim and isolates the events that it refuses.
 //!
 //! The whole claim is one statement. When PostgreSQL refuses it for its data, its two parts are tried, each behind a
 //! savepoint, down to the events at fault: k bad events among n cost O(k log n) statements, and everything else stays.
@@ -12,10 +12,10 @@ use uuid::Uuid;
 use super::ranges::{EventRange, Parameters, Split, Splitter};
 use crate::model::Model;
 
-/// Below so many refused events the share of them says nothing about the model.
+/// With fewer refused events than this, their share does not indicate a faulty model.
 const FEW: u64 = 100;
 
-/// An event that a model cannot take.
+/// An event that a model refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     pub batch_id: Uuid,
@@ -24,7 +24,7 @@ pub struct Refused {
     pub refusal: Refusal,
 }
 
-/// What PostgreSQL said about an event. The message may quote its values: it belongs into a dead letter and nowhere else.
+/// The error of PostgreSQL about an event. The message may quote values: it is written only to a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub sqlstate: String,
@@ -118,7 +118,7 @@ fn read(error: &DbError) -> Refusal {
     }
 }
 
-/// A model that refuses most of what comes is wrong itself, and its events must not all become dead letters.
+/// A model that refuses most events is itself faulty. Its events must not all become dead letters.
 fn check_share(model: &Model, applied: &Applied, event_count: u64) -> Result<()> {
     let refused = applied.refused.len() as u64;
     if refused < FEW || refused as f64 <= model.max_quarantined_share * event_count as f64 {

@@ -27,7 +27,7 @@ impl EventRange {
     }
 }
 
-/// Units as the parameters of [`CLAIMED`](super::statement::CLAIMED).
+/// Ranges as the parameters of [`CLAIMED`](super::statement::CLAIMED).
 pub struct Parameters {
     received_at: Vec<SystemTime>,
     batch_id: Vec<Uuid>,

@@ -46,7 +46,7 @@ pub async fn record(transaction: &Transaction<'_>, model: &str, dead_letters: &[
     Ok(())
 }
 
-/// Forgets what `model` refused of `batches`: it is about to run over them again.
+/// Deletes the quarantined events of `model` in `batches`, because the model is about to run over them again.
 pub async fn delete(transaction: &Transaction<'_>, model: &str, batches: &[Uuid]) -> Result<()> {
     transaction
         .execute_typed(DELETE, &[(&model, Type::TEXT), (&batches, Type::UUID_ARRAY)])

@@ -1,4 +1,4 @@
--- What is known of the events of dead letters, in the order in which they were asked for.
+-- The state of the events of dead letters, in the order of the request.
 select
     batches.received_at,
     batches.processed_at is not null as is_processed,

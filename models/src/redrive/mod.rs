@@ -233,7 +233,7 @@ impl Group<'_> {
     }
 }
 
-/// What becomes of a dead letter before its model is asked; [`RedriveOutcome::Redriven`]: the model is to be asked.
+/// The outcome of a dead letter before its model runs. [`RedriveOutcome::Redriven`]: the model must run.
 fn outcome_before(known: &Row) -> RedriveOutcome {
     let is_processed: Option<bool> = known.get("is_processed");
     let is = |name: &str| known.get::<_, Option<bool>>(name).unwrap_or(false);
@@ -252,7 +252,7 @@ fn outcome_before(known: &Row) -> RedriveOutcome {
     }
 }
 
-/// No model was asked: the dead letter stays as it is.
+/// No model ran: the dead letter is unchanged.
 fn waits(why: &str) -> RedriveOutcome {
     RedriveOutcome::Pending { message: why.to_owned() }
 }

@@ -1,4 +1,4 @@
-//! Everything derived from facts brought up to them, in the order in which one is computed from another.
+//! Refreshes every relation derived from facts, in dependency order.
 //!
 //! Each in a transaction of its own: what fails is left as it was, with what is above it, and the others go on.
 
@@ -33,7 +33,7 @@ pub struct Limits {
     pub lock_timeout: Duration,
     /// No refresh begins after this.
     pub last_start: Instant,
-    /// What is under way is given up then.
+    /// Work in progress is abandoned at this time.
     pub deadline: Instant,
 }
 
@@ -87,7 +87,7 @@ pub async fn run(
         })
         .await?;
     let mut summary = Summary::default();
-    // What failed, and what is above it, by name: it would be computed from what is wrong.
+    // The relations that failed and their dependants, by name: these would be computed from stale rows.
     let mut behind: BTreeMap<u32, &str> = BTreeMap::new();
     for node in &nodes {
         let stopped = deployment.stopped.get(&node.name);
@@ -155,7 +155,7 @@ fn why_not(node: &Node<'_>, limits: Limits) -> Option<String> {
     None
 }
 
-/// One relation, in a transaction of its own; what the server refuses is an outcome.
+/// Refreshes one relation in its own transaction. An error of the server is an outcome.
 async fn refresh(
     connection: &mut Connection,
     node: &Node<'_>,

@@ -1,4 +1,4 @@
-//! Taking back the facts of files that were replaced.
+//! Deletes the facts of files that were replaced.
 //!
 //! A newer version of a file hides the older one's events, and some of those may have been transformed before. Their
 //! facts are deleted; and where such a fact had won over another event's with the same key, that event's comes back: the

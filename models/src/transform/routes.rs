@@ -1,4 +1,4 @@
-//! Which events wait.
+//! The routes with unprocessed events.
 
 use std::time::Instant;
 

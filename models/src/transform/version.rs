@@ -1,4 +1,4 @@
-//! Which set of fact models this is.
+//! The version of the set of fact models.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
