@@ -110,10 +110,10 @@ struct There {
     triggers: Vec<Trigger>,
 }
 
-/// The missing triggers of a derived relation.
+/// The statements that create the missing triggers of a derived relation.
 struct Missing {
     statements: String,
-    /// Something changed unwatched.
+    /// Changes may have happened before the triggers existed.
     is_fresh: bool,
 }
 

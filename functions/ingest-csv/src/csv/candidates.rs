@@ -116,10 +116,10 @@ fn escape(text: &[u8], splitter: &Splitter, declared: &Declared) -> Option<u8> {
     best
 }
 
-/// How much of a table the text is when split this way: 0 for none.
+/// The score of the text as a table when split this way: 0 when it is no table.
 fn score(text: &[u8], splitter: &Splitter, trust: f64) -> f64 {
     let mut rows = scan(text, 0, 1, splitter, None, SCORED_ROWS);
-    // A delimiter that is also how comments begin.
+    // This delimiter also begins comments.
     if splitter.is_hash() && rows.iter().any(|row| text.get(row.offset) == Some(&b'#')) {
         return 0.0;
     }
@@ -175,7 +175,7 @@ fn score(text: &[u8], splitter: &Splitter, trust: f64) -> f64 {
     consistency * consistency.sqrt() * span.sqrt() * value * value * blanks
 }
 
-/// Whether the quotes in the text stand where this delimiter wants them: nearly every record follows the grammar, and
+/// Whether the positions of the quotes fit this delimiter: nearly every record follows the grammar, and
 /// most of them quote two fields or more, one of which holds the delimiter. No other delimiter fits such a text.
 fn is_proven_by_quotes(text: &[u8], rows: &[SampleRecord], splitter: &Splitter) -> bool {
     let Some(quote) = splitter.quote else { return false };
@@ -217,7 +217,7 @@ fn text_value(cell: &[u8]) -> f64 {
     match (glued, prose) {
         (false, false) => 0.95,
         (false, true) => 0.85,
-        // One in a long text is not much of a sign.
+        // A single occurrence in a long text is weak evidence.
         (true, _) if trimmed.len() > 40 => 0.7,
         (true, _) => 0.4,
     }

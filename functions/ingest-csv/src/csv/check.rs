@@ -1,4 +1,4 @@
-//! From the fields of a record to a row or a reject: widths, limits, characters that cannot be stored, repairs.
+//! Converts the fields of a record to a row or a reject: widths, limits, characters that cannot be stored, repairs.
 
 use std::borrow::Cow;
 
@@ -11,9 +11,9 @@ use super::repair::repair;
 use super::split::{Defect, Fields, Outcome, Splitter};
 use super::{Invalid, Limits, Note, Ragged};
 
-/// So many notes are kept.
+/// The maximum number of notes kept.
 const MAX_NOTES: usize = 100;
-/// So many consecutive rows, all of the same wrong width, are reported as a second table.
+/// This many consecutive rows of the same wrong width are reported as a second table.
 const SECOND_TABLE_ROWS: u64 = 3;
 
 /// Consecutive records of one and the same wrong width.
@@ -46,7 +46,7 @@ pub(super) enum Checked {
     },
 }
 
-/// Checks one record after the other against the table it belongs to.
+/// Checks each record against the table.
 pub(super) struct RecordCheck {
     pub splitter: Splitter,
     pub dialect: Dialect,

@@ -1,4 +1,4 @@
-//! From an object's bytes to its decompressed bytes, with caps against bombs.
+//! Decompresses an object, with limits against decompression bombs.
 //!
 //! | first bytes | read as | ends with |
 //! | --- | --- | --- |
@@ -15,7 +15,7 @@ use flate2::bufread::GzDecoder;
 use millrace::{Error, Kind};
 use serde::{Deserialize, Serialize};
 
-/// Caps on what a compressed file may become. Files that are not compressed have none.
+/// Limits on the decompressed size of a compressed file. Uncompressed files have no such limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
     /// Default 10 GiB.
@@ -58,7 +58,7 @@ fn contract(code: &'static str, message: impl Into<String>) -> Error {
     Error::new(Kind::Contract, message).with_code(code)
 }
 
-/// A buffered reader that can look ahead, counts what is consumed, and marks the errors from below as its own.
+/// A buffered reader that can look ahead, counts what is consumed, and wraps the errors of the reader below.
 struct Input<R> {
     /// `None` once the reader has moved on to the decoder of the next gzip member.
     reader: Option<R>,
@@ -150,7 +150,7 @@ impl<R: Read> Decompressed<R> {
         Ok(Decompressed { format, limits: *limits, produced: 0, done: false })
     }
 
-    /// The bytes as they are, whatever they begin with.
+    /// The bytes unchanged, whatever they begin with.
     pub fn plain(reader: R) -> Self {
         let format = Format::Plain(Input::new(reader));
         Decompressed { format, limits: DecodeLimits::default(), produced: 0, done: false }

@@ -1,7 +1,7 @@
-//! Finding a file's dialect from its first bytes.
+//! Detects a file's dialect from its first bytes.
 //!
 //! The steps, in their order: the line ends, Excel's `sep=` directive, delimiter with quote and escape, comments, the
-//! table's first row, its header, its width. A file in which nothing repeats is a table of one column.
+//! table's first row, its header, its width. A file without a repeated delimiter is a table of one column.
 
 use memchr::memmem;
 use millrace::{Error, Kind, Result};
@@ -21,7 +21,7 @@ use super::sample::{
 use super::split::Splitter;
 use super::{Header, Limits};
 
-/// Candidates are scored on this much of the sample.
+/// The bytes of the sample on which candidates are scored.
 const SCORED_BYTES: usize = 128 * 1024;
 
 /// Finds the dialect of the file that begins with `sample`; `whole` says that it also ends there. What is declared
@@ -49,7 +49,7 @@ pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) 
             offset = bom + directive.len;
             line = 2;
         }
-        // A directive that names what the file does not hold is no help.
+        // A directive is ignored when its delimiter does not occur in the file.
         let named = &directive.delimiter;
         if declared.delimiter.is_none() && memmem::find(&text[offset..], named.as_bytes()).is_some() {
             declared.delimiter = Some(named.clone());
@@ -117,7 +117,7 @@ pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) 
         return Err(Error::new(Kind::Contract, message).with_code("too_many_columns"));
     }
     if width == 1 && !dialect.delimiter.is_empty() && declared.delimiter.is_none() {
-        // The delimiter made no table after all: every line is a value.
+        // The delimiter yields no table: every line is a value.
         let declared = Declared { delimiter: Some(String::new()), ..declared.clone() };
         return detect(sample, whole, &declared, limits);
     }
@@ -133,7 +133,7 @@ pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) 
 }
 
 impl Dialect {
-    /// Where the first row begins.
+    /// The start of the first row.
     pub fn start(&self) -> Position {
         Position { record: 0, line: self.data_line, offset: self.data_offset }
     }

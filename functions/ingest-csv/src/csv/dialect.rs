@@ -1,9 +1,9 @@
-//! How a file is written, declared by the user or detected, and what can be declared.
+//! The dialect of a file, declared by the user or detected.
 
 use millrace::config::csv::{Header, Mark};
 use serde::{Deserialize, Serialize};
 
-/// What a source declares about its files. Whatever is `None` is detected.
+/// The declarations of a source about its files. A field that is `None` is detected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Declared {
     /// An encoding's name as the WHATWG standard has it: `utf-8`, `windows-1252`, `utf-16le`, `latin1`.
@@ -13,7 +13,7 @@ pub struct Declared {
     pub quote: Option<Mark>,
     /// `Mark::None`: a quote inside quotes is doubled.
     pub escape: Option<Mark>,
-    /// Lines that begin with this byte are left out. `Mark::None`: there are no comments.
+    /// Lines that begin with this byte are skipped. `Mark::None`: there are no comments.
     pub comment: Option<Mark>,
     pub header: Option<Header>,
     /// Lines before the header, or before the first row when there is none.

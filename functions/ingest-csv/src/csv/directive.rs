@@ -1,4 +1,4 @@
-//! The line `sep=;` with which Excel is told the delimiter of a file.
+//! The directive `sep=;`, which tells Excel the delimiter of a file.
 
 use super::line_end::{LineEnd, LineEnds};
 

@@ -1,4 +1,4 @@
-//! Where the table begins and how many of its rows are header.
+//! Detects the first row of the table and the number of its header rows.
 
 use super::labels::number_labels;
 use super::sample::{SampleRecord, cells, modal_width};
@@ -7,7 +7,7 @@ use super::types::{Type, type_of};
 
 /// Header rows beyond these are data.
 const MAX_HEADER_ROWS: usize = 3;
-/// Rows that columns are typed by.
+/// The number of rows from which the types of columns are determined.
 pub(super) const EXAMINED_ROWS: usize = 300;
 
 /// The first row of the table, header included: the first one at least half as full as the median, so that titles,
@@ -67,7 +67,7 @@ pub(super) fn header_rows(text: &[u8], rows: &[SampleRecord], splitter: &Splitte
                     votes += 1.0;
                 }
                 (true, _) => votes -= 1.0,
-                // A value that occurs again below it is a value.
+                // A cell that occurs again in the rows below is a value.
                 (false, Type::Text) => {
                     let again = body.iter().any(|row| row.get(index) == Some(cell));
                     votes += if again { -0.5 } else { 0.05 };
@@ -112,7 +112,7 @@ pub(super) fn distinct(row: &[Vec<u8>]) -> bool {
     row.iter().filter(|cell| !cell.is_empty()).all(|cell| seen.insert(cell))
 }
 
-/// What the cells of a column look like.
+/// The types of the cells of a column.
 pub(super) struct Column {
     /// Four of five values are numbers, dates or truth values.
     pub is_typed: bool,

@@ -1,4 +1,4 @@
-//! How much of a file is kept in memory.
+//! Limits on the memory used for a file.
 
 use super::decode::DecodeLimits;
 

@@ -8,10 +8,10 @@ use super::dialect::Terminator;
 const RS: u8 = 0x1e;
 /// The ASCII unit separator, the delimiter that goes with [`RS`].
 const US: u8 = 0x1f;
-/// Pieces that the search for record separators looks at.
+/// The number of pieces examined in the search for record separators.
 const EXAMINED_RECORDS: usize = 1_000;
 
-/// What ends a line in this file.
+/// The line ends of this file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LineEnds {
     /// `\n`, `\r\n` and `\r`, also mixed.

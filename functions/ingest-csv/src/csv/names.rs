@@ -19,14 +19,14 @@ fn clean(cell: &[u8]) -> String {
     text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}').to_owned()
 }
 
-/// Makes every name present and different from the others; the first of equals keeps it.
+/// Fills missing names and makes all names unique. The first of several equal names is unchanged.
 pub(super) fn unique(names: Vec<String>) -> Vec<String> {
     let mut reserved: HashSet<String> = names.iter().filter(|name| !name.is_empty()).cloned().collect();
     let mut used = HashSet::new();
     let mut result = Vec::with_capacity(names.len());
     for (index, name) in names.into_iter().enumerate() {
         let base = if name.is_empty() { format!("column_{}", index + 1) } else { name.clone() };
-        // A made-up name yields to a real one anywhere in the header.
+        // A generated name must differ from every name in the header.
         let mut candidate = base.clone();
         let mut suffix = 2;
         while used.contains(&candidate) || (candidate != name && reserved.contains(&candidate)) {

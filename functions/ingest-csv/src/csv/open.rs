@@ -1,4 +1,4 @@
-//! From a reader to records: decompress, decode, detect, without losing what was read for it.
+//! Opens a reader as records: decompresses, decodes and detects. The bytes read for detection are part of the records.
 
 use std::io::{self, Read};
 
@@ -14,7 +14,7 @@ use super::row::Position;
 use super::transcode::{self, Transcoder};
 use super::{Invalid, Limits, Ragged};
 
-/// Encoding and dialect are detected from so many bytes.
+/// The number of bytes from which encoding and dialect are detected.
 const SAMPLE_BYTES: usize = 1 << 20;
 
 /// How to read a file: what the first attempt found, stored with the load and used by every later attempt.
@@ -42,13 +42,13 @@ impl Plan {
     }
 }
 
-/// A file ready to be read.
+/// An opened file.
 pub struct Opened<R: Read> {
     pub plan: Plan,
     pub records: Records<Decoded<R>>,
 }
 
-/// Bytes already read, then the rest of their reader.
+/// A reader that yields the bytes already read, then the rest of the input.
 struct Prefixed<R> {
     head: Vec<u8>,
     given: usize,
@@ -62,7 +62,7 @@ impl<R: Read> Read for Prefixed<R> {
             into[..count].copy_from_slice(&self.head[self.given..self.given + count]);
             self.given += count;
             if self.given == self.head.len() {
-                // The sample is a megabyte: give it back as soon as it has been passed on.
+                // The sample is a megabyte: free it as soon as it has been read.
                 self.head = Vec::new();
                 self.given = 0;
             }
@@ -159,7 +159,7 @@ pub fn reopen<R: Read>(
         .with_windows_1252(plan.falls_back_to_windows_1252()))
 }
 
-/// Reads and forgets `count` bytes, or all there are.
+/// Reads and discards `count` bytes, or all that remain.
 fn discard(reader: &mut impl Read, count: u64) -> Result<()> {
     io::copy(&mut reader.take(count), &mut io::sink()).map_err(into_error)?;
     Ok(())

@@ -29,7 +29,7 @@ pub struct Records<R> {
     position: Position,
 }
 
-/// What the bytes at the current position are.
+/// The kind of the bytes at the current position.
 enum Step {
     LeftOut,
     Record(Checked),
@@ -38,8 +38,8 @@ enum Step {
 }
 
 impl<R: Read> Records<R> {
-    /// `reader` yields the decoded text from `start.offset` on. `start` is [`Dialect::start`], or what
-    /// [`Records::position`] said.
+    /// `reader` yields the decoded text from `start.offset` on. `start` is [`Dialect::start`], or a
+    /// value of [`Records::position`].
     pub fn new(
         reader: R,
         dialect: Dialect,
@@ -67,7 +67,7 @@ impl<R: Read> Records<R> {
         self
     }
 
-    /// Where the next record begins. Before the first call to [`Records::next`], that is where reading started.
+    /// The position of the next record. Before the first call to [`Records::next`], it is the start position.
     pub fn position(&self) -> Position {
         self.position
     }
@@ -77,12 +77,12 @@ impl<R: Read> Records<R> {
         &self.check.dialect.columns
     }
 
-    /// What an operator should know about the file and no single record tells.
+    /// The notes about the file as a whole, for its operator.
     pub fn notes(&self) -> &[Note] {
         &self.check.notes
     }
 
-    /// The reader below, for what it knows about the bytes it has read.
+    /// The underlying reader, for its counts of bytes read.
     pub fn get_ref(&self) -> &R {
         &self.reader
     }
@@ -133,7 +133,7 @@ impl<R: Read> Records<R> {
         Ok(skipped)
     }
 
-    /// Reads more bytes behind those that are here; false at the end of the input.
+    /// Appends bytes to the buffer; false at the end of the input.
     fn fill(&mut self) -> Result<bool> {
         if self.failed {
             return Err(Error::new(Kind::Bug, "read on after a failed read"));
@@ -169,7 +169,7 @@ impl<R: Read> Records<R> {
         }
     }
 
-    /// Fills until `wanted` bytes are here or the input ends.
+    /// Fills the buffer until it contains `wanted` bytes or the input ends.
     fn fill_to(&mut self, wanted: usize) -> Result<()> {
         while self.end - self.begin < wanted && self.fill()? {}
         Ok(())

@@ -10,7 +10,7 @@ use memchr::memchr_iter;
 
 use super::split::{Fields, Splitter};
 
-/// What had to be done to the line, by the dearest step in it.
+/// The repair of the line, named after its most expensive step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rule {
     /// Blanks between a delimiter and a quote were left out.
@@ -34,7 +34,7 @@ impl Rule {
     }
 }
 
-/// Steps after which a line is given up: a line of thousands of quotes and delimiters is not worth the time.
+/// The maximum number of steps for a line. It bounds the time for a line of thousands of quotes and delimiters.
 const MAX_STEPS: usize = 250_000;
 
 #[derive(Debug, Clone, Copy)]

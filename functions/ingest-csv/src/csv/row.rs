@@ -1,4 +1,4 @@
-//! What reading yields: rows, rejects, and where they are.
+//! The results of reading: rows, rejects, and their positions.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::split::Fields;
 
-/// Where a record begins. A reader started at it yields what this one yields from there on.
+/// The start of a record. A reader started at this position yields the same records as this reader does from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Position {
     /// How many records, rows and rejects alike, come before.
@@ -64,13 +64,13 @@ impl<'a> Row<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
     pub position: Position,
-    /// The column in which the trouble is, where there is one.
+    /// The column with the defect, if it is known.
     pub column: Option<String>,
-    /// A stable word: see the table in [`csv`](super).
+    /// A stable code: see the table in [`csv`](super).
     pub code: &'static str,
     pub reason: Cow<'static, str>,
-    /// The bytes as they are in the decoded text, without the line end, cut at [`Limits::max_reject_bytes`](super::Limits).
+    /// The bytes as they are in the decoded text, without the line end, truncated to [`Limits::max_reject_bytes`](super::Limits).
     pub raw: Vec<u8>,
-    /// How many bytes there were before the cut.
+    /// The number of bytes before truncation.
     pub raw_len: u64,
 }

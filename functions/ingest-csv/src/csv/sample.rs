@@ -1,10 +1,10 @@
-//! The records of a file's first bytes, as detection sees them: split without a width to go by.
+//! The records of a file's first bytes for detection. They are split without a known width.
 
 use super::line_end::{LineEnd, LineEnds};
 use super::repair::repair;
 use super::split::{Fields, Outcome, Splitter};
 
-/// So many records are enough to score a candidate.
+/// The number of records that are used to score a candidate.
 pub(super) const SCORED_ROWS: usize = 2_000;
 /// Defective records that are given the table's width.
 const REPAIRED_ROWS: usize = 50;
@@ -16,7 +16,7 @@ pub(super) struct SampleRecord {
     pub line: u64,
     pub len: usize,
     pub width: usize,
-    /// Cells that hold something.
+    /// The number of cells that are not empty.
     pub filled: usize,
     /// It breaks the grammar: the width is a guess from its first line.
     pub defective: bool,
@@ -32,7 +32,7 @@ pub(super) fn whole_lines(sample: &[u8], line_ends: LineEnds) -> &[u8] {
     }
 }
 
-/// Splits the text from `offset` on into records, as the reader would with no width to go by.
+/// Splits the text from `offset` on into records, as the reader does without a known width.
 pub(super) fn scan(
     text: &[u8],
     mut offset: usize,
@@ -96,7 +96,7 @@ pub(super) fn repair_widths(text: &[u8], rows: &mut [SampleRecord], splitter: &S
     }
 }
 
-/// How many cells hold something.
+/// The number of cells that are not empty.
 fn filled(record: &[u8], fields: &Fields) -> usize {
     let cells = (0..fields.spans.len()).filter_map(|index| fields.get(record, index));
     cells.filter(|cell| !cell.trim_ascii().is_empty()).count()

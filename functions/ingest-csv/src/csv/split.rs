@@ -1,4 +1,4 @@
-//! Splitting one record into fields, strictly: the grammar of RFC 4180 for any delimiter, quote and escape.
+//! Splits one record into fields, strictly: the grammar of RFC 4180 for any delimiter, quote and escape.
 //!
 //! A record either follows the grammar or the first defect in it is named; nothing is guessed here. Positions are
 //! 32-bit because a record is never longer than [`Limits::max_record_bytes`](super::Limits), which is capped.
@@ -47,7 +47,7 @@ impl Fields {
     }
 }
 
-/// How a record departs from the grammar.
+/// The defect of a record that violates the grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Defect {
     /// A quote inside a field that does not begin with one.
@@ -76,7 +76,7 @@ enum Delimiter {
     Bytes(Box<memmem::Finder<'static>>),
 }
 
-/// A dialect made ready for splitting.
+/// A dialect prepared for splitting.
 #[derive(Debug, Clone)]
 pub(super) struct Splitter {
     delimiter: Delimiter,
@@ -299,7 +299,7 @@ impl Splitter {
             let Some(found) = found else { return Err(unfinished) };
             let mark = at + found;
             if bytes[mark] != quote {
-                // An escape: the byte after it stands for itself.
+                // An escape: the byte after it is literal.
                 let Some(_) = bytes.get(mark + 1) else { return Err(unfinished) };
                 fields.scratch.extend_from_slice(&bytes[copied_to..mark]);
                 copied_to = mark + 1;

@@ -1,8 +1,8 @@
-//! From decompressed bytes to UTF-8 text.
+//! Converts decompressed bytes to UTF-8 text.
 //!
 //! A byte order mark decides; else what is valid UTF-8 is UTF-8; else zeros at every other byte tell UTF-16; else,
 //! where sequences of valid UTF-8 outnumber the invalid ones, the file is damaged UTF-8; else the bytes' statistics decide
-//! among the legacy encodings. UTF-8 passes through untouched, its invalid bytes too, so that the record that holds
+//! among the legacy encodings. UTF-8 passes through unchanged, including invalid bytes, so that the record that holds
 //! them can be rejected with its bytes. What another encoding cannot decode becomes the byte `ff`, which is never UTF-8,
 //! and so ends in the same reject.
 
@@ -12,7 +12,7 @@ use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use millrace::{Error, Kind, Result};
 
-/// The encoding that a user's name stands for.
+/// The encoding with a declared name.
 pub(super) fn named(name: &str) -> Result<&'static Encoding> {
     let label = name.trim();
     let label = if label.eq_ignore_ascii_case("utf-16") { "utf-16le" } else { label };
@@ -22,7 +22,7 @@ pub(super) fn named(name: &str) -> Result<&'static Encoding> {
     }
 }
 
-/// What files of other formats begin with.
+/// The first bytes of files of other formats.
 const OTHER_FORMATS: [(&[u8], &str); 17] = [
     (b"PK\x03\x04", "a zip archive or an Office document"),
     (b"PAR1", "a Parquet file"),

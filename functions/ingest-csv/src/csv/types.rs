@@ -1,4 +1,4 @@
-//! What a cell looks like: the evidence for a delimiter and for a header.
+//! The types of cells: the evidence for a delimiter and for a header.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
