@@ -6,9 +6,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
 use tokio_postgres::Transaction;
 
+use crate::Result;
 use crate::batch::Batch;
-use crate::database::failure::{Refusal, from_postgres, refusal};
-use crate::{Kind, Result};
+use crate::database::failure::{Refusal, from_postgres, refused_rows};
 
 const COPY_ROWS: &str = include_str!("copy_rows.sql");
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
@@ -49,37 +49,49 @@ pub struct RefusedRow {
     pub refusal: Refusal,
 }
 
-/// Finds the rows of `batch` that PostgreSQL refuses as data, by halving; nothing that is copied on the way stays.
-/// k bad rows among n cost O(k log n) statements. A failure that is not the data's is returned as it is.
-pub async fn find_refused_rows(transaction: &Transaction<'_>, batch: &Batch) -> Result<Vec<RefusedRow>> {
+/// Finds the rows of `batches` that PostgreSQL refuses, by bisection. Returns those of each batch by ascending index.
+///
+/// k refused rows among n cost O(k log n) statements. Accepted rows stay until the end, so that of two rows that exclude
+/// each other the second is refused; then everything is rolled back. A failure of anything but the rows is returned as
+/// it is.
+pub async fn find_refused_rows(
+    transaction: &Transaction<'_>,
+    batches: &[&Batch],
+) -> Result<Vec<Vec<RefusedRow>>> {
+    execute(transaction, "savepoint trial; set constraints all immediate").await?;
+    let mut refused = Vec::with_capacity(batches.len());
+    for batch in batches {
+        refused.push(bisect(transaction, batch).await?);
+    }
+    execute(transaction, "rollback to savepoint trial; release savepoint trial").await?;
+    Ok(refused)
+}
+
+async fn bisect(transaction: &Transaction<'_>, batch: &Batch) -> Result<Vec<RefusedRow>> {
     let mut refused = Vec::new();
     let mut open = Vec::from([(0, batch.row_count())]);
     while let Some((start, end)) = open.pop() {
         if start == end {
             continue;
         }
-        transaction
-            .batch_execute("savepoint part")
-            .await
-            .map_err(|error| from_postgres("set a savepoint", error))?;
-        let outcome = copy_rows(transaction, batch, start..end).await;
-        transaction
-            .batch_execute("rollback to savepoint part; release savepoint part")
-            .await
-            .map_err(|error| from_postgres("roll back to a savepoint", error))?;
-        let Err(error) = outcome else { continue };
-        match refusal(&error) {
-            Some(reason) if error.kind() == Kind::Contract => {
-                if end - start == 1 {
-                    refused.push(RefusedRow { row: start, refusal: reason.clone() });
-                } else {
-                    let middle = start.midpoint(end);
-                    open.push((middle, end));
-                    open.push((start, middle));
-                }
-            }
-            _ => return Err(error),
+        execute(transaction, "savepoint part").await?;
+        let Err(error) = copy_rows(transaction, batch, start..end).await else {
+            execute(transaction, "release savepoint part").await?;
+            continue;
+        };
+        execute(transaction, "rollback to savepoint part; release savepoint part").await?;
+        let Some(reason) = refused_rows(&error) else { return Err(error) };
+        if end - start == 1 {
+            refused.push(RefusedRow { row: start, refusal: reason.clone() });
+        } else {
+            let middle = start.midpoint(end);
+            open.push((middle, end));
+            open.push((start, middle));
         }
     }
     Ok(refused)
+}
+
+async fn execute(transaction: &Transaction<'_>, statements: &str) -> Result<()> {
+    transaction.batch_execute(statements).await.map_err(|error| from_postgres("find refused rows", error))
 }

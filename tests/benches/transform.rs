@@ -147,13 +147,13 @@ fn numbers(batch: i64) -> std::ops::Range<i64> {
     batch * BATCH..(batch + 1) * BATCH
 }
 
-fn batch(index: i64, size: std::ops::Range<i64>) -> (Batch, Entry) {
+fn batch(index: i64, size: std::ops::Range<i64>) -> (Batch, Entry<'static>) {
     let mut builder = BatchBuilder::new("bench", "orders", ReceivedAt::now(), Bounds::default());
     for number in size {
         builder.push(payload(number).as_bytes());
     }
     let origin = format!("bench:{index}:{}", Uuid::now_v7());
-    (builder.finish(), Entry { origin, rejected_count: 0, repairs: Vec::new(), load_id: None, span: None })
+    (builder.finish(), Entry { origin, rejected_count: 0, repairs: &[], load_id: None, span: None })
 }
 
 /// Calls `send` with each batch's number when it is due.

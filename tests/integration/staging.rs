@@ -16,8 +16,8 @@ fn batch(payloads: &[&str]) -> Batch {
     builder.finish()
 }
 
-fn entry(origin: &str) -> Entry {
-    Entry { origin: origin.to_owned(), rejected_count: 0, repairs: Vec::new(), load_id: None, span: None }
+fn entry(origin: &str) -> Entry<'static> {
+    Entry { origin: origin.to_owned(), rejected_count: 0, repairs: &[], load_id: None, span: None }
 }
 
 fn soon() -> Instant {
@@ -78,6 +78,61 @@ async fn rows_that_postgres_refuses_are_found_and_the_rest_is_staged() {
     assert_eq!(number(&owner, "select count(*) from raw_events").await, 40);
     let bytes = "select payload_bytes from staging.batches";
     assert_eq!(number(&owner, bytes).await, 40 * 10, "those of the rows that were staged");
+}
+
+/// Whatever a user adds to the staging table may refuse a row, with any SQLSTATE.
+#[tokio::test]
+async fn a_row_refused_by_a_rule_of_the_user_is_found_whatever_its_sqlstate() {
+    let rules = [
+        ("alter table staging.events add constraint c check (not payload ? 'bad')", "23514"),
+        (
+            "create domain public.good as jsonb constraint d check (not value ? 'bad');
+            create function f() returns trigger language plpgsql as
+            'declare checked public.good; begin checked := new.payload; return new; end';
+            create trigger t before insert on staging.events for each row execute function f()",
+            "23514",
+        ),
+        (
+            "create function f() returns trigger language plpgsql as
+            $$begin if new.payload ? 'bad' then raise 'bad' using errcode = 'check_violation'; end if; return new; end$$;
+            create trigger t before insert on staging.events for each row execute function f()",
+            "23514",
+        ),
+        (
+            "create function f() returns trigger language plpgsql as
+            $$begin if new.payload ? 'bad' then raise 'bad'; end if; return new; end$$;
+            create trigger t before insert on staging.events for each row execute function f()",
+            "P0001",
+        ),
+        (
+            "create function f() returns trigger language plpgsql as
+            $$begin assert not new.payload ? 'bad'; return new; end$$;
+            create constraint trigger t after insert on staging.events deferrable initially deferred
+            for each row execute function f()",
+            "P0004",
+        ),
+        ("create unique index on staging.events (received_at, (payload->>'n'))", "23505"),
+    ];
+    for (rule, sqlstate) in rules {
+        let database = Database::new().await;
+        let owner = database.owner().await;
+        owner.batch_execute(rule).await.expect(rule);
+        // The first batch of a day meets the missing partition and the rule.
+        let drop = format!("drop table staging.events_{}", today(&owner).await);
+        owner.batch_execute(&drop).await.expect("drop today");
+        let payloads = [r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":2,"bad":1}"#, r#"{"n":3}"#];
+        let mut seen = Vec::new();
+        let staged = stage(&mut database.ingest(), &batch(&payloads), &entry("o"), soon(), async |refused| {
+            seen = refused.to_vec();
+            Ok(())
+        })
+        .await
+        .expect(rule);
+        assert_eq!(staged, Staged::Committed { staged_count: 3, rejected_count: 1 }, "{rule}");
+        let seen: Vec<_> = seen.iter().map(|row| (row.row, row.refusal.sqlstate.as_str())).collect();
+        assert_eq!(seen, [(2, sqlstate)], "{rule}");
+        assert_eq!(number(&owner, "select count(*) from raw_events").await, 3, "{rule}");
+    }
 }
 
 #[tokio::test]

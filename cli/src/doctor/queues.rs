@@ -14,7 +14,7 @@ use crate::environment::{Environment, aws_failure};
 use crate::terminal::{age, counted, figure};
 
 /// Lambda asks for six times the timeout of the function that takes uploads.
-const VISIBILITY_SECONDS: u64 = 6 * 900;
+const VISIBILITY_SECONDS: u64 = 6 * 300;
 /// SQS keeps a message no longer.
 const RETENTION_SECONDS: u64 = 14 * 86_400;
 const UPLOADS_WAITING: i64 = 1_000;
@@ -50,7 +50,7 @@ pub fn settings(
     let visibility = number(uploads, &QueueAttributeName::VisibilityTimeout);
     if visibility < VISIBILITY_SECONDS {
         let found = format!(
-            "the upload queue hides a message for {visibility} s, less than six times the 900 s of ingest-csv: a file is read twice at once"
+            "the upload queue hides a message for {visibility} s, less than six times the 300 s of ingest-csv: a file is read twice at once"
         );
         let action = set(queue, &format!("VisibilityTimeout={VISIBILITY_SECONDS}"));
         findings.push(Finding::problem("upload-queue", found, action));
@@ -85,7 +85,7 @@ fn redrive(uploads: &Attributes, dead_letters: &str, queue: &str) -> Option<Find
         }
         _ => "the redrive policy of the upload queue has no maxReceiveCount".to_owned(),
     };
-    let policy = format!("{{\"deadLetterTargetArn\":\"{dead_letters}\",\"maxReceiveCount\":\"5\"}}");
+    let policy = format!("{{\"deadLetterTargetArn\":\"{dead_letters}\",\"maxReceiveCount\":\"20\"}}");
     let attributes = serde_json::json!({ "RedrivePolicy": policy }).to_string();
     Some(Finding::problem("upload-queue", found, set(queue, &format!("'{attributes}'"))))
 }
@@ -183,9 +183,9 @@ mod tests {
     use crate::doctor::finding::Level;
 
     fn uploads() -> Attributes {
-        let policy = r#"{"deadLetterTargetArn":"arn:d","maxReceiveCount":"5"}"#;
+        let policy = r#"{"deadLetterTargetArn":"arn:d","maxReceiveCount":"20"}"#;
         HashMap::from([
-            (QueueAttributeName::VisibilityTimeout, "5400".to_owned()),
+            (QueueAttributeName::VisibilityTimeout, "1800".to_owned()),
             (QueueAttributeName::MessageRetentionPeriod, "1209600".to_owned()),
             (QueueAttributeName::RedrivePolicy, policy.to_owned()),
         ])
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(found(&uploads(), &dead_letters()), []);
         let problem = [("upload-queue", Level::Problem)];
         for (name, value) in [
-            (QueueAttributeName::VisibilityTimeout, "5399"),
+            (QueueAttributeName::VisibilityTimeout, "1799"),
             (QueueAttributeName::MessageRetentionPeriod, "345600"),
             (QueueAttributeName::RedrivePolicy, ""),
             (QueueAttributeName::RedrivePolicy, r#"{"deadLetterTargetArn":"arn:other","maxReceiveCount":5}"#),

@@ -17,6 +17,7 @@ use crate::dead_letters::{after_attempts, message_dead_letter};
 use crate::load::{Attempt, Loader};
 use crate::notification::{Invocation, Message, ObjectCreated, S3Event, read_invocation};
 use crate::settings::Settings;
+use crate::visibility::Visibility;
 
 /// With less time than this left, a message is returned to its queue unprocessed.
 const WORTH_BEGINNING: Duration = Duration::from_millis(300);
@@ -79,13 +80,22 @@ impl IngestCsv {
     }
 
     async fn handle_queue(&self, messages: Vec<Message>, request_id: &str, deadline: Instant) -> Value {
+        let settings = &self.loader.settings;
+        let visibility = Visibility {
+            sqs: &self.sqs,
+            queue_url: &settings.upload_queue_url,
+            hold: settings.message_visibility,
+        };
         let mut failures = Vec::new();
         for message in messages {
             let span = info_span!("message", request_id, message_id = message.id);
-            let handled = in_time(deadline, self.handle_message(&message, deadline)).instrument(span).await;
+            let handled = in_time(deadline, self.handle_message(&message, deadline));
+            // Boxed: the nested futures are deeper than the compiler lays out.
+            let handled = visibility.hold(&message, Box::pin(handled)).instrument(span).await;
             if let Err(error) = handled {
                 report(&error);
                 metrics::failed(&error);
+                visibility.retry_later(&message, error.kind().policy(), deadline).await;
                 // SQS messages always have an id. An empty id in the response would fail the whole batch.
                 if !message.id.is_empty() {
                     failures.push(json!({ "itemIdentifier": message.id }));

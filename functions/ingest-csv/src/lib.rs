@@ -13,6 +13,7 @@
 //! - [`dead_letters`]: the dead letters of a file.
 //! - [`redrive`]: redrives dead letters of records.
 //! - [`handler`]: the response to Lambda, and the policy for each kind of error.
+//! - [`visibility`]: hides a message while its file is loaded, and delays its next delivery.
 //! - [`settings`]: the environment variables.
 
 pub mod chunks;
@@ -27,6 +28,7 @@ pub mod payload;
 pub mod plan;
 pub mod redrive;
 pub mod settings;
+pub mod visibility;
 
 pub use handler::IngestCsv;
 pub use settings::Settings;

@@ -28,9 +28,9 @@ use crate::object::{Object, ObjectReader};
 use crate::plan::LoadPlan;
 use crate::settings::Settings;
 
-/// The limit for one chunk, however much time the invocation has. After it the message is retried, possibly in a
-/// healthier sandbox.
-const STAGE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The limit for one transaction, however much time the invocation has. After it the message is retried, possibly in a
+/// healthier sandbox, and nobody pays for a function that waits.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What every load uses.
 pub struct Loader {
@@ -76,7 +76,7 @@ impl Loader {
         };
         let object = Object::pin(&self.s3, created).await?;
         let first = &self.connections[0];
-        let known = loads::find(&mut *first.lock().await, &object.origin(), commit_by).await?;
+        let known = loads::find(&mut *first.lock().await, &object.origin(), soon(commit_by)).await?;
         let (load, fresh) = match known {
             Some(load) if load.leaves_nothing_to(created.attempt()) => {
                 info!(object = object.name(), outcome = load.outcome, "attempted before; nothing to do");
@@ -86,14 +86,15 @@ impl Loader {
             _ => {
                 let opened = self.detect(&object, route).await?;
                 let plan = opened.plan.clone();
-                let load = loads::start(&mut *first.lock().await, &object, created, &plan, commit_by).await?;
+                let load =
+                    loads::start(&mut *first.lock().await, &object, created, &plan, soon(commit_by)).await?;
                 // Another worker may have started the load in the meantime. Its plan is the stored one, and the file is
                 // read again by it.
                 let ours = load.plan == plan;
                 (load, ours.then_some(opened))
             }
         };
-        let committed = loads::committed_chunks(&mut *first.lock().await, load.id, commit_by).await?;
+        let committed = loads::committed_chunks(&mut *first.lock().await, load.id, soon(commit_by)).await?;
         let opened = match fresh {
             Some(opened) => opened,
             None => self.reopen(&object, &load.plan, &committed).await?,
@@ -137,7 +138,8 @@ impl Loader {
             Ok(End::Abandoned) => return Err(Error::new(Kind::Bug, "reading was abandoned without a cause")),
             Err(error) if error.kind() == Kind::Contract => {
                 let reason = Reason::new(error.code(), error.chain());
-                let chunks = loads::committed_chunks(&mut *first.lock().await, load.id, commit_by).await?;
+                let chunks =
+                    loads::committed_chunks(&mut *first.lock().await, load.id, soon(commit_by)).await?;
                 let record_count = chunks.iter().map(|chunk| chunk.next_record - chunk.first_record).sum();
                 let ending = Ending { outcome: "failed", record_count, reason: Some(error.chain()) };
                 (Some(ending), Some((reason, json!({ "staged": staged }))))
@@ -151,7 +153,7 @@ impl Loader {
         }
         let attempt = match ending {
             Some(ending) => {
-                loads::finish(&mut *first.lock().await, load.id, &ending, commit_by).await?;
+                loads::finish(&mut *first.lock().await, load.id, &ending, soon(commit_by)).await?;
                 let outcome =
                     if ending.outcome == "loaded" { names::FILES_LOADED } else { names::FILES_FAILED };
                 metrics::add_of(self.declared(sender.source), outcome, 1);
@@ -307,12 +309,11 @@ impl Loader {
         let entry = Entry {
             origin: sender.chunk_origin(chunk.span.first_record),
             rejected_count: chunk.rejects.len() as u64,
-            repairs: chunk.repairs.clone(),
+            repairs: &chunk.repairs,
             load_id: Some(sender.load_id),
             span: Some(chunk.span),
         };
-        let timeout = commit_by.min(Instant::now() + STAGE_TIMEOUT);
-        ledger::stage(connection, &chunk.batch, &entry, timeout, async |refused| {
+        ledger::stage(connection, &chunk.batch, &entry, soon(commit_by), async |refused| {
             let dead_letters = sender.record_dead_letters(chunk, refused);
             self.dead_letter_queue.send(&dead_letters).await
         })
@@ -335,6 +336,11 @@ impl Drop for Feed {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// The deadline of a transaction that begins now.
+fn soon(commit_by: Instant) -> Instant {
+    commit_by.min(Instant::now() + TRANSACTION_TIMEOUT)
 }
 
 /// Where the first missing chunk starts, or `None` when it is the first chunk of the file.

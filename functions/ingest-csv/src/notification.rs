@@ -66,6 +66,10 @@ pub enum Invocation {
 pub struct Message {
     pub id: String,
     pub body: String,
+    /// By which the message's visibility is changed.
+    pub receipt_handle: Option<String>,
+    /// How often the queue has delivered the message, this time included.
+    pub receive_count: u32,
 }
 
 impl Message {
@@ -90,8 +94,13 @@ pub fn read_invocation(event: &Value) -> Invocation {
             records
                 .iter()
                 .map(|record| Message {
-                    id: record.get("messageId").and_then(Value::as_str).unwrap_or_default().to_owned(),
-                    body: record.get("body").and_then(Value::as_str).unwrap_or_default().to_owned(),
+                    id: record["messageId"].as_str().unwrap_or_default().to_owned(),
+                    body: record["body"].as_str().unwrap_or_default().to_owned(),
+                    receipt_handle: record["receiptHandle"].as_str().map(str::to_owned),
+                    receive_count: record["attributes"]["ApproximateReceiveCount"]
+                        .as_str()
+                        .and_then(|count| count.parse().ok())
+                        .unwrap_or(1),
                 })
                 .collect(),
         ),

@@ -98,7 +98,7 @@ impl Loader {
         let entry = Entry {
             origin: format!("redrive:{}", dead_letter.id),
             rejected_count: 0,
-            repairs,
+            repairs: &repairs,
             load_id: Some(load_id),
             span: None,
         };

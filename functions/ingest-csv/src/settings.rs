@@ -24,6 +24,8 @@ pub struct Settings {
     /// How long the database may be silent inside a transaction before the attempt is abandoned and made anew.
     pub stall_timeout: Duration,
     pub limits: Limits,
+    /// How long the message of a file stays hidden when the function is killed.
+    pub message_visibility: Duration,
     /// How long before the invocation's deadline reading stops, so that what is under way can commit.
     pub deadline_margin: Duration,
 }
@@ -69,6 +71,11 @@ impl Settings {
                 Duration::from_millis(500)..=Duration::from_secs(300),
             ),
             limits,
+            message_visibility: env.duration(
+                "MILLRACE_MESSAGE_VISIBILITY",
+                Duration::from_secs(24),
+                Duration::from_secs(1)..=Duration::from_secs(3_600),
+            ),
             deadline_margin: env.duration(
                 "MILLRACE_DEADLINE_MARGIN",
                 Duration::from_secs(20),

@@ -5,9 +5,12 @@
 
 use std::fmt;
 
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 
 use crate::{Error, Kind};
+
+/// The code of a failure that [`crate::ledger::ensure_partition`] fixes.
+pub const PARTITION_MISSING: &str = "partition_missing";
 
 /// A server's refusal without the data in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +46,10 @@ pub fn from_postgres(doing: &str, error: tokio_postgres::Error) -> Error {
         let kind = if is_misuse(&error) { Kind::Bug } else { Kind::Transient };
         return Error::new(kind, doing).with_code("database_unreachable").with_source(Lost(causes(&error)));
     };
-    let (kind, code) = classify(refused.code());
+    let (kind, code) = match lacks_partition(refused) {
+        true => (Kind::Contract, PARTITION_MISSING),
+        false => classify(refused.code()),
+    };
     Error::new(kind, doing).with_code(code).with_source(Refusal {
         sqlstate: refused.code().code().to_owned(),
         message: without_values(refused.message()),
@@ -55,6 +61,23 @@ pub fn refusal(error: &Error) -> Option<&Refusal> {
     std::error::Error::source(error).and_then(|source| source.downcast_ref::<Refusal>())
 }
 
+/// The refusal of rows that were written: by their type, or by a constraint, a domain or a trigger, which may raise any
+/// SQLSTATE. `None` when the failure is of the connection, the server or the schema.
+pub fn refused_rows(error: &Error) -> Option<&Refusal> {
+    match error.kind() {
+        Kind::Contract | Kind::Bug => refusal(error),
+        Kind::Config | Kind::Transient | Kind::Conflict => None,
+    }
+}
+
+/// PostgreSQL reports a row without a partition by the SQLSTATE of a CHECK constraint. The error then names the
+/// partitioned table and no constraint; that of a constraint, also one of a domain, names the constraint.
+fn lacks_partition(refused: &DbError) -> bool {
+    *refused.code() == SqlState::CHECK_VIOLATION
+        && refused.constraint().is_none()
+        && (refused.schema(), refused.table()) == (Some("staging"), Some("events"))
+}
+
 fn classify(state: &SqlState) -> (Kind, &'static str) {
     match *state {
         SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => (Kind::Conflict, "conflict"),
@@ -62,8 +85,6 @@ fn classify(state: &SqlState) -> (Kind, &'static str) {
         SqlState::READ_ONLY_SQL_TRANSACTION => (Kind::Transient, "database_read_only"),
         SqlState::LOCK_NOT_AVAILABLE => (Kind::Transient, "lock_timeout"),
         SqlState::QUERY_CANCELED => (Kind::Transient, "statement_timeout"),
-        // No partition covers this received_at: see `ledger::stage`.
-        SqlState::CHECK_VIOLATION => (Kind::Contract, "check_violation"),
         SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN | SqlState::UNDEFINED_FUNCTION => {
             (Kind::Config, "schema_missing")
         }

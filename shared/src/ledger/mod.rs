@@ -13,23 +13,23 @@ use uuid::Uuid;
 use crate::batch::Batch;
 use crate::copy::{RefusedRow, copy_rows, find_refused_rows};
 use crate::database::Connection;
-use crate::database::failure::{from_postgres, refusal};
+use crate::database::failure::{PARTITION_MISSING, from_postgres, refused_rows};
 use crate::{Error, Kind, Result};
 
 const CLAIM_BATCH: &str = include_str!("claim_batch.sql");
-const ADD_REPAIR: &str = include_str!("add_repair.sql");
+const ADD_REPAIRS: &str = include_str!("add_repairs.sql");
 const IS_COMMITTED: &str = include_str!("is_committed.sql");
 const ENSURE_PARTITION: &str = include_str!("ensure_partition.sql");
 
 /// What is written about a batch beside its rows.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct Entry<'a> {
     /// What the batch was made of; unique, and the same on every try: `s3://bucket/key?version=…#chunk`.
     pub origin: String,
     /// Records refused before PostgreSQL saw them; their dead letters are on `before_commit`.
     pub rejected_count: u64,
     /// Records read after a repair, each with its raw text.
-    pub repairs: Vec<Repair>,
+    pub repairs: &'a [Repair],
     /// The load that the batch is of, and goes with when it is replaced; `None` for a batch that is not of a file.
     pub load_id: Option<Uuid>,
     /// Where the batch lies in its file; `None` for one that is no part of it, such as a record that was put back.
@@ -75,26 +75,29 @@ pub enum Staged {
 pub async fn stage(
     connection: &mut Connection,
     batch: &Batch,
-    entry: &Entry,
+    entry: &Entry<'_>,
     deadline: Instant,
     mut before_commit: impl AsyncFnMut(&[RefusedRow]) -> Result<()>,
 ) -> Result<Staged> {
-    let attempt = stage_once(connection, batch, entry, &[], deadline, &mut before_commit).await;
-    let Err(error) = attempt else { return attempt };
-    if error.code() == "check_violation" && error.kind() == Kind::Contract {
+    let mut staged = stage_once(connection, batch, entry, &[], deadline, &mut before_commit).await;
+    if let Err(error) = &staged
+        && error.code() == PARTITION_MISSING
+    {
         ensure_partition(connection, batch.received_at.to_system_time(), deadline).await?;
-        return stage_once(connection, batch, entry, &[], deadline, &mut before_commit).await;
+        staged = stage_once(connection, batch, entry, &[], deadline, &mut before_commit).await;
     }
-    if error.kind() != Kind::Contract || refusal(&error).is_none() {
+    let Err(error) = staged else { return staged };
+    if refused_rows(&error).is_none() {
         return Err(error);
     }
     // The rows were checked before they came here, so this is rare: find the ones PostgreSQL sees otherwise, and go on
     // without them.
     let refused = connection
         .run_tx("find refused rows", deadline, async |transaction| {
-            find_refused_rows(transaction, batch).await
+            find_refused_rows(transaction, &[batch]).await
         })
-        .await?;
+        .await?
+        .concat();
     warn!(batch_id = %batch.id, refused = refused.len(), error = error.chain(), "rows refused by the database");
     if refused.is_empty() {
         return Err(error);
@@ -105,7 +108,7 @@ pub async fn stage(
 async fn stage_once(
     connection: &mut Connection,
     batch: &Batch,
-    entry: &Entry,
+    entry: &Entry<'_>,
     refused: &[RefusedRow],
     deadline: Instant,
     before_commit: &mut impl AsyncFnMut(&[RefusedRow]) -> Result<()>,
@@ -134,8 +137,8 @@ async fn stage_once(
             if staged_count > 0 {
                 copy_rows(transaction, rows, 0..rows.row_count()).await?;
             }
-            for repair in &entry.repairs {
-                add_repair(transaction, batch.id, repair).await?;
+            if !entry.repairs.is_empty() {
+                add_repairs(transaction, batch.id, entry.repairs).await?;
             }
             stall_detector.pause(before_commit(refused)).await?;
             Ok(Staged::Committed { staged_count, rejected_count })
@@ -146,7 +149,7 @@ async fn stage_once(
 async fn claim(
     transaction: &Transaction<'_>,
     batch: &Batch,
-    entry: &Entry,
+    entry: &Entry<'_>,
     rejected_count: u64,
 ) -> Result<bool> {
     let staged_count = batch.row_count() as u64;
@@ -189,20 +192,24 @@ async fn is_committed(transaction: &Transaction<'_>, batch_id: Uuid) -> Result<b
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
-async fn add_repair(transaction: &Transaction<'_>, batch_id: Uuid, repair: &Repair) -> Result<()> {
+async fn add_repairs(transaction: &Transaction<'_>, batch_id: Uuid, repairs: &[Repair]) -> Result<()> {
+    let lines: Vec<i64> = repairs.iter().map(|repair| repair.line as i64).collect();
+    let byte_offsets: Vec<i64> = repairs.iter().map(|repair| repair.byte_offset as i64).collect();
+    let rules: Vec<&str> = repairs.iter().map(|repair| repair.rule).collect();
+    let raw: Vec<&[u8]> = repairs.iter().map(|repair| &repair.raw[..]).collect();
     transaction
         .execute_typed(
-            ADD_REPAIR,
+            ADD_REPAIRS,
             &[
                 (&batch_id, Type::UUID),
-                (&(repair.line as i64), Type::INT8),
-                (&(repair.byte_offset as i64), Type::INT8),
-                (&repair.rule, Type::TEXT),
-                (&repair.raw, Type::BYTEA),
+                (&lines, Type::INT8_ARRAY),
+                (&byte_offsets, Type::INT8_ARRAY),
+                (&rules, Type::TEXT_ARRAY),
+                (&raw, Type::BYTEA_ARRAY),
             ],
         )
         .await
-        .map_err(|error| from_postgres("keep the raw text of a repaired record", error))?;
+        .map_err(|error| from_postgres("keep the raw text of repaired records", error))?;
     Ok(())
 }
 

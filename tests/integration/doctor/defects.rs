@@ -48,9 +48,9 @@ async fn the_demo_s_stack_is_healthy_and_every_defect_of_it_is_named() {
     let action = only(fixture.doctor(&[]).await, "problem", "upload-queue", &["hides a message for 900 s"]);
     assert_eq!(
         action,
-        format!("aws sqs set-queue-attributes --queue-url {uploads} --attributes VisibilityTimeout=5400")
+        format!("aws sqs set-queue-attributes --queue-url {uploads} --attributes VisibilityTimeout=1800")
     );
-    fixture.set_queue(&uploads, QueueAttributeName::VisibilityTimeout, "5400").await;
+    fixture.set_queue(&uploads, QueueAttributeName::VisibilityTimeout, "1800").await;
 
     // An unprocessed batch that is too old.
     fixture.run(

@@ -250,7 +250,7 @@ pub fn sample_file(name: &str) -> Vec<u8> {
 /// Sets the queues as the template does. Other tests need no visibility timeout.
 async fn as_the_template_sets_them(aws: &Aws) {
     let (uploads, dead_letters) = (&aws.upload_queue_url, &aws.dead_letter_queue_url);
-    set_queue(aws, uploads, QueueAttributeName::VisibilityTimeout, "5400").await;
+    set_queue(aws, uploads, QueueAttributeName::VisibilityTimeout, "1800").await;
     set_queue(aws, uploads, QueueAttributeName::MessageRetentionPeriod, "1209600").await;
     set_queue(aws, dead_letters, QueueAttributeName::MessageRetentionPeriod, "1209600").await;
 }

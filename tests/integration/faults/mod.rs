@@ -5,4 +5,5 @@ mod files;
 mod network;
 mod objects;
 mod queues;
+mod redelivery;
 mod server;

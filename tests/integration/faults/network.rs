@@ -28,8 +28,8 @@ fn batch(rows: usize) -> Batch {
     builder.finish()
 }
 
-fn entry() -> Entry {
-    Entry { origin: "o".to_owned(), rejected_count: 0, repairs: Vec::new(), load_id: None, span: None }
+fn entry() -> Entry<'static> {
+    Entry { origin: "o".to_owned(), rejected_count: 0, repairs: &[], load_id: None, span: None }
 }
 
 fn within(time: Duration) -> Instant {

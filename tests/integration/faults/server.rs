@@ -26,8 +26,8 @@ fn batch(rows: usize) -> Batch {
     builder.finish()
 }
 
-fn entry(origin: impl ToString) -> Entry {
-    Entry { origin: origin.to_string(), rejected_count: 0, repairs: Vec::new(), load_id: None, span: None }
+fn entry(origin: impl ToString) -> Entry<'static> {
+    Entry { origin: origin.to_string(), rejected_count: 0, repairs: &[], load_id: None, span: None }
 }
 
 fn ingest(server: &Server, database: &str) -> Connection {
@@ -165,7 +165,7 @@ async fn the_locks_of_a_stopped_function_pass_to_another() {
     stack
         .owner
         .batch_execute(&format!(
-            "alter role millrace_ingest in database {} set idle_in_transaction_session_timeout = '1s'",
+            "alter role millrace_ingest in database {} set idle_in_transaction_session_timeout = '3s'",
             stack.database.name()
         ))
         .await

@@ -38,6 +38,44 @@ fn rejects(dead_letters: &[DeadLetter]) -> Vec<(u64, String, Vec<u8>)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn events_refused_by_rules_of_the_user_are_dead_letters_and_the_others_are_stored() {
+    let fixture = WebhookFixture::new().await;
+    fixture
+        .execute(
+            "create unique index on staging.events (received_at, (payload->>'unique'));
+            create function refuse() returns trigger language plpgsql as $$
+            begin
+                if new.payload ? 'raise' then raise 'the payload has %', new.payload; end if;
+                if new.payload ? 'own' then raise 'own code' using errcode = 'MY001'; end if;
+                return new;
+            end $$;
+            create trigger refuse before insert on staging.events for each row execute function refuse();",
+        )
+        .await;
+    let client = fixture.open(&[]).await;
+    let records = [
+        r#"{"n":0}"#,
+        r#"{"n":1,"raise":1}"#,
+        r#"{"n":2,"unique":"a"}"#,
+        r#"{"n":3,"own":1}"#,
+        r#"{"n":4}"#,
+        r#"{"n":5,"unique":"a"}"#,
+    ];
+    let body = records.join("\n");
+    let headers = ndjson("orders", "id", body.as_bytes());
+    let reply = client.post("orders", &headers, body.as_bytes(), Form::Plain).await;
+    assert_eq!(reply.event_ids().len(), 3);
+    assert_eq!(fixture.counted().await, [0, 2, 4].map(|n| (n, 1)).into());
+    fixture.reconciles().await;
+    let dead_letters = fixture.aws.dead_letters().await;
+    let refused = |n: usize| (n as u64, "refused_by_database".to_owned(), records[n].as_bytes().to_vec());
+    assert_eq!(rejects(&dead_letters), [refused(1), refused(3), refused(5)]);
+    let mut states: Vec<_> = dead_letters.iter().map(|it| it.reason.sqlstate.clone().unwrap()).collect();
+    states.sort();
+    assert_eq!(states, ["23505", "MY001", "P0001"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_postgres_refuses_affects_only_its_own_delivery() {
     let fixture = WebhookFixture::new().await;
     fixture
@@ -69,13 +107,14 @@ async fn an_event_that_postgres_refuses_affects_only_its_own_delivery() {
     let dead_letters = fixture.aws.dead_letters().await;
     let [dead_letter] = &dead_letters[..] else { panic!("{dead_letters:?}") };
     assert_eq!(dead_letter.origin.delivery_id.as_deref(), Some("id-17"));
-    let Payload::Json(payload) = &dead_letter.payload else { panic!("{dead_letter:?}") };
-    assert_eq!(payload["body"], r#"{"n":17,"poison":"canary"}"#);
+    let record = br#"{"n":17,"poison":"canary"}"#.to_vec();
+    assert_eq!(rejects(&dead_letters), [(0, "refused_by_database".to_owned(), record)]);
+    assert_eq!(dead_letter.reason.sqlstate.as_deref(), Some("23514"));
     assert!(!format!("{:?}", dead_letter.reason).contains("canary"));
     assert!(client.function.logs().iter().all(|line| !line.contains("canary")));
-    // None of its keys is stored: it can be stored later.
+    // The event is in the dead-letter queue, from which it is redriven: the same delivery is a duplicate.
     fixture.execute("alter table staging.events drop constraint no_poison").await;
-    client.deliver("orders", "id-17", r#"{"n":17,"poison":"canary"}"#).await.was(202, "stored");
+    client.deliver("orders", "id-17", r#"{"n":17,"poison":"canary"}"#).await.was(202, "duplicate");
 }
 
 #[tokio::test(flavor = "multi_thread")]

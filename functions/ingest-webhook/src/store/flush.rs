@@ -7,8 +7,8 @@ use bytes::{BufMut, BytesMut};
 use millrace::Result;
 use millrace::database::Session;
 use millrace::database::failure::from_postgres;
+use tokio_postgres::Row;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use super::delivery::received_now;
@@ -35,7 +35,6 @@ const PARAMETERS: &[Type] = &[
     Type::TEXT_ARRAY,
     Type::TEXT_ARRAY,
 ];
-const CHECK_JSONB: &str = include_str!("check_jsonb.sql");
 
 /// JSON text for a jsonb parameter. It is not parsed here.
 #[derive(Debug)]
@@ -189,14 +188,4 @@ impl<'a> Flush<'a> {
         }
         outcomes
     }
-}
-
-/// Checks whether PostgreSQL accepts these as jsonb. Nothing is written.
-pub async fn check_jsonb(client: &Client, payloads: &[&str]) -> Result<()> {
-    let payloads: Vec<Json<'_>> = payloads.iter().map(|text| Json(text)).collect();
-    client
-        .query_typed(CHECK_JSONB, &[(&payloads, Type::JSONB_ARRAY)])
-        .await
-        .map_err(|error| from_postgres("check payloads as jsonb", error))?;
-    Ok(())
 }

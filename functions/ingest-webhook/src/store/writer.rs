@@ -4,15 +4,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use millrace::batch::{self, Batch, BatchBuilder};
+use millrace::clock::ReceivedAt;
+use millrace::copy::find_refused_rows;
 use millrace::database::Connection;
-use millrace::database::failure::{Refusal, refusal};
+use millrace::database::failure::{PARTITION_MISSING, Refusal, refused_rows};
 use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Result, ledger};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::types::Type;
 use tracing::{debug, info, warn};
 
-use super::flush::{Flush, check_jsonb};
+use super::flush::Flush;
 use super::group::{self, Bounds};
 use super::{Delivery, NotStored, Stored};
 
@@ -105,7 +108,7 @@ impl Writer {
                 }
                 Err(error) => error,
             };
-            let is_data = error.kind() == Kind::Contract && refusal(&error).is_some();
+            let is_data = refused_rows(&error).is_some();
             if is_data && group.len() > 1 {
                 // PostgreSQL refuses an event of the group. Its delivery must fail alone.
                 let second = group.split_off(group.len() / 2);
@@ -139,7 +142,7 @@ impl Writer {
         let flush = Flush::new(&deliveries);
         let mut written = self.try_flush(&flush, deadline).await;
         if let Err(error) = &written
-            && error.code() == "check_violation"
+            && error.code() == PARTITION_MISSING
         {
             ledger::ensure_partition(&mut self.connection, flush.received_at, deadline).await?;
             written = self.try_flush(&flush, deadline).await;
@@ -166,40 +169,24 @@ impl Writer {
             .await
     }
 
-    /// Finds the events of one delivery that PostgreSQL refuses as jsonb, by bisection.
+    /// Finds the events of one delivery that PostgreSQL refuses, by their index.
     async fn refused_events(
         &mut self,
         delivery: &Delivery,
         deadline: Instant,
     ) -> Result<Vec<(usize, Refusal)>> {
-        let payloads: Vec<(usize, &str)> = delivery
-            .events
-            .iter()
-            .enumerate()
-            .filter_map(|(index, event)| Some((index, event.payload.as_deref()?)))
-            .collect();
-        let mut refused = Vec::new();
-        let mut open = Vec::from([payloads.as_slice()]);
-        while let Some(part) = open.pop() {
-            let texts: Vec<&str> = part.iter().map(|&(_, text)| text).collect();
-            let taken = self
-                .connection
-                .run_statement("check payloads", deadline, async |session| check_jsonb(session, &texts).await)
-                .await;
-            let Err(error) = taken else { continue };
-            match (refusal(&error), part) {
-                (Some(reason), [(index, _)]) if error.kind() == Kind::Contract => {
-                    refused.push((*index, reason.clone()));
-                }
-                (Some(_), _) if error.kind() == Kind::Contract => {
-                    let (first, second) = part.split_at(part.len() / 2);
-                    open.push(second);
-                    open.push(first);
-                }
-                _ => return Err(error),
-            }
-        }
-        Ok(refused)
+        let trials = trials(delivery);
+        let batches: Vec<&Batch> = trials.iter().map(|trial| &trial.batch).collect();
+        let found = self
+            .connection
+            .run_tx("find refused events", deadline, async |transaction| {
+                find_refused_rows(transaction, &batches).await
+            })
+            .await?;
+        let refused = trials.iter().zip(found).flat_map(|(trial, rows)| {
+            rows.into_iter().map(|refused| (trial.events[refused.row], refused.refusal))
+        });
+        Ok(refused.collect())
     }
 
     /// Deletes expired keys. A failure does not matter: expired keys have no effect.
@@ -222,6 +209,31 @@ impl Writer {
             Err(error) => warn!(error = error.chain(), "expired delivery keys not deleted"),
         }
     }
+}
+
+/// Events of one event type as a batch, to find those that PostgreSQL refuses.
+struct Trial {
+    batch: Batch,
+    /// The index in the delivery of each row's event.
+    events: Vec<usize>,
+}
+
+fn trials(delivery: &Delivery) -> Vec<Trial> {
+    let received_at = ReceivedAt::now();
+    let bounds = batch::Bounds { rows: usize::MAX, bytes: usize::MAX, age: None };
+    let mut open: Vec<(&str, BatchBuilder, Vec<usize>)> = Vec::new();
+    for (index, event) in delivery.events.iter().enumerate() {
+        let Some(payload) = &event.payload else { continue };
+        let known = open.iter().position(|(event_type, ..)| *event_type == event.event_type);
+        let at = known.unwrap_or_else(|| {
+            let builder = BatchBuilder::new(&delivery.source, &event.event_type, received_at, bounds);
+            open.push((&event.event_type, builder, Vec::new()));
+            open.len() - 1
+        });
+        open[at].1.push(payload.as_bytes());
+        open[at].2.push(index);
+    }
+    open.into_iter().map(|(_, builder, events)| Trial { batch: builder.finish(), events }).collect()
 }
 
 fn answer(to: oneshot::Sender<Answer>, with: Answer) {

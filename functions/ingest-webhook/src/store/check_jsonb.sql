@@ -1,1 +1,0 @@
-select 1 from unnest($1::jsonb[])
