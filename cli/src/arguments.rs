@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use http::{HeaderName, HeaderValue};
 use millrace::config::names::check_name;
 
@@ -152,6 +153,17 @@ pub enum Command {
 
     /// Print a line whenever events become facts, as it happens: what is notified on channel `millrace`.
     Tail,
+
+    /// Print the script that completes the arguments of `millrace` in a shell.
+    ///
+    ///     source <(millrace completions bash)                                          in ~/.bashrc
+    ///     millrace completions zsh > "${fpath[1]}/_millrace"                           once, before compinit runs
+    ///     millrace completions fish > ~/.config/fish/completions/millrace.fish         once
+    #[command(verbatim_doc_comment)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 #[derive(Debug, Args)]

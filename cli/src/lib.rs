@@ -40,6 +40,10 @@ use terminal::Terminal;
 
 /// Runs one command to its end.
 pub async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<Outcome> {
+    // It needs no checkout: it also works where only the program is installed.
+    if let Command::Completions { shell } = arguments.command {
+        return commands::completions::run(shell, terminal);
+    }
     let checkout = Checkout::find()?;
     match arguments.command {
         Command::Dev => commands::dev::run(&checkout, terminal).await,
@@ -57,6 +61,7 @@ pub async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<Outcom
         Command::DeadLetters(arguments) => {
             commands::dead_letters::run(&arguments.command, &checkout, terminal).await
         }
+        Command::Completions { shell } => commands::completions::run(shell, terminal),
         Command::Tail => commands::tail::run(&checkout, terminal).await,
     }
 }

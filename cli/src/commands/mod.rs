@@ -1,5 +1,6 @@
 //! One module a command, and what a command answers with.
 
+pub mod completions;
 pub mod dead_letters;
 pub mod demo;
 pub mod dev;
