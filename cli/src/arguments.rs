@@ -32,7 +32,8 @@ Start here:
 
 /// CSV files dropped in S3, and webhooks, become rows of raw_events in PostgreSQL, exactly once.
 #[derive(Debug, Parser)]
-#[command(name = "millrace", version, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(name = "millrace", version = env!("MILLRACE_VERSION"))]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
@@ -407,6 +408,24 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_version_names_the_commit_of_a_checkout() {
+        let version = Arguments::command().render_version();
+        let version = version.trim_end().strip_prefix("millrace ").unwrap();
+        let number = env!("CARGO_PKG_VERSION");
+        let git = |arguments: &[&str]| {
+            let output = std::process::Command::new("git").args(arguments).output().unwrap();
+            output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
+        };
+        if git(&["rev-parse", "--show-prefix"]).as_deref() != Some("cli/") {
+            assert_eq!(version, number, "the sources are no checkout");
+            return;
+        }
+        let commit = version.strip_prefix(&format!("{number} (")).unwrap().strip_suffix(')').unwrap();
+        assert!(commit.len() >= 4 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{commit}");
+        assert!(git(&["rev-parse", "--verify", &format!("{commit}^{{commit}}")]).is_some(), "{commit}");
     }
 
     #[test]
