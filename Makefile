@@ -40,11 +40,12 @@ test: .tools/run.stamp .tools/data.stamp .tools/dbt.stamp function cli ## run ev
 	  END { printf "\n%d passed, %d failed, %d skipped\n", passed, failed, ignored }' target/test.log; \
 	exit $$status
 
-lint: .tools/run.stamp .tools/check.stamp layer ## check words, imports, formatting, clippy, licences and bans, the template
+lint: .tools/run.stamp .tools/check.stamp layer ## check words, imports, formatting, clippy, docs, licences and bans, the template
 	.ci/words
 	.ci/imports
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked
+	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items --locked
 	$(bin)/cargo-deny --locked --log-level error check bans licenses sources
 	cd infra && $(sam) validate --lint --template template.yaml --region us-east-1
 	$(bin)/cfn-lint --template infra/template.yaml

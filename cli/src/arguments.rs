@@ -1,5 +1,8 @@
 //! What can be typed. The help is written for somebody who has never seen the program.
 
+// The doc comments are the text of --help: their indented lines are shell commands, and <KEY> is a placeholder.
+#![allow(rustdoc::invalid_rust_codeblocks, rustdoc::invalid_html_tags)]
+
 pub mod dead_letters;
 
 use std::path::PathBuf;

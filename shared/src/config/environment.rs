@@ -50,7 +50,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Reads settings from this process's environment. See [`parse`].
+/// Reads settings from this process's environment. See [`read`].
 pub fn read_environment<T>(build: impl FnOnce(&mut Reader<'_>) -> T) -> Result<T> {
     // A value that is not Unicode turns up with U+FFFD in it, which the reader refuses.
     read(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()), build)

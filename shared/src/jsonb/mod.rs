@@ -4,7 +4,7 @@
 //! length, the order of keys, duplicates (of which jsonb keeps the last).
 //!
 //! - [`scan`]: one pass over a text, which finds where values begin and end, and what jsonb would refuse in them.
-//! - [`find`]: finds the value that a JSON pointer names.
+//! - [`find`](mod@find): finds the value that a JSON pointer names.
 //! - [`replace`]: U+FFFD for the characters that jsonb refuses.
 //! - [`write`](mod@write): strings as JSON.
 

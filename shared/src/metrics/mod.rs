@@ -7,7 +7,7 @@
 //!
 //! - [`names`]: every metric, its unit and what it is broken down by.
 //! - [`counters`]: what was measured since the last line; no I/O.
-//! - [`values`]: the values of one line; [`line`]: its format.
+//! - [`values`]: the values of one line; [`line`](mod@line): its format.
 //!
 //! A function wraps its invocations and says inside what it did:
 //!

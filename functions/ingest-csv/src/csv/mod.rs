@@ -1,6 +1,6 @@
 //! CSV: an object's bytes in, rows and rejects out. Pure, streaming and in bounded memory.
 //!
-//! [`open`] finds compression, encoding and dialect from the first megabyte, or takes what is [`Declared`];
+//! [`open`](open()) finds compression, encoding and dialect from the first megabyte, or takes what is [`Declared`];
 //! [`Records`] reads on from there; [`reopen`] goes on where an earlier attempt stopped, by its [`Plan`].
 //!
 //! The rules by which a file is read, its repairs, its rejects and the failures of a whole file are what users know them
