@@ -8,8 +8,6 @@ pub mod archive;
 pub mod entry;
 pub mod summary;
 
-use std::time::Duration;
-
 use aws_sdk_sqs::types::QueueAttributeName;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use millrace::dead_letter::DeadLetterReader;
@@ -19,9 +17,6 @@ use crate::environment::aws_failure;
 use crate::terminal::figure;
 use entry::Entry;
 
-/// How long a look waits for a server of SQS that has something.
-pub const POLL: Duration = Duration::from_secs(1);
-
 /// Hands everything in the queue to `see`, each message once; it stays in the queue. False when there is more than can be
 /// looked at. `see` answers whether to go on.
 pub async fn each(
@@ -29,7 +24,7 @@ pub async fn each(
     progress: &Progress,
     mut see: impl FnMut(Entry) -> Result<bool>,
 ) -> Result<bool> {
-    let mut scan = reader.scan(POLL);
+    let mut scan = reader.scan();
     while let Some(messages) = scan.next().await? {
         progress.add(messages.len());
         for message in messages {

@@ -11,7 +11,6 @@ use time::OffsetDateTime;
 
 use crate::request::Archived;
 
-const WAIT: Duration = Duration::from_secs(1);
 /// The number of objects that are written concurrently.
 const CONCURRENCY: usize = 8;
 
@@ -27,7 +26,7 @@ impl Archive<'_> {
     /// Moves the dead letters that are old enough, with unchanged bodies. The other messages are visible again when
     /// this returns.
     pub async fn run(&self) -> Result<Archived> {
-        let mut scan = self.reader.scan(WAIT);
+        let mut scan = self.reader.scan();
         let mut archived = Archived::default();
         let ended = self.take(&mut scan, &mut archived).await;
         let redrive = scan.finish().await;

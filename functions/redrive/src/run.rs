@@ -24,8 +24,6 @@ use crate::targets::RedriveTargets;
 /// The number of dead letters in a batch.
 const BATCH_SIZE: usize = 200;
 const BATCH_BYTES: usize = 8 << 20;
-/// How long a poll of the queue waits for messages.
-const WAIT: Duration = Duration::from_secs(1);
 const KINDS: [DeadLetterKind; 4] =
     [DeadLetterKind::Upload, DeadLetterKind::Rows, DeadLetterKind::Delivery, DeadLetterKind::Event];
 
@@ -56,7 +54,7 @@ impl Run<'_> {
     /// When the queue cannot be read or written. Dead letters that a redrive target refuses are counted and are no
     /// error.
     pub async fn run(&self) -> Result<Summary> {
-        let mut scan = self.reader.scan(WAIT);
+        let mut scan = self.reader.scan();
         let mut summary = Summary::default();
         let ended = self.take(&mut scan, &mut summary).await;
         let redrive = scan.finish().await;

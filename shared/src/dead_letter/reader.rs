@@ -1,5 +1,6 @@
 //! The receiving side of the dead-letter queue. Nothing leaves the queue but by [`DeadLetterReader::delete`].
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,6 +24,8 @@ const CONCURRENCY: usize = 8;
 const TRIES: u32 = 4;
 /// A client gives up on an answer after ten seconds; a poll must have ended before.
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
+/// How long a poll of a scan waits. With any wait SQS asks all of its servers, so that an empty answer means an empty queue.
+const POLL_TIME: Duration = Duration::from_secs(1);
 /// SQS hides nothing for longer.
 const LONGEST_HIDE: Duration = Duration::from_secs(12 * 3_600);
 
@@ -100,6 +103,12 @@ impl DeadLetterReader {
             .await
             .map_err(|error| failed(Kind::Transient, "receive dead letters").with_source(error))?;
         Ok(answer.messages.unwrap_or_default().into_iter().filter_map(message).collect())
+    }
+
+    /// How long a poll waits when an empty answer must mean an empty queue. An emulator on this machine is one server, which
+    /// knows all of its messages without a wait.
+    pub(super) fn poll_time(&self) -> Duration {
+        if is_on_this_machine(&self.queue_url) { Duration::ZERO } else { POLL_TIME }
     }
 
     /// Hides messages from others for so long from now on; `Duration::ZERO` puts them back.
@@ -294,6 +303,14 @@ fn message(message: aws_sdk_sqs::types::Message) -> Option<Message> {
     })
 }
 
+/// Whether the URL of a queue names this machine. AWS gives no queue such a URL, also not behind an endpoint of a VPC.
+fn is_on_this_machine(queue_url: &str) -> bool {
+    let host = queue_url.strip_prefix("http://").and_then(|rest| rest.split([':', '/']).next());
+    host.is_some_and(|host| {
+        host == "localhost" || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+    })
+}
+
 /// SQS counts in whole seconds; rounded up, so that a short time is not none.
 fn whole_seconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX)
@@ -301,4 +318,26 @@ fn whole_seconds(duration: Duration) -> i32 {
 
 fn failed(kind: Kind, doing: &str) -> Error {
     Error::new(kind, doing).with_code("dead_letters_unavailable")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_queue_of_an_emulator_on_this_machine_is_polled_without_a_wait() {
+        for (queue_url, is_here) in [
+            ("http://127.0.0.1:4566/000000000000/dead-letters", true),
+            ("http://localhost:4566/000000000000/dead-letters", true),
+            ("http://localhost/000000000000/dead-letters", true),
+            ("https://sqs.eu-central-1.amazonaws.com/123456789012/dead-letters", false),
+            ("https://vpce-0a1b.sqs.eu-central-1.vpce.amazonaws.com/123456789012/dead-letters", false),
+            ("http://localhost.example.com/000000000000/dead-letters", false),
+            ("http://127.0.0.1.example.com/000000000000/dead-letters", false),
+            ("http://10.0.0.1:4566/000000000000/dead-letters", false),
+            ("", false),
+        ] {
+            assert_eq!(is_on_this_machine(queue_url), is_here, "{queue_url}");
+        }
+    }
 }

@@ -131,9 +131,9 @@ impl Held {
 }
 
 impl DeadLetterReader {
-    /// Starts a [`Scan`] of the whole queue. Each receive request waits up to `wait` for messages.
-    pub fn scan(&self, wait: Duration) -> Scan {
-        Scan::begin(self.clone(), wait)
+    /// Starts a [`Scan`] of the whole queue.
+    pub fn scan(&self) -> Scan {
+        Scan::begin(self.clone(), self.poll_time())
     }
 }
 

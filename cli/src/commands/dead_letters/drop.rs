@@ -16,7 +16,7 @@ use crate::arguments::dead_letters::DropDeadLetters;
 use crate::commands::{Outcome, Stop};
 use crate::dead_letters::entry::Entry;
 use crate::dead_letters::summary::{Summary, counted_dead_letters, print_lines};
-use crate::dead_letters::{POLL, Progress, each};
+use crate::dead_letters::{Progress, each};
 use crate::terminal::{Terminal, counted, figure};
 
 /// More lines are not read by anybody.
@@ -126,7 +126,7 @@ async fn drop_found(
     // Objects go last, and only those that no dead letter points to that stays.
     let mut pointers: HashMap<Uuid, DeadLetter> = HashMap::new();
     let mut staying: HashSet<Uuid> = HashSet::new();
-    let mut scan = context.reader.scan(POLL);
+    let mut scan = context.reader.scan();
     while let Some(messages) = scan.next().await? {
         let (chosen, others): (Vec<Message>, Vec<Message>) =
             messages.into_iter().partition(|message| message_ids.contains(&message.id));

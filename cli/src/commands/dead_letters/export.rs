@@ -14,9 +14,9 @@ use super::context::Context;
 use super::output::{print_incomplete, stopped};
 use crate::arguments::dead_letters::ExportDeadLetters;
 use crate::commands::{Outcome, Stop};
+use crate::dead_letters::Progress;
 use crate::dead_letters::entry::Entry;
 use crate::dead_letters::summary::counted_dead_letters;
-use crate::dead_letters::{POLL, Progress};
 use crate::terminal::{Terminal, counted};
 
 pub(super) async fn run(
@@ -94,7 +94,7 @@ async fn dead_letters(
     mut write: impl AsyncFnMut(&str) -> Result<()>,
 ) -> Result<bool> {
     let progress = Progress::new("exporting dead letters");
-    let mut scan = context.reader.scan(POLL);
+    let mut scan = context.reader.scan();
     while let Some(messages) = scan.next().await? {
         progress.add(messages.len());
         for message in messages {
