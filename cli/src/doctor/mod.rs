@@ -155,7 +155,7 @@ async fn examine_aws(environment: &Environment, clients: &Clients) -> Vec<Findin
         (Err(_), Ok(_)) => {}
     }
     findings.extend(settle("queues", depths));
-    findings.extend(settle("dead_letter-age", oldest));
+    findings.extend(settle("dead-letter-age", oldest));
     findings
 }
 

@@ -171,10 +171,10 @@ pub async fn oldest_dead_letter(sqs: &Client, queue_url: &str) -> Result<Vec<Fin
 fn dead_letter_age(oldest: Duration) -> Finding {
     let found = format!("the oldest dead letter seen is {} old", age(oldest.as_secs_f64()));
     if oldest <= DEAD_LETTER_AGE {
-        return Finding::ok("dead_letter-age", found);
+        return Finding::ok("dead-letter-age", found);
     }
     let found = format!("{found}; SQS forgets it after 14 days");
-    Finding::problem("dead_letter-age", found, "millrace dead-letters list --older-than 10d")
+    Finding::problem("dead-letter-age", found, "millrace dead-letters list --older-than 10d")
 }
 
 #[cfg(test)]
