@@ -11,6 +11,7 @@
 //! - [`config`]: the environment and `sources.toml`.
 //! - [`aws`]: AWS clients, linked only by the functions that need them (features `s3`, `sqs`, `lambda`, `secretsmanager`).
 //! - [`migrate`]: the files of `migrations/`, applied once and in order.
+//! - [`runtime`]: the process of a Lambda function; with [`telemetry`], linked only by the functions (feature `runtime`).
 //! - [`telemetry`], [`metrics`]: JSON logs, and numbers for CloudWatch beside them.
 //! - [`clock`], [`error`]: time in PostgreSQL's microseconds, one error type.
 
@@ -27,6 +28,9 @@ pub mod jsonb;
 pub mod ledger;
 pub mod metrics;
 pub mod migrate;
+#[cfg(feature = "runtime")]
+pub mod runtime;
+#[cfg(feature = "runtime")]
 pub mod telemetry;
 
 pub use error::{Error, Kind, Policy, Result};

@@ -5,7 +5,7 @@
 use tracing_subscriber::EnvFilter;
 
 use crate::config::environment::Reader;
-use crate::{Result, metrics};
+use crate::metrics;
 
 /// Logging and metrics: the part of a function's settings that is the same in all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,26 +28,14 @@ impl Settings {
         let metrics = is_on.then(|| name.unwrap_or_else(|| "millrace".to_owned()));
         Settings { log: env.text("MILLRACE_LOG", "info"), metrics }
     }
-}
 
-/// Starts logs and metrics according to the settings, or returns the reason why not. Every `main` calls this first.
-pub fn start<S>(settings: Result<S>, telemetry: impl FnOnce(&S) -> &Settings) -> Result<S> {
-    match &settings {
-        Ok(settings) => {
-            let Settings { log, metrics } = telemetry(settings);
-            init(log);
-            if let Some(function) = metrics {
-                metrics::init(function);
-            }
+    /// Starts logs and metrics.
+    pub fn start(&self) {
+        init(&self.log);
+        if let Some(function) = &self.metrics {
+            metrics::init(function);
         }
-        Err(_) => init("info"),
     }
-    started(settings)
-}
-
-/// What was made, or a line that says why the function does not start.
-pub fn started<T>(made: Result<T>) -> Result<T> {
-    made.inspect_err(|error| tracing::error!(code = error.code(), error = error.chain(), "not started"))
 }
 
 /// Starts the JSON logs at `level`. A second call changes nothing, so that tests may call it freely.
@@ -68,6 +56,7 @@ pub fn init(level: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Result;
     use crate::config::environment::read;
 
     fn metrics_of(variables: &[(&str, &str)]) -> Result<Option<String>> {

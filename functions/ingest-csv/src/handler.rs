@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use millrace::aws::{load_config, s3_client, sqs_client};
 use millrace::config::Sources;
 use millrace::database::{self, Connection};
-use millrace::dead_letter::redrive::{self, RedriveRequest};
+use millrace::dead_letter::redrive::{RedriveRequest, RedriveResponse};
 use millrace::dead_letter::{DeadLetter, DeadLetterQueue, Origin, Reason};
 use millrace::metrics::{self, names};
 use millrace::{Error, Kind, Policy, Result};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tracing::{Instrument, error, info, info_span, warn};
@@ -23,6 +24,25 @@ use crate::visibility::Visibility;
 const WORTH_BEGINNING: Duration = Duration::from_millis(300);
 /// The response is sent at least this long before the deadline, or a fortieth of the time before it when that is less.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
+
+/// The response to Lambda.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Reply {
+    /// The messages that stay in the queue, as a partial batch response.
+    #[serde(rename_all = "camelCase")]
+    Queue { batch_item_failures: Vec<ItemFailure> },
+    /// The counts of the objects of an S3 event.
+    Direct { loaded: u64, continued: u64 },
+    /// The outcomes of redriven dead letters.
+    Redrive(RedriveResponse),
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemFailure {
+    item_identifier: String,
+}
 
 /// The function's clients and configuration, built once.
 pub struct IngestCsv {
@@ -48,45 +68,39 @@ impl IngestCsv {
         Ok(IngestCsv { loader: Loader { settings, sources, s3, dead_letter_queue, connections }, sqs })
     }
 
-    /// Handles one invocation.
+    /// Handles one invocation: messages of a queue, an S3 event, or dead letters to redrive.
     ///
-    /// For an SQS event the response is a partial batch response, `{"batchItemFailures": [{"itemIdentifier": …}]}`: it
-    /// lists the messages that stay in the queue. For any other event it is `{"loaded": n, "continued": n}`, or an
-    /// error.
-    pub async fn handle(&self, event: Value, request_id: &str, deadline: Instant) -> Result<Value> {
-        let span = info_span!("invocation", request_id);
-        async {
-            if let Some(dead_letters) = RedriveRequest::read(&event) {
-                return self.redrive(dead_letters?, deadline).await;
-            }
-            match read_invocation(&event) {
-                Invocation::Queue(messages) => Ok(self.handle_queue(messages, request_id, deadline).await),
-                Invocation::Direct(s3_event) => {
-                    in_time(deadline, self.handle_direct(s3_event, event, request_id, deadline)).await
-                }
+    /// # Errors
+    /// When an S3 event or a redrive request fails. The messages of a queue fail one by one.
+    pub async fn handle(&self, event: Value, request_id: &str, deadline: Instant) -> Result<Reply> {
+        if let Some(dead_letters) = RedriveRequest::read(&event) {
+            return Ok(Reply::Redrive(self.redrive(dead_letters?, deadline).await));
+        }
+        match read_invocation(&event) {
+            Invocation::Queue(messages) => Ok(self.handle_queue(messages, request_id, deadline).await),
+            Invocation::Direct(s3_event) => {
+                in_time(deadline, self.handle_direct(s3_event, event, request_id, deadline)).await
             }
         }
-        .instrument(span)
-        .await
     }
 
     /// Redrives dead letters of records.
-    async fn redrive(&self, dead_letters: Vec<DeadLetter>, deadline: Instant) -> Result<Value> {
+    async fn redrive(&self, dead_letters: Vec<DeadLetter>, deadline: Instant) -> RedriveResponse {
         let started = Instant::now();
         // The reserve lets a commit in progress finish and the response be sent.
         let until = deadline - (deadline.saturating_duration_since(started) / 10).min(Duration::from_secs(5));
         let outcomes = self.loader.redrive(dead_letters, until).await;
-        redrive::RedriveResponse::new(outcomes, started).to_value()
+        RedriveResponse::new(outcomes, started)
     }
 
-    async fn handle_queue(&self, messages: Vec<Message>, request_id: &str, deadline: Instant) -> Value {
+    async fn handle_queue(&self, messages: Vec<Message>, request_id: &str, deadline: Instant) -> Reply {
         let settings = &self.loader.settings;
         let visibility = Visibility {
             sqs: &self.sqs,
             queue_url: &settings.upload_queue_url,
             hold: settings.message_visibility,
         };
-        let mut failures = Vec::new();
+        let mut batch_item_failures = Vec::new();
         for message in messages {
             let span = info_span!("message", request_id, message_id = message.id);
             let handled = in_time(deadline, self.handle_message(&message, deadline));
@@ -98,11 +112,11 @@ impl IngestCsv {
                 visibility.retry_later(&message, error.kind().policy(), deadline).await;
                 // SQS messages always have an id. An empty id in the response would fail the whole batch.
                 if !message.id.is_empty() {
-                    failures.push(json!({ "itemIdentifier": message.id }));
+                    batch_item_failures.push(ItemFailure { item_identifier: message.id });
                 }
             }
         }
-        json!({ "batchItemFailures": failures })
+        Reply::Queue { batch_item_failures }
     }
 
     async fn handle_message(&self, message: &Message, deadline: Instant) -> Result<()> {
@@ -130,7 +144,7 @@ impl IngestCsv {
         event: Value,
         request_id: &str,
         deadline: Instant,
-    ) -> Result<Value> {
+    ) -> Result<Reply> {
         let created = match s3_event {
             S3Event::Nothing => Vec::new(),
             S3Event::ObjectCreated(created) => created,
@@ -154,7 +168,7 @@ impl IngestCsv {
                 Attempt::ToBeContinued => continued += 1,
             }
         }
-        Ok(json!({ "loaded": loaded, "continued": continued }))
+        Ok(Reply::Direct { loaded, continued })
     }
 
     async fn handle_object_created(&self, created: &ObjectCreated, deadline: Instant) -> Result<Attempt> {

@@ -1,26 +1,13 @@
-//! Wires settings and clients, once, and hands every invocation to [`IngestCsv::handle`].
-
-use std::pin::Pin;
+//! Creates the clients once and passes each invocation to [`IngestCsv::handle`].
 
 use ingest_csv::{IngestCsv, Settings};
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use millrace::clock::deadline;
-use millrace::{metrics, telemetry};
-use serde_json::Value;
+use millrace::runtime::{self, Invocation};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
-    let settings = telemetry::start(Settings::from_environment(), |settings| &settings.telemetry)?;
-    // Lives as long as the process does.
-    let function: &'static IngestCsv =
-        Box::leak(Box::new(telemetry::started(IngestCsv::new(settings).await)?));
-    // Boxed: the runtime's futures around those of a load are deeper than the compiler lays out in one go.
-    let invoke = move |event: LambdaEvent<Value>| -> Pin<Box<dyn Future<Output = Result<Value, Error>>>> {
-        Box::pin(async move {
-            let (deadline, request_id) = (deadline(event.context.deadline), &event.context.request_id);
-            let handled = function.handle(event.payload, request_id, deadline);
-            metrics::invocation(request_id, handled).await.map_err(Error::from)
-        })
-    };
-    run(service_fn(invoke)).await
+async fn main() -> Result<(), runtime::Error> {
+    let function = runtime::start(Settings::read, IngestCsv::new).await?;
+    runtime::run(async |Invocation { event, request_id, deadline }| {
+        function.handle(event, &request_id, deadline).await
+    })
+    .await
 }

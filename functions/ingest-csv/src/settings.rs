@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millrace::Result;
 use millrace::batch::Bounds;
-use millrace::config::environment::{Reader, Secret, read_environment};
-use millrace::{dead_letter, telemetry};
+use millrace::config::environment::{Reader, Secret};
+use millrace::dead_letter;
 
 use crate::csv::Limits;
 
@@ -18,7 +17,6 @@ pub struct Settings {
     pub upload_queue_url: String,
     /// The folder of `sources.toml`.
     pub pipeline: PathBuf,
-    pub telemetry: telemetry::Settings,
     pub bounds: Bounds,
     pub copy_connections: usize,
     /// How long the database may be silent inside a transaction before the attempt is abandoned and made anew.
@@ -31,14 +29,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads this process's environment.
-    ///
-    /// # Errors
-    /// Names every variable that is missing or wrong, at once.
-    pub fn from_environment() -> Result<Self> {
-        read_environment(Self::read)
-    }
-
     /// Reads the variables through `env`.
     pub fn read(env: &mut Reader<'_>) -> Self {
         let mut limits = Limits::default();
@@ -54,11 +44,10 @@ impl Settings {
         limits.decode.max_ratio =
             env.number("MILLRACE_MAX_COMPRESSION_RATIO", limits.decode.max_ratio, 1..=100_000);
         Settings {
-            database_url: env.secret("DATABASE_URL"),
+            database_url: env.database_url(),
             dead_letters: dead_letter::Settings::read(env),
             upload_queue_url: env.required("MILLRACE_UPLOAD_QUEUE_URL"),
-            pipeline: PathBuf::from(env.text("MILLRACE_PIPELINE", "/opt/pipeline")),
-            telemetry: telemetry::Settings::read(env),
+            pipeline: env.pipeline(),
             bounds: Bounds {
                 rows: env.number("MILLRACE_CHUNK_ROWS", Bounds::default().rows, 1..=1_000_000),
                 bytes: env.size("MILLRACE_CHUNK_BYTES", Bounds::default().bytes, 1_024..=64 << 20),
@@ -76,11 +65,7 @@ impl Settings {
                 Duration::from_secs(24),
                 Duration::from_secs(1)..=Duration::from_secs(3_600),
             ),
-            deadline_margin: env.duration(
-                "MILLRACE_DEADLINE_MARGIN",
-                Duration::from_secs(20),
-                Duration::from_millis(100)..=Duration::from_secs(300),
-            ),
+            deadline_margin: env.deadline_margin(Duration::from_secs(20), Duration::from_secs(300)),
         }
     }
 }

@@ -81,26 +81,13 @@ impl IngestWebhook {
     ///
     /// # Errors
     /// When the event is neither. In every other case the sender gets a response.
-    pub async fn invoke(&self, mut event: HttpEvent, request_id: &str, deadline: Instant) -> Result<Reply> {
+    pub async fn handle(&self, mut event: HttpEvent, request_id: &str, deadline: Instant) -> Result<Reply> {
         let Some(dead_letters) = event.take_dead_letters() else {
-            return self.handle(event, request_id, deadline).await.map(Reply::Http);
+            return self.answer(event, request_id, deadline).await.map(Reply::Http);
         };
         let started = Instant::now();
-        let span = info_span!("invocation", request_id);
-        async {
-            let outcomes = self.redrive(dead_letters, deadline).await;
-            Ok(Reply::Redrive(redrive::RedriveResponse::new(outcomes, started)))
-        }
-        .instrument(span)
-        .await
-    }
-
-    /// Handles one request.
-    ///
-    /// # Errors
-    /// When the event is not an HTTP request. In every other case the sender gets a response.
-    pub async fn handle(&self, event: HttpEvent, request_id: &str, deadline: Instant) -> Result<Answer> {
-        self.answer(event, request_id, deadline).instrument(info_span!("invocation", request_id)).await
+        let outcomes = self.redrive(dead_letters, deadline).await;
+        Ok(Reply::Redrive(redrive::RedriveResponse::new(outcomes, started)))
     }
 
     async fn answer(&self, event: HttpEvent, request_id: &str, deadline: Instant) -> Result<Answer> {

@@ -93,15 +93,15 @@ pub enum Refusal {
     Problem { problem: Problem, request_id: Option<String> },
 }
 
-/// An [`Event`] as the runtime reads it, which logs why it cannot.
-pub struct Invocation(pub Event);
+/// An [`Event`] whose parse error contains no values of the event, because the runtime logs the error.
+pub struct EventPayload(pub Event);
 
-impl<'de> Deserialize<'de> for Invocation {
+impl<'de> Deserialize<'de> for EventPayload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // serde's own message would repeat values.
         let refused =
             |_| D::Error::custom("the event is not an HTTP request of API Gateway or a function URL");
-        Event::deserialize(deserializer).map(Invocation).map_err(refused)
+        Event::deserialize(deserializer).map(EventPayload).map_err(refused)
     }
 }
 

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millrace::Result;
-use millrace::config::environment::{Reader, Secret, read_environment};
-use millrace::{dead_letter, telemetry};
+use millrace::config::environment::{Reader, Secret};
+use millrace::dead_letter;
 
 use crate::request::MAX_BODY_BYTES;
 use crate::store::group::Bounds;
@@ -16,7 +15,6 @@ pub struct Settings {
     pub dead_letters: dead_letter::Settings,
     /// The folder of `sources.toml`.
     pub pipeline: PathBuf,
-    pub telemetry: telemetry::Settings,
     /// A larger body is refused with 413.
     pub max_body_bytes: usize,
     pub flush: Bounds,
@@ -27,22 +25,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads this process's environment.
-    ///
-    /// # Errors
-    /// Names every variable that is missing or wrong, at once.
-    pub fn from_environment() -> Result<Self> {
-        read_environment(Self::read)
-    }
-
     /// Reads the variables through `env`.
     pub fn read(env: &mut Reader<'_>) -> Self {
         let bounds = Bounds::default();
         Settings {
-            database_url: env.secret("DATABASE_URL"),
+            database_url: env.database_url(),
             dead_letters: dead_letter::Settings::read(env),
-            pipeline: PathBuf::from(env.text("MILLRACE_PIPELINE", "/opt/pipeline")),
-            telemetry: telemetry::Settings::read(env),
+            pipeline: env.pipeline(),
             max_body_bytes: env.size("MILLRACE_MAX_BODY_BYTES", MAX_BODY_BYTES, 1..=MAX_BODY_BYTES),
             flush: Bounds {
                 events: env.number("MILLRACE_FLUSH_EVENTS", bounds.events, 1..=100_000),

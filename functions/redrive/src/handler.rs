@@ -2,19 +2,28 @@
 
 use std::time::{Duration, Instant};
 
+use millrace::Result;
 use millrace::aws::{lambda_client, load_config, s3_client, sqs_client};
 use millrace::dead_letter::DeadLetterQueue;
 use millrace::metrics::{self, names};
-use millrace::{Error, Kind, Result};
+use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
-use tracing::{Instrument, info, info_span};
+use tracing::info;
 
 use crate::archive::Archive;
-use crate::request::{self, Request};
+use crate::request::{self, Archived, Request, Summary};
 use crate::run::Run;
 use crate::settings::Settings;
 use crate::targets::RedriveTargets;
+
+/// The response to Lambda.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Reply {
+    Redrive(Summary),
+    Archive(Archived),
+}
 
 pub struct Redrive {
     settings: Settings,
@@ -40,22 +49,17 @@ impl Redrive {
         Redrive { settings, s3, dead_letter_queue, targets }
     }
 
-    /// Runs the action of `event`. The response is a [`Summary`](request::Summary) or an
-    /// [`Archived`](request::Archived).
-    pub async fn handle(&self, event: Value, request_id: &str, deadline: Instant) -> Result<Value> {
+    /// Runs the action of `event`.
+    pub async fn handle(&self, event: Value, deadline: Instant) -> Result<Reply> {
         let left = deadline.saturating_duration_since(Instant::now());
         let until = deadline - self.settings.deadline_margin.min(left / 2);
-        async {
-            match Request::read(event)? {
-                Request::Redrive(asked) => self.redrive(&asked, until).await,
-                Request::Archive(asked) => self.archive(&asked, until).await,
-            }
+        match Request::read(event)? {
+            Request::Redrive(asked) => self.redrive(&asked, until).await.map(Reply::Redrive),
+            Request::Archive(asked) => self.archive(&asked, until).await.map(Reply::Archive),
         }
-        .instrument(info_span!("invocation", request_id))
-        .await
     }
 
-    async fn redrive(&self, asked: &request::Redrive, until: Instant) -> Result<Value> {
+    async fn redrive(&self, asked: &request::Redrive, until: Instant) -> Result<Summary> {
         let started = Instant::now();
         let reader = self.dead_letter_queue.reader();
         let run = Run {
@@ -89,10 +93,10 @@ impl Redrive {
             duration_ms = started.elapsed().as_millis() as u64,
             "redriven"
         );
-        to_value(&summary)
+        Ok(summary)
     }
 
-    async fn archive(&self, asked: &request::Archive, until: Instant) -> Result<Value> {
+    async fn archive(&self, asked: &request::Archive, until: Instant) -> Result<Archived> {
         let started = Instant::now();
         let reader = self.dead_letter_queue.reader();
         let archive = Archive {
@@ -113,11 +117,6 @@ impl Redrive {
             duration_ms = started.elapsed().as_millis() as u64,
             "archived"
         );
-        to_value(&archived)
+        Ok(archived)
     }
-}
-
-fn to_value(answer: &impl serde::Serialize) -> Result<Value> {
-    serde_json::to_value(answer)
-        .map_err(|error| Error::new(Kind::Bug, "write the summary as JSON").with_source(error))
 }

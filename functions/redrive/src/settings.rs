@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use millrace::Result;
-use millrace::config::environment::{Reader, read_environment};
-use millrace::{dead_letter, telemetry};
+use millrace::config::environment::Reader;
+use millrace::dead_letter;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -15,7 +14,6 @@ pub struct Settings {
     pub ingest_csv: String,
     pub ingest_webhook: String,
     pub transform: String,
-    pub telemetry: telemetry::Settings,
     /// Dead letters a second, unless a request says otherwise.
     pub rate: u32,
     /// How long before the invocation's deadline the last dead letters are taken.
@@ -23,14 +21,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads this process's environment.
-    ///
-    /// # Errors
-    /// Names every variable that is missing or wrong, at once.
-    pub fn from_environment() -> Result<Self> {
-        read_environment(Self::read)
-    }
-
     /// Reads the variables through `env`.
     pub fn read(env: &mut Reader<'_>) -> Self {
         Settings {
@@ -39,13 +29,8 @@ impl Settings {
             ingest_csv: env.required("MILLRACE_INGEST_CSV_FUNCTION"),
             ingest_webhook: env.required("MILLRACE_INGEST_WEBHOOK_FUNCTION"),
             transform: env.required("MILLRACE_TRANSFORM_FUNCTION"),
-            telemetry: telemetry::Settings::read(env),
             rate: env.number("MILLRACE_REDRIVE_RATE", 200, 1..=100_000),
-            deadline_margin: env.duration(
-                "MILLRACE_DEADLINE_MARGIN",
-                Duration::from_secs(60),
-                Duration::from_millis(100)..=Duration::from_secs(600),
-            ),
+            deadline_margin: env.deadline_margin(Duration::from_secs(60), Duration::from_secs(600)),
         }
     }
 }

@@ -2,13 +2,12 @@
 
 use std::time::Instant;
 
+use millrace::Result;
 use millrace::database::{self, Connection};
 use millrace::metrics::{self, names};
-use millrace::{Error, Kind, Result};
 use millrace_models::project::Project;
-use millrace_models::refresh::{self, Limits};
-use serde_json::Value;
-use tracing::{Instrument, info, info_span};
+use millrace_models::refresh::{self, Limits, Summary};
+use tracing::info;
 use uuid::Uuid;
 
 use crate::Settings;
@@ -26,20 +25,14 @@ impl Refresh {
         Ok(Refresh { settings, connection: Connection::new(database) })
     }
 
-    /// Refreshes everything that was invalidated. The response is the [summary](refresh::Summary). The event's content
-    /// is ignored.
+    /// Refreshes everything that was invalidated.
     ///
     /// # Errors
     /// When something could not be refreshed. Everything else is refreshed first. Lambda counts the error, so that an
     /// alarm can detect it.
-    pub async fn handle(&mut self, request_id: &str, deadline: Instant) -> Result<Value> {
-        let span = info_span!("invocation", request_id);
-        let run_id = Uuid::parse_str(request_id).unwrap_or_else(|_| Uuid::now_v7());
-        self.run(run_id, deadline).instrument(span).await
-    }
-
-    async fn run(&mut self, run_id: Uuid, deadline: Instant) -> Result<Value> {
+    pub async fn handle(&mut self, request_id: &str, deadline: Instant) -> Result<Summary> {
         let started = Instant::now();
+        let run_id = Uuid::parse_str(request_id).unwrap_or_else(|_| Uuid::now_v7());
         // The models are read on each invocation, because the local stack uses the working copy. Reading a few files is
         // fast.
         let project = Project::load(&self.settings.pipeline)?;
@@ -59,8 +52,7 @@ impl Refresh {
         );
         match summary.failure() {
             Some(error) => Err(error),
-            None => serde_json::to_value(&summary)
-                .map_err(|error| Error::new(Kind::Bug, "write the summary as JSON").with_source(error)),
+            None => Ok(summary),
         }
     }
 }

@@ -3,16 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millrace::Result;
-use millrace::config::environment::{Reader, Secret, read_environment};
-use millrace::telemetry;
+use millrace::config::environment::{Reader, Secret};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub database_url: Secret,
     /// The folder of `models/`.
     pub pipeline: PathBuf,
-    pub telemetry: telemetry::Settings,
     /// How long a refresh waits for a lock that others hold.
     pub lock_timeout: Duration,
     /// How long before the invocation's deadline the last refresh begins.
@@ -20,30 +17,17 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads this process's environment.
-    ///
-    /// # Errors
-    /// Names every variable that is missing or wrong, at once.
-    pub fn from_environment() -> Result<Self> {
-        read_environment(Self::read)
-    }
-
     /// Reads the variables through `env`.
     pub fn read(env: &mut Reader<'_>) -> Self {
         Settings {
-            database_url: env.secret("DATABASE_URL"),
-            pipeline: PathBuf::from(env.text("MILLRACE_PIPELINE", "/opt/pipeline")),
-            telemetry: telemetry::Settings::read(env),
+            database_url: env.database_url(),
+            pipeline: env.pipeline(),
             lock_timeout: env.duration(
                 "MILLRACE_LOCK_TIMEOUT",
                 Duration::from_secs(5),
                 Duration::from_millis(100)..=Duration::from_secs(300),
             ),
-            deadline_margin: env.duration(
-                "MILLRACE_DEADLINE_MARGIN",
-                Duration::from_secs(20),
-                Duration::from_millis(100)..=Duration::from_secs(300),
-            ),
+            deadline_margin: env.deadline_margin(Duration::from_secs(20), Duration::from_secs(300)),
         }
     }
 }

@@ -2,20 +2,30 @@
 
 use std::time::Instant;
 
+use millrace::Result;
 use millrace::aws::{load_config, s3_client, sqs_client};
 use millrace::database::{self, Connection};
 use millrace::dead_letter::redrive::{RedriveRequest, RedriveResponse};
 use millrace::dead_letter::{DeadLetter, DeadLetterQueue};
 use millrace::metrics::{self, names};
-use millrace::{Error, Kind, Result};
 use millrace_models::project::Project;
 use millrace_models::redrive;
-use millrace_models::transform::{self, Limits};
+use millrace_models::transform::{self, Limits, Summary};
+use serde::Serialize;
 use serde_json::Value;
-use tracing::{Instrument, info, info_span};
+use tracing::info;
 use uuid::Uuid;
 
 use crate::Settings;
+
+/// The response to Lambda.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Reply {
+    Transform(Summary),
+    /// The outcomes of redriven dead letters.
+    Redrive(RedriveResponse),
+}
 
 pub struct Transform {
     settings: Settings,
@@ -35,10 +45,11 @@ impl Transform {
     }
 
     /// Handles one invocation: redriven dead letters, or the unprocessed events.
-    pub async fn invoke(&mut self, event: &Value, request_id: &str, deadline: Instant) -> Result<Value> {
+    pub async fn handle(&mut self, event: &Value, request_id: &str, deadline: Instant) -> Result<Reply> {
+        let run_id = Uuid::parse_str(request_id).unwrap_or_else(|_| Uuid::now_v7());
         match RedriveRequest::read(event) {
-            Some(dead_letters) => self.redrive(dead_letters?, request_id, deadline).await,
-            None => self.handle(request_id, deadline).await,
+            Some(dead_letters) => self.redrive(dead_letters?, run_id, deadline).await.map(Reply::Redrive),
+            None => self.transform(run_id, deadline).await.map(Reply::Transform),
         }
     }
 
@@ -46,34 +57,22 @@ impl Transform {
     async fn redrive(
         &mut self,
         dead_letters: Vec<DeadLetter>,
-        request_id: &str,
+        run_id: Uuid,
         deadline: Instant,
-    ) -> Result<Value> {
+    ) -> Result<RedriveResponse> {
         let started = Instant::now();
-        let run_id = run_id(request_id);
         let project = Project::load(&self.settings.pipeline)?;
-        let span = info_span!("invocation", request_id);
-        async {
-            let work = redrive::redrive(&mut self.connection, &project, run_id, &dead_letters, deadline);
-            let outcomes = Box::pin(work).await?;
-            RedriveResponse::new(outcomes, started).to_value()
-        }
-        .instrument(span)
-        .await
+        let work = redrive::redrive(&mut self.connection, &project, run_id, &dead_letters, deadline);
+        let outcomes = Box::pin(work).await?;
+        Ok(RedriveResponse::new(outcomes, started))
     }
 
-    /// Transforms the unprocessed events. The response is the [summary](transform::Summary). The event's content is
-    /// ignored.
+    /// Transforms the unprocessed events.
     ///
     /// # Errors
     /// When events had to be left unprocessed. Everything else is done first. Lambda counts the error, so that an alarm
     /// can detect it.
-    pub async fn handle(&mut self, request_id: &str, deadline: Instant) -> Result<Value> {
-        let span = info_span!("invocation", request_id);
-        self.run(run_id(request_id), deadline).instrument(span).await
-    }
-
-    async fn run(&mut self, run_id: Uuid, deadline: Instant) -> Result<Value> {
+    async fn transform(&mut self, run_id: Uuid, deadline: Instant) -> Result<Summary> {
         let started = Instant::now();
         // The models are read on each invocation, because the local stack uses the working copy. Reading a few files is
         // fast.
@@ -94,12 +93,7 @@ impl Transform {
         );
         match summary.failure() {
             Some(error) => Err(error),
-            None => serde_json::to_value(&summary)
-                .map_err(|error| Error::new(Kind::Bug, "write the summary as JSON").with_source(error)),
+            None => Ok(summary),
         }
     }
-}
-
-fn run_id(request_id: &str) -> Uuid {
-    Uuid::parse_str(request_id).unwrap_or_else(|_| Uuid::now_v7())
 }

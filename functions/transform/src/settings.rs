@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millrace::Result;
-use millrace::config::environment::{Reader, Secret, read_environment};
-use millrace::{dead_letter, telemetry};
+use millrace::config::environment::{Reader, Secret};
+use millrace::dead_letter;
 use millrace_models::transform::Bounds;
 
 #[derive(Debug, Clone)]
@@ -14,7 +13,6 @@ pub struct Settings {
     pub dead_letters: dead_letter::Settings,
     /// The folder of `models/`.
     pub pipeline: PathBuf,
-    pub telemetry: telemetry::Settings,
     pub bounds: Bounds,
     /// Once nothing waits, an invocation goes on looking for so long.
     pub idle_poll: Duration,
@@ -23,22 +21,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads this process's environment.
-    ///
-    /// # Errors
-    /// Names every variable that is missing or wrong, at once.
-    pub fn from_environment() -> Result<Self> {
-        read_environment(Self::read)
-    }
-
     /// Reads the variables through `env`.
     pub fn read(env: &mut Reader<'_>) -> Self {
         let bounds = Bounds::default();
         Settings {
-            database_url: env.secret("DATABASE_URL"),
+            database_url: env.database_url(),
             dead_letters: dead_letter::Settings::read(env),
-            pipeline: PathBuf::from(env.text("MILLRACE_PIPELINE", "/opt/pipeline")),
-            telemetry: telemetry::Settings::read(env),
+            pipeline: env.pipeline(),
             bounds: Bounds {
                 events: env.number("MILLRACE_CLAIM_ROWS", bounds.events, 1..=1_000_000),
                 bytes: env.size("MILLRACE_CLAIM_BYTES", bounds.bytes as usize, 1_024..=1 << 30) as i64,
@@ -48,11 +37,7 @@ impl Settings {
                 Duration::ZERO,
                 Duration::ZERO..=Duration::from_secs(900),
             ),
-            deadline_margin: env.duration(
-                "MILLRACE_DEADLINE_MARGIN",
-                Duration::from_secs(20),
-                Duration::from_millis(100)..=Duration::from_secs(300),
-            ),
+            deadline_margin: env.deadline_margin(Duration::from_secs(20), Duration::from_secs(300)),
         }
     }
 }

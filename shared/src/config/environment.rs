@@ -24,6 +24,7 @@
 
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -155,6 +156,21 @@ impl Reader<'_> {
                 default
             }
         }
+    }
+
+    /// `DATABASE_URL`, which must be set.
+    pub fn database_url(&mut self) -> Secret {
+        self.secret("DATABASE_URL")
+    }
+
+    /// `MILLRACE_PIPELINE`, the folder of `sources.toml` and `models/`. In Lambda a layer contains it.
+    pub fn pipeline(&mut self) -> PathBuf {
+        PathBuf::from(self.text("MILLRACE_PIPELINE", "/opt/pipeline"))
+    }
+
+    /// `MILLRACE_DEADLINE_MARGIN`, the time before the deadline of an invocation in which no work begins.
+    pub fn deadline_margin(&mut self, default: Duration, longest: Duration) -> Duration {
+        self.duration("MILLRACE_DEADLINE_MARGIN", default, Duration::from_millis(100)..=longest)
     }
 
     /// Remembers a problem that only the caller can see: two settings that exclude each other, a secret of a wrong

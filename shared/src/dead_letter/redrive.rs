@@ -87,12 +87,6 @@ impl RedriveResponse {
         info!(dead_letter_count = outcomes.len(), redriven_count, duration_ms, "dead letters redriven");
         RedriveResponse { outcomes }
     }
-
-    /// As what a function answers Lambda with.
-    pub fn to_value(&self) -> Result<Value> {
-        serde_json::to_value(self)
-            .map_err(|error| Error::new(Kind::Bug, "write the outcomes of dead letters").with_source(error))
-    }
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ fn version_1(method: &str, path: &str) -> Value {
 }
 
 fn read(event: &Value) -> Result<Request, Refusal> {
-    let Invocation(event) = serde_json::from_str(&event.to_string())
+    let EventPayload(event) = serde_json::from_str(&event.to_string())
         .map_err(|error| Refusal::NotARequest(not_a_request(error)))?;
     Request::from_event(event, MAX_BODY_BYTES)
 }
@@ -260,7 +260,7 @@ fn any_event() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn any_bytes_are_an_event_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        if let Ok(Invocation(event)) = serde_json::from_slice(&bytes) {
+        if let Ok(EventPayload(event)) = serde_json::from_slice(&bytes) {
             drop(Request::from_event(event, 100));
         }
     }
