@@ -4,15 +4,15 @@
     unique_key='event_id',
     indexes=[{'columns': ['event_id'], 'unique': true}, {'columns': ['batch_id']}],
     post_hook="
-        -- What raw_events hides since a newer version of a file came must leave the fact too.
+        -- A newer version of a file supersedes batches. Their events are no longer in raw_events, so delete their facts.
         delete from {{ this }} where batch_id in (
             select batch_id from {{ source('millrace', 'batches') }} where superseded_at is not null
         )"
 ) }}
 
 with
--- Batches that are not here yet, found in the ledger: by batch, because one that commits late is older than events that
--- are here already, and a watermark on received_at would never see it.
+-- Batches of the ledger that have no rows in this table. A watermark on received_at would miss a batch that commits late,
+-- because it is older than events that are already in the table.
 new_batches as (
     select batches.batch_id, batches.received_at
     from {{ source('millrace', 'batches') }} as batches
@@ -25,7 +25,7 @@ new_batches as (
 
 select events.*
 from new_batches
--- `offset 0` keeps the planner from joining whole days: each batch is looked up by its key, in its own day's partition.
+-- `offset 0` prevents a join over whole days: each batch is looked up by its key, in the partition of its day.
 cross join lateral (
     select event_id, batch_id, received_at, order_id, status, total
     from {{ ref('stg_shop__orders') }} as orders

@@ -1,5 +1,5 @@
--- Casts, in one place. A value that cannot be cast becomes null, and a test of severity `warn` counts it: a cast that
--- fails would fail this run and every later one.
+-- Casts the values. A value that cannot be cast becomes null, and a test of severity `warn` counts it. A failing cast would
+-- fail this run and every later run.
 select
     id as event_id,
     batch_id,
