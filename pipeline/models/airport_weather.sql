@@ -1,5 +1,5 @@
 -- kind = "materialized_view"
--- description = "Airports with the weather that was measured there; refreshed when either changed."
+-- description = "Airports with their weather; refreshed when airports or weather change."
 -- key = ["faa"]
 select
     airports.faa,

@@ -1,10 +1,10 @@
 -- kind = "fact"
--- description = "Airports, as the newest file has them."
+-- description = "Airports, as in the newest file."
 -- source = "demo/airports"
 -- key = ["faa"]
 -- tests = ["lat between -90 and 90", "not_null(name)"]
 -- [columns]
--- faa = "The code that the airport goes by in the United States."
+-- faa = "The code of the airport in the United States."
 -- elevation_m = "Metres above the sea."
 select
     payload->>'faa' as faa,

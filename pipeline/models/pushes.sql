@@ -1,5 +1,5 @@
 -- kind = "fact"
--- description = "Commits that were pushed, one row each, as the first push had them."
+-- description = "Pushed commits, one row each, as in their first push."
 -- source = "github/push"
 -- key = ["commit_id"]
 -- on_conflict = "ignore"

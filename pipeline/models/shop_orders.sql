@@ -1,5 +1,5 @@
 -- kind = "fact"
--- description = "Orders of the shop; a later webhook about an order replaces the earlier."
+-- description = "Orders of the shop; a later webhook for an order replaces the earlier one."
 -- source = "shopify/orders.create"
 -- key = ["order_id"]
 select

@@ -1,5 +1,5 @@
 -- kind = "rollup"
--- description = "Weather by airport and day; only days that new facts touch are computed again."
+-- description = "Weather by airport and day; only days whose facts changed are recomputed."
 -- key = ["day", "origin"]
 -- bucket = "day"
 select
