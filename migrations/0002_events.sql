@@ -1,12 +1,12 @@
 -- Raw events, by day.
 --
--- Why: rows are only ever added, in batches, by COPY; never updated, so that nothing is left for vacuum to collect. Old
--- days are dropped whole. There is no DEFAULT partition: it would forbid DETACH … CONCURRENTLY, and a row that waits in
--- it blocks the creation of its day. A missing day is created on demand instead, by `ensure_partition`.
+-- Why: rows are added in batches, by COPY, and never updated, so that vacuum has no dead rows to remove. Old partitions are
+-- dropped. There is no DEFAULT partition, because it prevents DETACH … CONCURRENTLY, and because a row in it blocks the creation
+-- of its day's partition. Instead, `ensure_partition` creates a missing partition on demand.
 --
 -- Running code: none yet.
 
--- A cached sequence: an id costs no lock, and gaps between sessions do not matter.
+-- The sequence is cached, so that an id rarely needs a lock. Gaps between sessions do not matter.
 create sequence staging.events_id_seq as bigint cache 1000;
 
 create table staging.events (
@@ -16,15 +16,15 @@ create table staging.events (
     source text not null,
     event_type text not null,
     payload jsonb not null,
-    -- A batch's rows share one received_at: this key finds them, so that no further index is paid for with every row.
+    -- The rows of a batch have the same received_at. This key finds them, so that no second index is needed.
     constraint events_pkey primary key (received_at, id)
 ) partition by range (received_at);
 
 alter sequence staging.events_id_seq owned by staging.events.id;
 
-comment on table staging.events is 'Raw events, append-only, one partition a UTC day. Read it through raw_events.';
-comment on column staging.events.received_at is 'When the batch was received; all rows of a batch share it.';
-comment on column staging.events.batch_id is 'The batch, in staging.batches, that the row came with.';
+comment on table staging.events is 'Raw events, append-only, one partition per UTC day. Query the view raw_events instead.';
+comment on column staging.events.received_at is 'When the batch was received. All rows of a batch have the same value.';
+comment on column staging.events.batch_id is 'The batch of the row, in staging.batches.';
 
 create function staging.ensure_partition(day date) returns boolean
 language plpgsql
@@ -39,19 +39,19 @@ begin
     if exists (select from pg_class where relnamespace = 'staging'::regnamespace and relname = partition_name) then
         return false;
     end if;
-    -- A clock that is wrong by years must not fill the catalog with partitions.
+    -- A wrong clock must not fill the catalog with partitions.
     if day < current_date - 400 or day > current_date + 60 then
         raise exception 'no partition for %: it is more than 400 days ago or 60 days ahead', day
             using errcode = 'datetime_field_overflow', hint = 'Check the clock of the machine that sent the batch.';
     end if;
-    -- Many workers may miss the same day at once: one creates it, the others find it.
+    -- Concurrent workers may need the same day. One of them creates it, and the others wait and find it.
     perform pg_advisory_xact_lock(hashtextextended('millrace.partition', 0));
-    -- A query, and not to_regclass: that answers from a cache which an advisory lock does not refresh.
+    -- A query instead of to_regclass, which reads a cache that an advisory lock does not refresh.
     if exists (select from pg_class where relnamespace = 'staging'::regnamespace and relname = partition_name) then
         return false;
     end if;
-    -- Created apart and then attached, which ingestion into other days does not notice; CREATE … PARTITION OF would
-    -- lock the whole table. The check lets ATTACH skip its scan.
+    -- Create the table and then attach it, which does not block inserts into other days. CREATE … PARTITION OF would lock
+    -- the parent table. The check constraint lets ATTACH skip its scan.
     execute format(
         'create table staging.%1$I (
             like staging.events including defaults including constraints,
@@ -61,10 +61,10 @@ begin
         partition_name, partition_name || '_pkey', partition_name || '_day',
         day::timestamptz, (day + 1)::timestamptz
     );
-    -- Append-only pages need freezing and a visibility map, not collecting.
+    -- Vacuum is needed to freeze append-only pages and to set the visibility map.
     execute format('alter table staging.%I set (autovacuum_vacuum_insert_scale_factor = 0.2)', partition_name);
-    -- The planner prices a join on received_at as if every partition were read for each batch, for it cannot know that
-    -- all but one are pruned as it runs; with the true n_distinct it reads whole days instead of unprocessed batches.
+    -- The planner estimates a join on received_at as if it read every partition for each batch, because it does not know that
+    -- run-time pruning leaves one. With the true n_distinct it would scan whole days instead of the unprocessed batches.
     execute format('alter table staging.%I alter column received_at set (n_distinct = -1)', partition_name);
     execute format(
         'alter table staging.events attach partition staging.%I for values from (%L) to (%L)',
@@ -76,7 +76,7 @@ end
 $$;
 
 comment on function staging.ensure_partition(date) is
-    'Creates the partition of a UTC day unless it is there. True when it was created now.';
+    'Creates the partition of a UTC day unless it exists. Returns true if it was created.';
 
 create function staging.ensure_partitions_ahead(days integer) returns integer
 language sql
@@ -89,7 +89,7 @@ as $$
 $$;
 
 comment on function staging.ensure_partitions_ahead(integer) is
-    'Creates the partitions of today and so many days after it. How many were created now.';
+    'Creates the partitions of today and of the given number of days after it. Returns how many were created.';
 
 revoke execute on function staging.ensure_partition(date) from public;
 revoke execute on function staging.ensure_partitions_ahead(integer) from public;

@@ -1,7 +1,7 @@
--- The ledger of batches and the record of loads.
+-- The ledger of batches and the loads of files.
 --
--- Why: the batch is the unit of everything. Its ledger row commits with its rows, and its unique origin is what makes
--- ingestion exactly-once. Whether an event is processed is a fact about its batch, so no row is ever updated for it.
+-- Why: events are stored and processed in batches. The ledger row of a batch commits with its events, and its unique origin makes
+-- ingestion exactly-once. The mark that events are processed is a column of their batch, so events are never updated.
 --
 -- Running code: none yet.
 
@@ -25,15 +25,16 @@ create table staging.loads (
 create index loads_object_idx on staging.loads (object);
 
 comment on table staging.loads is
-    'One row a version of an object, written when its load begins, and one more each time its dead letter is put back.';
-comment on column staging.loads.origin is 's3://bucket/key?version=…: the version, and nothing else.';
-comment on column staging.loads.object is 's3://bucket/key: shared by every version.';
-comment on column staging.loads.sequencer is 'S3''s order of the events of one key; hexadecimal, compared left-padded.';
+    'One row per version of an object, inserted when its load begins, and one more each time its dead letter is redriven.';
+comment on column staging.loads.origin is 's3://bucket/key?version=…: identifies the version of the object.';
+comment on column staging.loads.object is 's3://bucket/key: the same for all versions.';
+comment on column staging.loads.sequencer is
+    'S3''s order of the events of one key: hexadecimal, compared after padding on the left.';
 comment on column staging.loads.plan is
-    'How the file is read, decided once: a resumed load reads it exactly as the first attempt did.';
+    'How the file is read. The first attempt stores it, so that a resumed load reads the file in the same way.';
 
 comment on column staging.loads.attempt is
-    '1, and one more each time the file''s dead letter was put back: it is then read anew, from its first record.';
+    'Starts at 1 and increases by one each time the dead letter of the file is redriven. Each attempt reads the file from its first record.';
 
 create table staging.load_results (
     load_id uuid not null,
@@ -47,8 +48,9 @@ create table staging.load_results (
     constraint load_results_record_count_positive check (record_count >= 0)
 );
 
-comment on table staging.load_results is 'How a load ended; a load without a row here is under way, or waits for its next attempt.';
-comment on column staging.load_results.record_count is 'Records of the file, or of its part that was read, as counted by the reader.';
+comment on table staging.load_results is
+    'The outcome of a load. A load without a row here has not ended, or waits for its next attempt.';
+comment on column staging.load_results.record_count is 'Number of records that were read from the file.';
 
 create table staging.batches (
     batch_id uuid not null,
@@ -80,22 +82,23 @@ create table staging.batches (
     constraint batches_processed_reconciles check (
         processed_at is null or staged_count = transformed_count + quarantined_count + unmodelled_count
     )
--- Room on the page, so that marking a batch as processed needs no new index entries but the partial one.
+-- Free space on each page, so that the update that marks a batch as processed stays on its page.
 ) with (fillfactor = 80);
 
--- The unprocessed batches alone: `where processed = false` and the claim read this, and it stays small.
+-- Contains only unprocessed batches and stays small. Claims and `where processed = false` read it.
 create index batches_unprocessed_idx on staging.batches (received_at, batch_id) where processed_at is null;
 create index batches_load_idx on staging.batches (load_id, first_record) where load_id is not null;
 create index batches_received_idx on staging.batches (received_at);
 
-comment on table staging.batches is 'The ledger: one row a batch, committed with the batch''s rows.';
+comment on table staging.batches is 'The ledger: one row per batch, committed with the events of the batch.';
 comment on column staging.batches.origin is
-    'What the batch was made of; unique. s3://bucket/key?version=…#first record, insert:<batch id>.';
+    'The data of which the batch was made: s3://bucket/key?version=…#first record, or insert:<batch id>. Unique.';
 comment on column staging.batches.read_count is 'Records read = staged + rejected.';
-comment on column staging.batches.rejected_count is 'Records in the dead-letter queue instead.';
-comment on column staging.batches.repaired_count is 'Records staged after a repair; their raw text is in staging.repairs.';
+comment on column staging.batches.rejected_count is 'Records that were sent to the dead-letter queue.';
+comment on column staging.batches.repaired_count is
+    'Records that were repaired and staged. staging.repairs has their raw text.';
 comment on column staging.batches.superseded_at is
-    'When a newer version of the object replaced this batch; its events are no longer in raw_events.';
+    'When a newer version of the object replaced this batch. Its events are no longer in raw_events.';
 
 create table staging.repairs (
     batch_id uuid not null,
@@ -107,9 +110,9 @@ create table staging.repairs (
 );
 create index repairs_batch_idx on staging.repairs (batch_id);
 
-comment on table staging.repairs is 'Records that broke the grammar of their file and were read all the same, as they stood there.';
+comment on table staging.repairs is 'The raw text of records that violated the format of their file and were repaired.';
 
--- Ends a load. Where a new version replaces the older ones the newest wins, whatever the order they end in.
+-- Ends a load. With on_new_version = 'replace', the newest version wins, in whatever order the loads end.
 create function staging.finish_load(
     ended_load_id uuid, ended_outcome text, ended_record_count bigint, ended_reason text
 ) returns text
@@ -121,7 +124,7 @@ declare
     ended staging.loads;
 begin
     select * into strict ended from staging.loads where load_id = ended_load_id;
-    -- Versions of one object end one after the other, so that each sees the others' results.
+    -- Loads of one object end one at a time, so that each sees the results of the others.
     perform pg_advisory_xact_lock(hashtextextended(ended.object, 1));
     insert into staging.load_results (load_id, outcome, record_count, reason)
     values (ended_load_id, ended_outcome, ended_record_count, ended_reason)
@@ -129,18 +132,18 @@ begin
     if not found then
         return ended_outcome;
     end if;
-    -- However this load ended, what it staged is hidden when a newer version that replaces is there in full; and when
-    -- it is itself such a version, what every older one staged is hidden, be that one under way, stopped or failed.
+    -- If a newer version with 'replace' is completely loaded, hide the batches of this load, whatever its outcome. If this
+    -- load is itself such a version, hide the batches of all older versions, including loads that have not ended or failed.
     with
-    -- Versions that have been hidden. They stay so, and hide nothing more: what is left to compare is the version that
-    -- won so far and the one that ended now, so that contradictory dates and sequencers can never hide both.
+    -- Versions that are already hidden. They stay hidden and hide no others. Only the current version and the one that ended
+    -- now are compared, so that contradictory dates and sequencers can never hide both.
     hidden as (
         select distinct batches.load_id
         from staging.batches
         join staging.loads on loads.load_id = batches.load_id
         where loads.object = ended.object and batches.superseded_at is not null
     ),
-    -- The versions of the object that are there in full and replace what was before them.
+    -- Completely loaded versions of the object with 'replace'.
     replacing as (
         select loads.load_id, loads.origin, loads.attempt, loads.sequencer, loads.modified_at, loads.started_at
         from staging.loads
@@ -150,7 +153,7 @@ begin
             and load_results.outcome = 'loaded'
             and loads.load_id not in (select load_id from hidden)
     ),
-    -- Every version that one of them is newer than, what hidden ones staged since, and attempts that are over.
+    -- Versions that are older than one of these, hidden versions with new batches, and earlier attempts.
     replaced as (
         select load_id from hidden
         union
@@ -166,13 +169,13 @@ begin
                 select from replacing
                 where replacing.load_id <> loads.load_id
                     and case
-                        -- A file that was put back takes the place of what its earlier attempts staged.
+                        -- A redriven file replaces the batches of its earlier attempts.
                         when replacing.origin = loads.origin then replacing.attempt > loads.attempt
-                        -- Sequencers have no fixed length: pad the shorter on the left, then compare as text.
+                        -- Sequencers vary in length: pad them on the left, then compare them as text.
                         when replacing.sequencer <> loads.sequencer
                             then lpad(upper(replacing.sequencer), 64, '0') collate "C"
                                 > lpad(upper(loads.sequencer), 64, '0') collate "C"
-                        -- A file found by listing the bucket has no sequencer.
+                        -- A file that was found by listing the bucket has no sequencer.
                         when replacing.modified_at <> loads.modified_at
                             then replacing.modified_at > loads.modified_at
                         else (replacing.started_at, replacing.load_id) > (loads.started_at, loads.load_id)
@@ -188,17 +191,17 @@ end
 $$;
 
 comment on function staging.finish_load(uuid, text, bigint, text) is
-    'Records how a load ended, once, and hides the batches of versions that it replaces or that replace it.';
+    'Stores the outcome of a load once, and marks as superseded the batches of versions that it replaces, or its own.';
 
--- Begins another attempt at a version whose file's dead letter was put back. What earlier attempts staged before they ended is
--- hidden from here on. False when there is nothing to attempt: it was begun before, or an earlier attempt ended well.
+-- Begins another attempt at a version whose dead letter was redriven, and hides the batches of earlier attempts. Returns false if
+-- this attempt has already begun, or if an earlier attempt is loaded or superseded.
 create function staging.begin_attempt(begun staging.loads) returns boolean
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- As where a load ends: attempts see each other.
+    -- The lock of finish_load, so that concurrent attempts see each other.
     perform pg_advisory_xact_lock(hashtextextended(begun.object, 1));
     if exists (
         select from staging.loads
@@ -209,9 +212,9 @@ begin
         return false;
     end if;
     insert into staging.loads select begun.*;
-    -- An earlier attempt that never came to its end is over too.
+    -- End earlier attempts that have not ended.
     insert into staging.load_results (load_id, outcome, record_count, reason)
-    select loads.load_id, 'failed', 0, 'put back before it had ended'
+    select loads.load_id, 'failed', 0, 'redriven before it had ended'
     from staging.loads
     where loads.origin = begun.origin and loads.attempt < begun.attempt
     on conflict (load_id) do nothing;
@@ -227,10 +230,10 @@ end
 $$;
 
 comment on function staging.begin_attempt(staging.loads) is
-    'Begins another attempt at a version of an object, and hides the batches of the attempts before it.';
+    'Begins another attempt at a version of an object, and marks the batches of earlier attempts as superseded.';
 
--- A record of a load that was put back just as the load was replaced goes with it: whoever replaced it may not have seen
--- the record yet.
+-- Hides a record of a load that is redriven while the load is superseded. The transaction that superseded the load may not have
+-- seen the batch of the record.
 create function staging.finish_redriven(settled_load_id uuid) returns void
 language plpgsql
 security definer
@@ -250,7 +253,7 @@ end
 $$;
 
 comment on function staging.finish_redriven(uuid) is
-    'Hides the records of a load that were put back after it had been replaced.';
+    'Marks the redriven records of a superseded load as superseded.';
 
 revoke execute on function staging.finish_redriven(uuid) from public;
 grant execute on function staging.finish_redriven(uuid) to millrace_ingest;
@@ -259,8 +262,8 @@ grant execute on function staging.begin_attempt(staging.loads) to millrace_inges
 revoke execute on function staging.finish_load(uuid, text, bigint, text) from public;
 grant execute on function staging.finish_load(uuid, text, bigint, text) to millrace_ingest;
 grant select on staging.loads, staging.batches to millrace_ingest;
--- What an ingesting function knows of a batch as it stages it. When it was processed or replaced, and the outcome of its events, is for
--- others to say.
+-- The ingest role sets the columns that are known when a batch is staged. Other roles set when it was processed or superseded, and
+-- the outcome of its events.
 grant insert (load_id, origin, object, source, event_type, sequencer, modified_at, on_new_version, plan)
     on staging.loads to millrace_ingest;
 grant insert (

@@ -1,10 +1,10 @@
--- raw_events: the familiar staging table, as a view.
+-- raw_events: a staging table with a `processed` flag, as a view.
 --
--- Why: people and programs know a table with a `processed` flag. They keep it, both ways: select from it, insert into
--- it. Underneath, `processed` is a fact about a batch, so reading what is unprocessed invalidates those batches alone.
+-- Why: users and programs expect a table with a `processed` flag that they can select from and insert into. `processed` is derived
+-- from the batch, so a query for unprocessed events reads only unprocessed batches.
 --
--- Running code: none yet. The database's search_path gains `staging` and `facts` at its end, for sessions that begin
--- after this; names that resolve today resolve as before.
+-- Running code: none yet. This migration appends `staging` and `facts` to the search_path of the database, for sessions that begin
+-- later. Names that resolve now still resolve to the same relations.
 
 create view staging.raw_events as
 select
@@ -16,14 +16,15 @@ select
     (batches.processed_at is not null) as processed,
     events.batch_id
 from staging.batches
--- A plain join, so that conditions on payload reach the events' own indexes.
+-- A plain join, so that conditions on payload can use indexes of the events.
 join staging.events on events.received_at = batches.received_at and events.batch_id = batches.batch_id
 where batches.superseded_at is null;
 
-comment on view staging.raw_events is 'Every event: what came in, and whether it has been processed. INSERT (source, event_type, payload) works too.';
-comment on column staging.raw_events.processed is 'True once the event''s batch has been transformed.';
+comment on view staging.raw_events is
+    'Every event, and whether it has been processed. INSERT (source, event_type, payload) is supported.';
+comment on column staging.raw_events.processed is 'True after the batch of the event was transformed.';
 
--- Version 7: milliseconds since 1970 in front, so that ids sort by time. PostgreSQL has its own from 18 on.
+-- UUID version 7 begins with the milliseconds since 1970, so that ids sort by time. PostgreSQL 18 has its own function.
 create function staging.uuid_v7() returns uuid
 language sql
 volatile
@@ -45,10 +46,10 @@ as $$
     )::uuid
 $$;
 
--- An INSERT on the view makes one batch for each source and event type of the statement. A view's triggers see one row
--- at a time, so the statement's batches are remembered in a setting of the transaction until the statement ends.
--- A stack, the innermost statement first: a row may come from a function that inserts into raw_events itself. jsonb
--- writes a timestamp in ISO 8601 with its offset, whatever DateStyle and TimeZone the session has.
+-- An INSERT into the view creates one batch for each source and event type of the statement. The triggers of a view see one row
+-- at a time, so a setting of the transaction holds the batches of the statement until it ends. The setting is a stack with the
+-- innermost statement first, because a row may come from a function that inserts into raw_events. jsonb writes a timestamp in
+-- ISO 8601 with its offset, independent of DateStyle and TimeZone.
 create function staging.begin_insert() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -76,7 +77,7 @@ declare
     batch_key text := jsonb_build_array(new.source, new.event_type)::text;
 begin
     if new.id is not null or new.batch_id is not null or new.received_at is not null or new.processed is not null then
-        raise exception 'raw_events takes source, event_type and payload; id, received_at, processed and batch_id are given'
+        raise exception 'only source, event_type and payload can be inserted into raw_events; the other columns are generated'
             using errcode = 'generated_always';
     end if;
     new.received_at := (inserts #>> '{0,received_at}')::timestamptz;
@@ -113,7 +114,7 @@ begin
         on events.received_at = (inserts #>> '{0,received_at}')::timestamptz
         and events.batch_id = made.batch_id::uuid
     group by events.batch_id, events.source, events.event_type, events.received_at;
-    -- The statement around this one, if there is one, goes on with its own.
+    -- Remove this statement from the stack. An outer statement continues with its own batches.
     perform set_config('millrace.inserts', (inserts - 0)::text, true);
     return null;
 end
@@ -136,8 +137,8 @@ do $$
 declare
     present text;
 begin
-    -- What a new session of somebody else would get: this database's setting, every role's, or the server's own. The
-    -- value of this session counts only where it comes from the server's configuration.
+    -- The search_path of a new session of another role: the setting of this database, of all databases, or of the server. The
+    -- value of this session is used only if it comes from the server's configuration.
     select coalesce(
         (
             select substring(setting from '^search_path=(.*)$')

@@ -1,10 +1,10 @@
--- Webhook deliveries that came before.
+-- Dedupe keys of webhook deliveries.
 --
--- Why: senders deliver again when an answer is late or lost. A delivery's keys are claimed in the transaction that stores
--- its events, so that both stay or neither; a unique index over events could not do it, since on a partitioned table it
--- would have to hold the day. A concurrent duplicate waits at the primary key for the first to commit.
+-- Why: senders repeat a delivery when its response is late or lost. The keys of a delivery are inserted in the transaction that
+-- stores its events, so that both commit or neither. A unique index on events is not possible, because on a partitioned table it
+-- must contain the partition key. A concurrent duplicate waits at the primary key until the first delivery commits.
 --
--- Running code: none; ingest-webhook arrives with this.
+-- Running code: none; ingest-webhook requires this migration.
 
 create table staging.deliveries (
     source text not null,
@@ -12,21 +12,21 @@ create table staging.deliveries (
     received_at timestamptz not null,
     expires_at timestamptz not null,
     constraint deliveries_pkey primary key (source, delivery_key)
--- Rows come and go; room on the page keeps a key that is claimed anew after its expiry where it is.
+-- Free space on each page, so that the update of an expired key stays on its page.
 ) with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.05);
--- Rows come nearly in the order in which they expire, so a range of pages says enough, and costs an insert nothing.
+-- Rows are inserted nearly in the order of their expiry, so a BRIN index is selective, and inserts into it are cheap.
 create index deliveries_expires_idx on staging.deliveries using brin (expires_at) with (pages_per_range = 16);
 
 comment on table staging.deliveries is
-    'Keys of the webhook deliveries whose events are stored, until a sender will certainly not repeat them.';
+    'Dedupe keys of the webhook deliveries whose events are stored, until they expire.';
 comment on column staging.deliveries.delivery_key is
-    '"id:" and the sender''s id, or "body:" and the SHA-256 of the body; sources.toml says which.';
+    '"id:" and the sender''s id, or "body:" and the SHA-256 of the body, as configured in sources.toml.';
 
 grant select, insert on staging.deliveries to millrace_ingest;
 grant update (received_at, expires_at) on staging.deliveries to millrace_ingest;
 grant select, delete on staging.deliveries to millrace_maintain;
 
--- Deletes some of the expired keys, those nobody holds; how many.
+-- Deletes expired keys that no other transaction has locked.
 create function staging.expire_delivery_keys(at_most integer) returns bigint
 language sql
 security definer
@@ -38,15 +38,16 @@ as $$
         limit at_most
         for update skip locked
     ),
-    forgotten as (
+    deleted as (
         delete from staging.deliveries using expired
         where deliveries.source = expired.source and deliveries.delivery_key = expired.delivery_key
         returning 1
     )
-    select count(*) from forgotten
+    select count(*) from deleted
 $$;
 
-comment on function staging.expire_delivery_keys(integer) is 'Deletes at most so many expired keys of deliveries. How many it deleted.';
+comment on function staging.expire_delivery_keys(integer) is
+    'Deletes expired dedupe keys, at most the given number. Returns how many were deleted.';
 
 revoke execute on function staging.expire_delivery_keys(integer) from public;
 grant execute on function staging.expire_delivery_keys(integer) to millrace_ingest, millrace_maintain;

@@ -1,27 +1,28 @@
--- Models: what transforms and refreshes remember, and how they claim batches.
+-- Models: the state of transforms and refreshes, and the function that claims batches.
 --
--- Why: facts, counts and the mark that a batch is processed commit together, so everything that says which model took
--- what is here, in the same database. A batch's mark names the model version, the set of models that took it; so for every
--- model it is known which batches it has not seen, and history can be caught up exactly, whatever ran meanwhile.
+-- Why: facts, counts and the mark that a batch is processed commit together, so the state of the models is in the same database.
+-- A processed batch refers to a model version, which is the set of models that processed it. The batches that a model has not
+-- seen are therefore known, and a backfill can process exactly these, whatever else runs concurrently.
 --
--- Running code: functions of before go on; what they stage has a `payload_bytes` of 0.
+-- Running code: earlier functions keep working. Batches that they stage have a `payload_bytes` of 0.
 --
--- An operator: the indexes of staging.batches are built in this migration's own transaction, and ingestion waits until it
--- commits. The ledger has one row a batch, so that is short; where it has grown very large, migrate in a quiet hour.
+-- An operator: this migration builds indexes on staging.batches, and ingestion waits until it commits. The ledger has one row per
+-- batch, so this is short. If the ledger is very large, migrate when few events arrive.
 
 comment on schema pipeline is
-    'What Millrace remembers about itself: applied migrations, deployed models, what each run and backfill did.';
+    'The state of Millrace: applied migrations, deployed models, runs and backfills.';
 
 alter table staging.batches
     add column payload_bytes bigint not null default 0,
     add column processed_by bigint,
     add column retracted_at timestamptz;
 
-comment on column staging.batches.payload_bytes is 'Bytes of the batch''s rows as they were sent: claims are sized by it.';
-comment on column staging.batches.processed_by is 'The model version, in pipeline.model_versions, whose models took the batch.';
-comment on column staging.batches.retracted_at is 'When the facts of a superseded batch were taken back.';
+comment on column staging.batches.payload_bytes is 'Bytes of the payloads as they were sent. Claims are limited by it.';
+comment on column staging.batches.processed_by is
+    'The model version, in pipeline.model_versions, whose models processed the batch.';
+comment on column staging.batches.retracted_at is 'When the facts of the superseded batch were retracted.';
 
--- As before, and with the bytes: as jsonb writes them, since of the text that was sent nothing is left.
+-- Also sets payload_bytes, to the size of the payloads as jsonb writes them, because the original text is not available.
 create or replace function staging.end_insert() returns trigger
 language plpgsql
 security definer
@@ -41,21 +42,21 @@ begin
         on events.received_at = (inserts #>> '{0,received_at}')::timestamptz
         and events.batch_id = made.batch_id::uuid
     group by events.batch_id, events.source, events.event_type, events.received_at;
-    -- The statement around this one, if there is one, goes on with its own.
+    -- Remove this statement from the stack. An outer statement continues with its own batches.
     perform set_config('millrace.inserts', (inserts - 0)::text, true);
     return null;
 end
 $$;
 
--- By route, so that a claim never steps over another source's backlog. `processed = false` reads this as well.
+-- By source and event type, so that a claim never scans the backlog of another source. `processed = false` also uses this index.
 drop index staging.batches_unprocessed_idx;
 create index batches_unprocessed_idx on staging.batches (source, event_type, received_at, batch_id)
 where processed_at is null;
 create index batches_superseded_idx on staging.batches (source, event_type)
 where superseded_at is not null and retracted_at is null;
 
--- Locks the oldest unprocessed batches of a route, from a point in time on, until their rows or bytes suffice. A cursor,
--- since it locks one row at a time: a claim must not hold back batches that it will not take.
+-- Locks the oldest unprocessed batches of a source and event type that were received at or after `since`, until they reach the
+-- limit of rows or bytes. A cursor locks one row at a time, so that a claim does not lock batches that it does not take.
 create function staging.claim_batches(
     claimed_source text, claimed_event_type text, since timestamptz, at_most_rows bigint, at_most_bytes bigint
 ) returns setof staging.batches
@@ -89,13 +90,13 @@ end
 $$;
 
 comment on function staging.claim_batches(text, text, timestamptz, bigint, bigint) is
-    'Locks the oldest unprocessed batches of a source and event type that nobody else holds, until rows or bytes suffice.';
+    'Locks the oldest unprocessed batches of a source and event type that are not locked, up to a number of rows or bytes.';
 
--- A model's file reads from `batch`; with this it can be tried in psql as it is, over everything that came in.
+-- Models read from `batch`. With this view, the query of a model can be run in psql unchanged, over all events.
 create view staging.batch as
 select id, source, event_type, payload, received_at, batch_id from staging.raw_events;
 
-comment on view staging.batch is 'Every event, under the name that models read claimed events by.';
+comment on view staging.batch is 'Every event, under the name that models use for the events of a claim.';
 
 -- The deployed models.
 create table pipeline.models (
@@ -109,13 +110,13 @@ create table pipeline.models (
     constraint models_kind_known check (kind in ('fact', 'rollup', 'materialized_view', 'view'))
 );
 
-comment on table pipeline.models is 'What is deployed in schema facts, as it was deployed last.';
-comment on column pipeline.models.model is 'The file''s name without .sql, and the relation''s in schema facts.';
+comment on table pipeline.models is 'The models that are deployed in schema facts.';
+comment on column pipeline.models.model is 'The name of the file without .sql, and of the relation in schema facts.';
 comment on column pipeline.models.fingerprint is
-    'Changes when what the relation holds would: a hash of the query as parsed, kind, sources, key and on_conflict.';
+    'A hash of everything that determines the rows: the parsed query, kind, sources, key and on_conflict.';
 comment on column pipeline.models.definition_hash is
-    'Changes when anything is to be deployed: the fingerprint, and tests, indexes and descriptions.';
-comment on column pipeline.models.query is 'The SQL below the header, as it was deployed last.';
+    'A hash of everything that is deployed: the fingerprint, tests, indexes and descriptions.';
+comment on column pipeline.models.query is 'The SQL below the header of the deployed file.';
 
 create table pipeline.model_versions (
     version_id bigint generated always as identity,
@@ -126,11 +127,12 @@ create table pipeline.model_versions (
     constraint model_versions_fingerprint_key unique (fingerprint)
 );
 
-comment on table pipeline.model_versions is 'Sets of fact models that transformed batches; staging.batches.processed_by names one.';
-comment on column pipeline.model_versions.fingerprint is 'A hash of the set: the same models are the same version.';
+comment on table pipeline.model_versions is
+    'Sets of fact models that transformed batches. staging.batches.processed_by refers to one.';
+comment on column pipeline.model_versions.fingerprint is 'A hash of the set. The same models have the same version.';
 comment on column pipeline.model_versions.models is 'The set, each model with its fingerprint: {"orders": "9f86d0…"}.';
 
--- One row an invocation and model, counted up in the transactions that did the work.
+-- One row per invocation and model. The transactions that do the work update its counts.
 create table pipeline.runs (
     run_id uuid not null,
     model text not null,
@@ -149,28 +151,30 @@ create table pipeline.runs (
 );
 create index runs_model_idx on pipeline.runs (model, started_at);
 
-comment on table pipeline.runs is 'What each run did to each model.';
-comment on column pipeline.runs.run_id is 'One invocation, of a function or of the command line: the same for every model of it.';
-comment on column pipeline.runs.activity is 'What the run was: transform, refresh, backfill, retract, redrive or test.';
-comment on column pipeline.runs.event_count is 'Events that the model was run over.';
-comment on column pipeline.runs.row_count is 'Rows written; an event may make none or several.';
-comment on column pipeline.runs.quarantined_count is 'Events that the model could not take: they are in the dead-letter queue.';
-comment on column pipeline.runs.duration_ms is 'Time spent at work, the sum over transactions.';
-comment on column pipeline.runs.outcome is 'ok, warned (something was quarantined), failed or skipped (what it reads failed).';
-comment on column pipeline.runs.detail is 'Why it failed, or was skipped.';
+comment on table pipeline.runs is 'The result of each run for each model.';
+comment on column pipeline.runs.run_id is
+    'One invocation of a function or of the command line. All models of a run have the same value.';
+comment on column pipeline.runs.activity is 'transform, refresh, backfill, retract, redrive or test.';
+comment on column pipeline.runs.event_count is 'Events that the model processed.';
+comment on column pipeline.runs.row_count is 'Rows written. An event can produce no row or several.';
+comment on column pipeline.runs.quarantined_count is 'Events that the model refused. They are in the dead-letter queue.';
+comment on column pipeline.runs.duration_ms is 'Sum of the durations of the transactions.';
+comment on column pipeline.runs.outcome is
+    'ok, warned (events were quarantined), failed, or skipped (a relation that it reads failed).';
+comment on column pipeline.runs.detail is 'Why the run failed or was skipped.';
 
--- What has to be computed again: a bucket of a rollup, or all of a rollup or materialized view where `bucket` is null.
--- Triggers of the relations below add rows, in the transaction of the change, so a refresh that takes the rows away sees
--- the changes too. Without a unique key: two transforms of the same hour must not wait for each other.
+-- Buckets of rollups that must be recomputed. If `bucket` is null, the whole rollup or materialized view must be. Triggers on the
+-- relations that it reads insert rows in the transaction of the change, so a refresh that deletes the rows sees the changes. There
+-- is no unique key, so that two transforms that change the same bucket do not wait for each other.
 create table pipeline.invalidations (
     model text not null,
     bucket jsonb
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 create index invalidations_model_idx on pipeline.invalidations (model);
 
-comment on table pipeline.invalidations is 'What refresh has to compute again.';
+comment on table pipeline.invalidations is 'Buckets and relations that refresh must recompute.';
 comment on column pipeline.invalidations.model is 'The rollup or materialized view.';
-comment on column pipeline.invalidations.bucket is 'The bucket of a rollup, as jsonb writes its value; null is all of the model.';
+comment on column pipeline.invalidations.bucket is 'The bucket of a rollup, as jsonb. Null means the whole model.';
 
 create table pipeline.backfills (
     backfill_id uuid not null,
@@ -182,14 +186,17 @@ create table pipeline.backfills (
     constraint backfills_pkey primary key (backfill_id),
     constraint backfills_target_known check (target in ('in_place', 'rebuild'))
 );
--- One at a time for a model: the next one goes on with it.
+-- A model has at most one unfinished backfill. The next run continues it.
 create unique index backfills_running_key on pipeline.backfills (model) where finished_at is null;
 
-comment on table pipeline.backfills is 'Models that run over history, in place or beside the table that they then replace.';
-comment on column pipeline.backfills.fingerprint is 'The model''s fingerprint: one of another query is begun anew.';
+comment on table pipeline.backfills is
+    'Backfills of models: in place, or into a new table that replaces the old one at the end.';
+comment on column pipeline.backfills.fingerprint is
+    'The fingerprint of the model. If the query changes, the backfill begins again.';
 comment on column pipeline.backfills.target is
-    'in_place: facts go into the model''s table. rebuild: into <model>__rebuild, which replaces it at the end.';
-comment on column pipeline.backfills.finished_at is 'When nothing was left; null while it is under way or was stopped.';
+    'in_place: writes to the table of the model. rebuild: writes to <model>__rebuild, which replaces the table at the end.';
+comment on column pipeline.backfills.finished_at is
+    'When all batches were done; null while it runs or after it was stopped.';
 
 create table pipeline.backfill_batches (
     backfill_id uuid not null,
@@ -204,11 +211,12 @@ create table pipeline.backfill_batches (
 create index backfill_batches_waiting_idx on pipeline.backfill_batches (backfill_id, received_at, batch_id)
 where done_at is null;
 
-comment on table pipeline.backfill_batches is 'The batches that a backfill takes, and when it took each.';
-comment on column pipeline.backfill_batches.received_at is 'As in staging.batches: the oldest is taken first.';
-comment on column pipeline.backfill_batches.staged_count is 'As in staging.batches: chunks and progress are counted by it.';
+comment on table pipeline.backfill_batches is 'The batches that a backfill processes, and when it processed each of them.';
+comment on column pipeline.backfill_batches.received_at is 'As in staging.batches. The oldest batch is processed first.';
+comment on column pipeline.backfill_batches.staged_count is
+    'As in staging.batches. Determines the size of transactions and the progress.';
 comment on column pipeline.backfill_batches.done_at is
-    'When the batch was taken, set in the transaction that wrote its facts; null while it waits.';
+    'When the batch was processed, set in the transaction that wrote its facts; null before.';
 
 grant usage, create on schema pipeline to millrace_transform;
 grant select on staging.batch to millrace_transform, millrace_maintain;

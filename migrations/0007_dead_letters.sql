@@ -1,12 +1,12 @@
--- What dead letters are put back by.
+-- Quarantined events, for redriving their dead letters.
 --
--- Why: a dead letter may come back any number of times, and its event must be counted once. Which events a model has refused,
--- and not taken since, is said here, in the transaction that refused them; a dead letter whose event is not named here has
--- nothing left to do. The same rows make the ledger's counts exact, whatever refused an event: a claim, a backfill or a
--- rebuild.
+-- Why: a dead letter can be redriven several times, and its event must be counted once. The transaction in which a model refuses
+-- an event inserts a row here, and the transaction in which the model accepts it deletes the row. A dead letter whose event has
+-- no row here needs no work. The same rows make the counts of the ledger exact, whether a claim, a backfill or a rebuild refused
+-- the event.
 --
--- Running code: a transform of before quarantines without these rows; its dead letters are found to be of no event that waits,
--- and left in the queue.
+-- Running code: an earlier transform quarantines events without these rows. Their dead letters stay in the queue when they are
+-- redriven.
 
 create table pipeline.quarantine (
     batch_id uuid not null,
@@ -20,17 +20,19 @@ create table pipeline.quarantine (
 create index quarantine_model_idx on pipeline.quarantine (model);
 
 comment on table pipeline.quarantine is
-    'Events that a model could not take, and has not taken since. Each has a dead letter in the dead-letter queue.';
+    'Events that a model refused and has not accepted since. Each has a dead letter in the dead-letter queue.';
 comment on column pipeline.quarantine.batch_id is 'The event''s batch, in staging.batches.';
 comment on column pipeline.quarantine.event_id is
-    'The event''s id in raw_events; with received_at of its batch it is found in one partition.';
-comment on column pipeline.quarantine.model is 'The model; <model>__rebuild for what its rebuild under way refused so far.';
-comment on column pipeline.quarantine.dead_letter_id is 'The id of the dead letter, in the dead-letter queue and in the logs.';
-comment on column pipeline.quarantine.quarantined_at is 'When the model refused it last.';
-comment on column pipeline.quarantine.sqlstate is 'Why, as PostgreSQL classes it; the message is in the dead letter alone.';
+    'The id of the event in raw_events. Together with received_at of its batch, it identifies a row in one partition.';
+comment on column pipeline.quarantine.model is
+    'The model, or <model>__rebuild for events that an unfinished rebuild refused.';
+comment on column pipeline.quarantine.dead_letter_id is
+    'The id of the dead letter, as in the dead-letter queue and in the logs.';
+comment on column pipeline.quarantine.quarantined_at is 'When the model refused the event last.';
+comment on column pipeline.quarantine.sqlstate is 'The SQLSTATE of the error. Only the dead letter has the message.';
 
--- Counts the events of processed batches again: what a model refuses is quarantined, what is left was transformed. A batch
--- that no model took stays unmodelled.
+-- Recounts the events of processed batches. Events that a model refuses are quarantined, and the others are transformed. The counts
+-- of a batch without a model do not change.
 create function pipeline.recount(recounted uuid[]) returns void
 language sql
 set search_path = pg_catalog, pg_temp
@@ -53,7 +55,7 @@ as $$
 $$;
 
 comment on function pipeline.recount(uuid[]) is
-    'Sets transformed and quarantined counts of processed batches by pipeline.quarantine.';
+    'Sets transformed_count and quarantined_count of processed batches from pipeline.quarantine.';
 
 grant select, insert, update, delete on pipeline.quarantine to millrace_transform;
 grant select on pipeline.quarantine to millrace_maintain;

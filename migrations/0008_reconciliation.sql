@@ -1,21 +1,21 @@
--- Reconciliation: what is where, how late it is, and how the models stand, as views.
+-- Reconciliation: views of counts, lag and the runs of models.
 --
--- Why: `millrace status`, `millrace doctor`, alarms and dashboards must say the same, so each question is answered in one
--- place. The views show counts, times and names, never a payload; whoever reads facts may read them.
+-- Why: `millrace status`, `millrace doctor`, alarms and dashboards must report the same figures, so they read the same views. The
+-- views contain counts, times and names, never a payload. Roles that read facts can read them.
 --
--- Running code: goes on. What it invalidates from now on has a time; what is invalidated already gets that of this migration.
+-- Running code: not affected. New invalidations have their own time. Existing invalidations have the time of this migration.
 --
--- An operator: a dashboard's user needs membership in millrace_reader, and nothing more. Each view reads the ledger, one row
--- a batch, and no events: ask every minute, not every second.
+-- An operator: the user of a dashboard needs membership in millrace_reader only. Each view reads the ledger, which has one row per
+-- batch, and no events. Query the views at most once per minute.
 
--- Since when a rollup or materialized view is behind.
+-- Since when a rollup or materialized view is stale.
 alter table pipeline.invalidations add column invalidated_at timestamptz not null default now();
 
-comment on column pipeline.invalidations.invalidated_at is 'When the change began that invalidated it.';
+comment on column pipeline.invalidations.invalidated_at is 'When the transaction that invalidated it began.';
 
 create view pipeline.batch_counts as
 with
--- Versions of objects, each as its last attempt left it.
+-- Versions of objects, with the outcome of their last attempt.
 versions as (
     select distinct on (loads.origin)
         loads.source, loads.event_type, load_results.outcome
@@ -33,8 +33,8 @@ files as (
     from versions
     group by source, event_type
 ),
--- Loads that ended well: what their reader counted, and what their batches hold. A batch without a place in the file holds
--- a record that was put back; the file's count has it already.
+-- Completed loads: the records that their reader counted, and the records of their batches. A batch without a position in the
+-- file contains a redriven record, which the count of the file already includes.
 loaded as (
     select
         loads.source,
@@ -52,7 +52,7 @@ records as (
     from loaded
     group by source, event_type
 ),
--- What the ledger says. A batch that a newer version of its object replaced waits for nobody.
+-- The ledger. A superseded batch is not unprocessed.
 ledger as (
     select
         source,
@@ -70,7 +70,7 @@ ledger as (
         min(received_at) filter (where processed_at is null and superseded_at is null) as oldest_unprocessed_at,
         sum(staged_count) filter (where received_at > now() - interval '1 minute') as staged_last_minute,
         sum(staged_count) filter (where received_at > now() - interval '1 hour') as staged_last_hour,
-        -- Batch by batch, so that too much here cannot make up for too little there.
+        -- Absolute differences per batch, so that a surplus in one batch cannot hide a deficit in another.
         sum(abs(read_count - staged_count - rejected_count)) as read_difference,
         sum(
             abs(
@@ -110,26 +110,28 @@ left join records
     and records.event_type = coalesce(files.event_type, ledger.event_type);
 
 comment on view pipeline.batch_counts is
-    'What arrived and its outcome, by source and event type. The columns that end in _difference are 0, always.';
+    'Counts of files, batches and events by source and event type. The columns that end in _difference are always 0 unless there is an error.';
 comment on column pipeline.batch_counts.file_count is 'Versions of objects whose load began.';
-comment on column pipeline.batch_counts.under_way_count is 'Of these, whose load has not ended.';
-comment on column pipeline.batch_counts.failed_count is 'Of these, whose last attempt failed or was stopped.';
+comment on column pipeline.batch_counts.under_way_count is 'Versions of objects whose load has not ended.';
+comment on column pipeline.batch_counts.failed_count is 'Versions of objects whose last attempt failed or was stopped.';
 comment on column pipeline.batch_counts.read_count is 'Records read = staged + rejected.';
-comment on column pipeline.batch_counts.rejected_count is 'Records that were put in the dead-letter queue instead.';
-comment on column pipeline.batch_counts.unprocessed_count is 'Rows staged that no transform has taken yet.';
+comment on column pipeline.batch_counts.rejected_count is 'Records that were sent to the dead-letter queue.';
+comment on column pipeline.batch_counts.unprocessed_count is 'Staged rows that no transform has processed yet.';
 comment on column pipeline.batch_counts.processed_count is
-    'Rows of the batches that were transformed = transformed + quarantined + unmodelled.';
-comment on column pipeline.batch_counts.quarantined_count is 'Events that a model could not take; in the dead-letter queue.';
+    'Rows of processed batches = transformed + quarantined + unmodelled.';
+comment on column pipeline.batch_counts.quarantined_count is
+    'Events that a model refused. They are in the dead-letter queue.';
 comment on column pipeline.batch_counts.unmodelled_count is 'Events of a source and event type that no model reads.';
-comment on column pipeline.batch_counts.oldest_unprocessed_seconds is 'Age of the oldest unprocessed batch; null without one.';
+comment on column pipeline.batch_counts.oldest_unprocessed_seconds is
+    'Age of the oldest unprocessed batch; null if there is none.';
 comment on column pipeline.batch_counts.rows_per_second_minute is 'Rows staged over the last minute, per second.';
 comment on column pipeline.batch_counts.rows_per_second_hour is 'Rows staged over the last hour, per second.';
 comment on column pipeline.batch_counts.read_difference is
-    'By how much read differs from staged + rejected, summed over batches. Anything but 0 is an error.';
+    'Difference between read and staged + rejected, summed over batches. A value other than 0 is an error.';
 comment on column pipeline.batch_counts.processed_difference is
-    'By how much staged differs from transformed + quarantined + unmodelled, summed over processed batches. Anything but 0 is an error.';
+    'Difference between staged and transformed + quarantined + unmodelled, summed over processed batches. A value other than 0 is an error.';
 comment on column pipeline.batch_counts.record_difference is
-    'By how much the records of loaded files differ from what their batches read, summed over loads. Anything but 0 is an error.';
+    'Difference between the records of loaded files and the records of their batches, summed over loads. A value other than 0 is an error.';
 
 create view pipeline.lag as
 with
@@ -171,18 +173,19 @@ select
 from batches
 left join unprocessed on unprocessed.source = batches.source and unprocessed.event_type = batches.event_type;
 
-comment on view pipeline.lag is 'What waits to be transformed, and how long it took lately, by source and event type.';
-comment on column pipeline.lag.oldest_batch_id is 'The oldest batch that waits; null when none does.';
-comment on column pipeline.lag.oldest_seconds is 'Since when it waits.';
-comment on column pipeline.lag.newest_received_at is 'When the newest batch came in, processed or not.';
-comment on column pipeline.lag.newest_processed_at is 'When a batch was transformed last.';
+comment on view pipeline.lag is
+    'Unprocessed batches, and the recent duration from receipt to facts, by source and event type.';
+comment on column pipeline.lag.oldest_batch_id is 'The oldest unprocessed batch; null if there is none.';
+comment on column pipeline.lag.oldest_seconds is 'Age of the oldest unprocessed batch.';
+comment on column pipeline.lag.newest_received_at is 'When the newest batch was received, processed or not.';
+comment on column pipeline.lag.newest_processed_at is 'When a batch was processed last.';
 comment on column pipeline.lag.transform_seconds_p50 is
-    'From receipt to facts: the median of the batches transformed within the last hour; null without any.';
-comment on column pipeline.lag.transform_seconds_p95 is 'The same, at the 95th percentile.';
+    'Median time from receipt to facts of the batches transformed within the last hour; null if there are none.';
+comment on column pipeline.lag.transform_seconds_p95 is 'The same, as the 95th percentile.';
 
 create view pipeline.model_runs as
 with recursive
--- Every name with a run, one index probe each: the table grows with every run, and has few names.
+-- The distinct names of models with a run, by one index probe per name, because the table has many rows and few names.
 run_names (model) as (
     select min(model) from pipeline.runs
     union all
@@ -199,7 +202,7 @@ invalidated as (
     from pipeline.invalidations
     group by model
 ),
--- A materialized view made by hand is invalidated and refreshed like a model's.
+-- A materialized view that was created manually is invalidated and refreshed like that of a model.
 names as (
     select model from pipeline.models
     union
@@ -237,21 +240,22 @@ left join lateral (
     order by runs.started_at desc
     limit 1
 ) as last_ok on true
--- Of a file that never could be deployed, and is gone since, nobody wants to hear for ever.
+-- A model that was never deployed is listed for one day after its last run.
 where models.model is not null or invalidated.model is not null or last.finished_at > now() - interval '1 day';
 
 comment on view pipeline.model_runs is
-    'Each model: its last run, the last one that wrote, and what refresh still has to compute. Models that failed to be deployed are among them for a day.';
-comment on column pipeline.model_runs.kind is 'fact, rollup, materialized_view or view; not deployed for what is no deployed model.';
-comment on column pipeline.model_runs.activity is 'What the last run was, as in pipeline.runs.';
-comment on column pipeline.model_runs.outcome is 'Of the last run: ok, warned (something was quarantined), failed or skipped.';
-comment on column pipeline.model_runs.detail is 'Why the last run failed, or was skipped.';
-comment on column pipeline.model_runs.duration_ms is 'Time that the last run spent at work.';
-comment on column pipeline.model_runs.last_ok_at is 'When a run ended last that was ok or warned: it wrote what it was to write.';
+    'Each model with its last run, its last successful run, and what refresh must recompute. A model whose deployment failed is listed for a day.';
+comment on column pipeline.model_runs.kind is 'fact, rollup, materialized_view, view or not deployed.';
+comment on column pipeline.model_runs.activity is 'The activity of the last run, as in pipeline.runs.';
+comment on column pipeline.model_runs.outcome is
+    'Outcome of the last run: ok, warned (events were quarantined), failed or skipped.';
+comment on column pipeline.model_runs.detail is 'Why the last run failed or was skipped.';
+comment on column pipeline.model_runs.duration_ms is 'Duration of the transactions of the last run.';
+comment on column pipeline.model_runs.last_ok_at is 'When the last run with the outcome ok or warned ended.';
 comment on column pipeline.model_runs.stale_since is
-    'When the first change began that a rollup or materialized view does not show yet; null when it shows them all.';
+    'Time of the first change that a rollup or materialized view does not show yet; null if it shows all changes.';
 comment on column pipeline.model_runs.stale_bucket_count is
-    'Buckets of a rollup that are to be computed again; null when all of it is, or nothing.';
+    'Buckets of a rollup that must be recomputed; null if all of them must be, or none.';
 
 grant usage on schema pipeline to millrace_reader;
 grant select on pipeline.batch_counts, pipeline.lag, pipeline.model_runs to millrace_maintain, millrace_reader;
