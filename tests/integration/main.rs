@@ -10,6 +10,7 @@ mod canaries;
 mod cli;
 mod dbt;
 mod dead_letters;
+mod defaults;
 mod doctor;
 mod faults;
 mod ingest_csv;

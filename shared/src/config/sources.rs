@@ -273,7 +273,7 @@ fn read_options<'t>(
             "delimiter" => options.delimiter = read_delimiter(document, value),
             "quote" => options.quote = read_mark(document, value, &["auto", "none"]),
             "escape" => options.escape = read_mark(document, value, &["auto", "none", "doubled"]),
-            "comment" => options.comment = read_mark(document, value, &["none"]),
+            "comment" => options.comment = read_mark(document, value, &["auto", "none"]),
             "header" => options.header = read_header(document, value),
             "skip_lines" => options.skip_lines = document.whole_number(value, 1_000_000),
             "ragged" => set(

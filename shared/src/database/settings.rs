@@ -69,7 +69,7 @@ impl Settings {
         if config.get_hosts().is_empty() {
             return Err(wrong("it names no host"));
         }
-        let (ssl_mode, verification) = mode.unwrap_or(if is_local(&config) { PREFER } else { VERIFY_FULL });
+        let (ssl_mode, verification) = mode.unwrap_or_else(|| default_mode(&config));
         config.ssl_mode(ssl_mode);
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(5));
@@ -124,11 +124,12 @@ fn parse_mode(mode: &str) -> Result<(SslMode, Verification)> {
     })
 }
 
-fn is_local(config: &Config) -> bool {
-    config.get_hosts().iter().all(|host| match host {
+fn default_mode(config: &Config) -> (SslMode, Verification) {
+    let is_local = config.get_hosts().iter().all(|host| match host {
         Host::Tcp(name) => matches!(name.as_str(), "localhost" | "127.0.0.1" | "::1"),
         Host::Unix(_) => true,
-    })
+    });
+    if is_local { PREFER } else { VERIFY_FULL }
 }
 
 fn decode(text: &str) -> String {
@@ -148,6 +149,19 @@ mod tests {
         assert_eq!(mode("postgresql://u@db.example.com/app"), SslMode::Require);
         assert_eq!(mode("postgresql://u@127.0.0.1/app"), SslMode::Prefer);
         assert_eq!(mode("postgresql://u@db.example.com/app?sslmode=disable"), SslMode::Disable);
+    }
+
+    #[test]
+    fn the_documented_default_of_sslmode_is_that_of_the_code() {
+        let (_, rest) =
+            include_str!("../../../docs/configuration.md").split_once("; the default is `").unwrap();
+        let documented: Vec<&str> = rest.split('`').step_by(2).take(2).collect();
+        for (url, mode) in
+            ["postgresql://u@localhost", "postgresql://u@db.example.com"].iter().zip(documented)
+        {
+            let config = Config::from_str(url).unwrap();
+            assert_eq!(default_mode(&config), parse_mode(mode).unwrap(), "{url}");
+        }
     }
 
     #[test]

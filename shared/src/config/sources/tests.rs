@@ -178,7 +178,7 @@ invalid_characters = 'drop'
             "sources.toml:9:1: `encoding` says nothing about preset github: it goes with hmac",
             "sources.toml:10:1: unknown key `delivry_id`; did you mean `delivery_id`?",
             "sources.toml:11:14: the event type `a b` holds ' ': only ASCII letters, digits, `_`, `-` and `.` are allowed; expected `header:NAME`, `pointer:/PATH` or a name",
-            "sources.toml:12:4: preset hmac needs `header`: the one that carries the signature, such as `X-Signature`",
+            "sources.toml:12:4: `header` is missing: preset hmac requires the name of the header with the signature, such as `X-Signature`",
             "sources.toml:14:10: expected one secret, or two while one replaces the other",
             "sources.toml:17:10: expected a string, found integer",
             "sources.toml:18:21: expected at least one second",

@@ -190,7 +190,7 @@ fn read_scheme<'t>(
             let Some(header) = header else {
                 document.problem(
                     input.span(),
-                    "preset hmac needs `header`: the one that carries the signature, such as `X-Signature`",
+                    "`header` is missing: preset hmac requires the name of the header with the signature, such as `X-Signature`",
                 );
                 return None;
             };
