@@ -38,13 +38,9 @@ impl Checkout {
         self.root.join("pipeline")
     }
 
-    /// What the template deploys: the functions' binaries, and the layer.
+    /// The binary of a function, which the template deploys.
     pub fn function(&self, name: &str) -> PathBuf {
         self.root.join("target/lambda").join(name).join("bootstrap")
-    }
-
-    pub fn layer(&self) -> PathBuf {
-        self.root.join("target/layer")
     }
 
     /// Everything that the local stack writes.

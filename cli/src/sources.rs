@@ -70,7 +70,20 @@ pub async fn signing_secret(
     let store = secrets(source, checkout, variables).await?;
     let reference =
         source.secrets.first().ok_or_else(|| Error::new(Kind::Bug, "a source without secrets"))?;
-    store.fetch(reference).await.map_err(|error| unusable_secret(source, error))
+    store.fetch(reference).await.map_err(|error| {
+        let error = unusable_secret(source, error);
+        match reference {
+            SecretReference::SecretsManager { .. } if uses_local_aws(checkout) => {
+                let advice = "the local stack creates the secrets of sources.toml when it starts: stop it, and run `make dev` again";
+                Error::new(error.kind(), advice).with_source(error)
+            }
+            _ => error,
+        }
+    })
+}
+
+fn uses_local_aws(checkout: &Checkout) -> bool {
+    Environment::load(checkout).is_ok_and(|environment| environment.local_aws.is_some())
 }
 
 /// `error`, and whose secret it is about.

@@ -12,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use millrace_tests::aws::Aws;
 use millrace_tests::runtime_api::binary;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
@@ -228,6 +229,20 @@ async fn missing_input_is_reported_with_advice() {
         let output = millrace(&arguments, variables, "").await;
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));
         assert!(said(&output).contains(words), "{arguments:?}: {}", said(&output));
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_the_local_stack_did_not_create_needs_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let source = "[shop.webhook]\npreset = 'bearer'\nsecret = 'secretsmanager:millrace/not-created'\n";
+    write(&folder, "sources.toml", source);
+    let mut variables = Aws::new().await.variables("postgresql://a@127.0.0.1:1/x");
+    variables.push(("MILLRACE_PIPELINE".to_owned(), folder.path().display().to_string()));
+    let sent = millrace(&["send", "shop", "-", "--url", "http://127.0.0.1:1"], &variables, "{}").await;
+    assert_eq!(sent.status.code(), Some(2), "{}", said(&sent));
+    for words in ["run `make dev` again", "the secret secretsmanager:millrace/not-created"] {
+        assert!(said(&sent).contains(words), "{}", said(&sent));
     }
 }
 

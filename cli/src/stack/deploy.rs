@@ -3,7 +3,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use millrace::{Error, Kind, Result};
@@ -146,15 +146,14 @@ fn overrides(checkout: &Checkout, parameters: &Parameters) -> Vec<String> {
     overrides
 }
 
-/// Changes whenever a deploy would change something.
+/// Changes whenever a deploy would change something. The layer is left out: the emulator mounts no layers, and functions
+/// read the checkout's own `pipeline/`.
 fn fingerprint(checkout: &Checkout, emulator: &Emulator, overrides: &[String]) -> Result<String> {
     let mut hasher = DefaultHasher::new();
     overrides.hash(&mut hasher);
     emulator.port().hash(&mut hasher);
     let mut files = vec![checkout.infra().join("template.yaml"), checkout.infra().join("samconfig.toml")];
     files.extend(FUNCTIONS.map(|name| checkout.function(name)));
-    let layer = checkout.layer().join("pipeline");
-    files.extend(files_below(&layer)?);
     for file in files {
         let bytes = fs::read(&file).map_err(|error| {
             Error::new(Kind::Config, format!("read {}", checkout.display(&file))).with_source(error)
@@ -162,23 +161,6 @@ fn fingerprint(checkout: &Checkout, emulator: &Emulator, overrides: &[String]) -
         (file, bytes).hash(&mut hasher);
     }
     Ok(format!("{:016x}", hasher.finish()))
-}
-
-fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |error: std::io::Error| {
-        Error::new(Kind::Config, format!("read {}", folder.display())).with_source(error)
-    };
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.is_dir() {
-            files.extend(files_below(&path)?);
-        } else {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// What is deployed there now, if all of it is.
