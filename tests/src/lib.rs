@@ -4,6 +4,7 @@
 //! - [`lambda`]: the compiled functions behind an Invoke API.
 //! - [`dead_letters`]: validates dead letters by their schema.
 //! - [`metrics`]: reads and validates the metrics of a function.
+//! - [`page`]: runs a page of `docs/`, block by block.
 //! - [`postgres`]: a database for each test.
 //! - [`proxy`]: a network proxy that injects faults.
 //! - [`runtime_api`]: the compiled function behind a Lambda Runtime API.
@@ -14,6 +15,7 @@ pub mod aws;
 pub mod dead_letters;
 pub mod lambda;
 pub mod metrics;
+pub mod page;
 pub mod postgres;
 pub mod proxy;
 pub mod runtime_api;

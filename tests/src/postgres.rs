@@ -70,6 +70,15 @@ pub fn binaries_with_tls() -> PathBuf {
         .expect("a PostgreSQL server with TLS: install one, as in `apt install postgresql`")
 }
 
+/// The folder of psql. Test binaries that are not installed may lack it.
+pub fn psql_folder() -> PathBuf {
+    let has_psql = |folder: &PathBuf| folder.join("psql").is_file();
+    Some(binaries())
+        .filter(has_psql)
+        .or_else(|| find_binaries(None).filter(has_psql))
+        .expect("psql: install it, as in `apt install postgresql`")
+}
+
 /// A migrated database for one test.
 pub struct Database {
     name: String,
