@@ -34,7 +34,7 @@ fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
 /// The source files of the functions and of the crates that they share.
 fn product() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    for folder in ["functions", "shared/src", "models/src"] {
+    for folder in ["functions", "shared/core/src", "shared/models/src"] {
         sources(&root().join(folder), &mut found);
     }
     found
@@ -89,7 +89,7 @@ fn codes_in_code() -> BTreeSet<String> {
             }
         }
         // A delivery that the database does not accept becomes a dead letter with the database error's code.
-        if path.contains("shared/src/database/") {
+        if path.contains("shared/core/src/database/") {
             let of_database =
                 words_after(&text, ".with_code(").into_iter().filter(|code| code.starts_with("database_"));
             codes.extend(of_database);

@@ -35,7 +35,7 @@ macro_rules! migrations {
         &[$(Migration {
             version: $version,
             name: $name,
-            sql: include_str!(concat!("../../../migrations/", $name, ".sql")),
+            sql: include_str!(concat!("../../../../migrations/", $name, ".sql")),
         }),*]
     };
 }

@@ -24,9 +24,9 @@ fn route(sources: &Sources, key: &str) -> CsvRoute {
 
 #[test]
 fn the_sample_declares_every_key() {
-    let sample = include_str!("../../../../pipeline/sources.toml");
+    let sample = include_str!("../../../../../pipeline/sources.toml");
     Sources::parse("sources.toml", sample).expect("the sample is right");
-    let guide = include_str!("../../../../docs/configuration.md");
+    let guide = include_str!("../../../../../docs/configuration.md");
     for key in OPTION_KEYS.iter().chain(CSV_KEYS) {
         assert!(sample.contains(key), "the sample says nothing of `{key}`");
         assert!(guide.contains(&format!("`{key}`")), "the guide says nothing of `{key}`");
@@ -118,9 +118,9 @@ fn webhook(text: &str) -> WebhookSource {
 
 #[test]
 fn the_sample_has_a_webhook_for_every_preset_named_after_it() {
-    let sample = include_str!("../../../../pipeline/sources.toml");
+    let sample = include_str!("../../../../../pipeline/sources.toml");
     let sources = Sources::parse("sources.toml", sample).expect("the sample is right");
-    let guide = include_str!("../../../../docs/configuration.md");
+    let guide = include_str!("../../../../../docs/configuration.md");
     for preset in Preset::ALL {
         let source = sources.find_webhook(preset.name()).expect("a sample of each");
         assert_eq!(source.scheme.preset(), preset);
