@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use ingest_webhook::verify::sign;
 use millrace::config::WebhookSource;
 use millrace::config::environment::Secret;
-use millrace::config::webhook::{Content, DeliveryIdRule, EventTypeRule, Place, Scheme};
 use millrace::{Error, Kind, Result};
+use millrace_webhook::verify::sign;
+use millrace_webhook::{Content, DeliveryIdRule, EventTypeRule, Place, Scheme};
 
 /// What a sender would choose.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +32,8 @@ pub fn headers(
     now: SystemTime,
 ) -> Result<HeaderMap> {
     let id = choice.id.unwrap_or(choice.new_id);
-    let mut headers = sign(&source.scheme, secret, id, body, now)?;
+    let mut headers = sign(&source.scheme, secret, id, body, now)
+        .map_err(|error| Error::new(Kind::Config, error.to_string()).with_code("bad_secret"))?;
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(source.content, file, body)));
     headers.insert(USER_AGENT, HeaderValue::from_static("millrace-send"));
 
@@ -118,10 +119,9 @@ fn content_type(content: Content, file: &Path, body: &[u8]) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use ingest_webhook::identity::{event_type, identify};
-    use ingest_webhook::verify::{Keys, Verification, verify};
     use millrace::config::Sources;
-    use millrace::config::webhook::Preset;
+    use millrace_webhook::Preset;
+    use millrace_webhook::verify::{Keys, Verification, verify};
 
     use super::*;
 
@@ -132,7 +132,7 @@ mod tests {
         let now = SystemTime::now();
         for preset in Preset::ALL {
             let source = sources.find_webhook(preset.name()).unwrap();
-            let secret = Secret::new(match preset {
+            let secret = Secret::from(match preset {
                 Preset::Standard => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
                 Preset::Basic => "user:password",
                 _ => "a secret",
@@ -146,8 +146,8 @@ mod tests {
             let verification = verify(&source.scheme, &headers, body, &keys, now);
             assert!(matches!(verification, Verification::Accepted(_)), "{preset}: {verification:?}");
 
-            let id = identify(source, &headers, body, body).delivery_id;
-            let event_type = event_type(source, &headers, &[body]);
+            let id = source.identify(&headers, body, body).delivery_id;
+            let event_type = source.event_type(&headers, &[body]);
             let (expected_id, expected_type) = match preset {
                 Preset::Standard => ("new-1", "a.b"),
                 Preset::Github | Preset::Shopify => ("new-1", "orders.create"),
@@ -169,7 +169,7 @@ mod tests {
             Choice { id: None, event_type: Some("a"), new_id: "2" },
         ] {
             let now = SystemTime::now();
-            let error = headers(source, &Secret::new("x"), Path::new("-"), b"{}", choice, now).unwrap_err();
+            let error = headers(source, &Secret::from("x"), Path::new("-"), b"{}", choice, now).unwrap_err();
             assert!(error.message().contains("comes from the body"), "{error}");
         }
     }

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
-use ingest_webhook::verify::{Keys, Refusal, Verification, verify};
-use millrace::config::webhook::{Algorithm, Encoding, Scheme};
+use millrace_webhook::verify::{Keys, Refusal, Verification, verify};
+use millrace_webhook::{Algorithm, Encoding, Scheme};
 
 /// A delivery that was refused, and what it was verified with.
 #[derive(Clone, Copy)]
@@ -176,8 +176,8 @@ fn respace(json: &str, comma: &str, colon: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ingest_webhook::verify::sign;
     use millrace::config::environment::Secret;
+    use millrace_webhook::verify::sign;
 
     use super::*;
 
@@ -186,8 +186,8 @@ mod tests {
     /// What is said about `received` when `sent` was signed.
     fn said(sent: &[u8], received: &[u8]) -> String {
         let (scheme, now) = (Scheme::Github, SystemTime::now());
-        let headers = sign(&scheme, &Secret::new(SECRET), "1", sent, now).unwrap();
-        let keys = Keys::new(&scheme, &[Secret::new(SECRET)]).unwrap();
+        let headers = sign(&scheme, &Secret::from(SECRET), "1", sent, now).unwrap();
+        let keys = Keys::new(&scheme, &[Secret::from(SECRET)]).unwrap();
         let delivery = Delivery { scheme: &scheme, headers: &headers, body: received, keys: &keys, now };
         let Verification::Refused(refusal) = verify(&scheme, &headers, received, &keys, now) else {
             panic!("it is right")
@@ -234,11 +234,11 @@ mod tests {
         let scheme = Scheme::Stripe { tolerance: Duration::from_secs(300) };
         let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_614_265_330);
         let now = then + Duration::from_secs(1_000);
-        let headers = sign(&scheme, &Secret::new(SECRET), "1", b"{}", then).unwrap();
+        let headers = sign(&scheme, &Secret::from(SECRET), "1", b"{}", then).unwrap();
         for (secret, words) in
             [(SECRET, "with --at 1614265330 it is accepted"), ("other", "does not match either")]
         {
-            let keys = Keys::new(&scheme, &[Secret::new(secret)]).unwrap();
+            let keys = Keys::new(&scheme, &[Secret::from(secret)]).unwrap();
             let delivery = Delivery { scheme: &scheme, headers: &headers, body: b"{}", keys: &keys, now };
             let Verification::Refused(refusal) = verify(&scheme, &headers, b"{}", &keys, now) else {
                 panic!("it is old")

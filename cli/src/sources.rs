@@ -3,9 +3,9 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use ingest_webhook::secrets::{Fetch, References};
 use millrace::config::environment::Secret;
 use millrace::config::{SecretReference, Sources, WebhookSource};
+use millrace::secrets::{Fetch, References};
 use millrace::{Error, Kind, Result, aws};
 
 use crate::checkout::Checkout;

@@ -15,12 +15,12 @@ use std::time::{Duration, Instant, SystemTime};
 use futures_util::future::join_all;
 use ingest_webhook::store::group::Bounds;
 use ingest_webhook::store::{Delivery, Event, Store, Stored, writer};
-use ingest_webhook::verify::sign;
 use millrace::config::environment::Secret;
-use millrace::config::webhook::Scheme;
 use millrace::database::{Connection, Settings};
 use millrace_tests::postgres::{ROLE_PASSWORD, binaries, number};
 use millrace_tests::runtime_api::{Function, binary};
+use millrace_webhook::Scheme;
+use millrace_webhook::verify::sign;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -232,7 +232,7 @@ async fn put(store: &Store, number: u64) {
 }
 
 async fn through_runtime_api(function: &Function, in_flight: usize) -> Sample {
-    let secret = Secret::new(SECRET.to_owned());
+    let secret = Secret::from(SECRET.to_owned());
     drive(in_flight, async |number| {
         let body = payload(number);
         let signed = sign(&Scheme::Github, &secret, "", body.as_bytes(), SystemTime::now()).expect("sign");

@@ -1,11 +1,11 @@
 //! Compares what the webhook function stores as jsonb with a real PostgreSQL.
 
 use http::HeaderMap;
-use ingest_webhook::content::{Options, Parsed, parse};
 use millrace::config::csv::InvalidCharacters;
-use millrace::config::webhook::Content;
-use millrace::jsonb::{MAX_DEPTH, MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS};
+use millrace_jsonb::{MAX_DEPTH, MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS};
 use millrace_tests::postgres::Database;
+use millrace_webhook::Content;
+use millrace_webhook::content::{Options, Parsed, parse};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;

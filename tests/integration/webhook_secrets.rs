@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-use ingest_webhook::authenticate;
-use ingest_webhook::secrets::{Fetch, References, SecretCache};
-use ingest_webhook::verify::{Verification, sign};
 use millrace::Result;
 use millrace::config::environment::Secret;
 use millrace::config::{SecretReference, Sources, WebhookSource};
+use millrace::secrets::authenticate;
+use millrace::secrets::{Fetch, References, SecretCache};
 use millrace_tests::aws::Aws;
+use millrace_webhook::verify::{Verification, sign};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ fn github(secret: &str) -> WebhookSource {
 /// Whether a delivery that is signed with `secret` is accepted.
 async fn accepts<F: Fetch>(cache: &SecretCache<F>, source: &WebhookSource, secret: &str) -> bool {
     let now = SystemTime::now();
-    let headers = sign(&source.scheme, &Secret::new(secret), "1", b"{}", now).unwrap();
+    let headers = sign(&source.scheme, &Secret::from(secret), "1", b"{}", now).unwrap();
     let verification = authenticate(cache, source, &headers, b"{}", now).await.unwrap();
     matches!(verification, Verification::Accepted(_))
 }

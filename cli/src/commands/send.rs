@@ -3,8 +3,8 @@
 use std::time::{Instant, SystemTime};
 
 use http::header::RETRY_AFTER;
-use millrace::config::webhook::UNNAMED_EVENT_TYPE;
 use millrace::{Error, Kind, Result};
+use millrace_webhook::UNNAMED_EVENT_TYPE;
 use uuid::Uuid;
 
 use super::Outcome;

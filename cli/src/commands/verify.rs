@@ -3,11 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
-use ingest_webhook::identity::{event_type, identify};
-use ingest_webhook::secrets::SecretCache;
-use ingest_webhook::verify::{Accepted, Verification, verify};
 use millrace::Result;
 use millrace::config::WebhookSource;
+use millrace::secrets::SecretCache;
+use millrace_webhook::verify::{Accepted, Verification, verify};
 
 use super::Outcome;
 use crate::arguments::VerifyWebhook;
@@ -35,9 +34,9 @@ pub async fn run(arguments: &VerifyWebhook, checkout: &Checkout, terminal: &mut 
     match verify(&source.scheme, &headers, &body, &keys, now) {
         Verification::Accepted(accepted) => {
             terminal.good(&format!("accepted  {}", how(&source, &accepted)));
-            let identity = identify(&source, &headers, &body, &body);
+            let identity = source.identify(&headers, &body, &body);
             terminal.line(&format!("          delivery id  {}", one_line(&identity.delivery_id, 300)));
-            terminal.line(&format!("          event type   {}", event_type(&source, &headers, &[&body])));
+            terminal.line(&format!("          event type   {}", source.event_type(&headers, &[&body])));
             Ok(Outcome::Done)
         }
         Verification::Refused(refusal) => {

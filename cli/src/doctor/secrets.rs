@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_secretsmanager::Client;
 use futures_util::future::join_all;
-use ingest_webhook::secrets::{References, SecretCache};
 use millrace::config::{SecretReference, Sources, WebhookSource};
+use millrace::secrets::{References, SecretCache};
 use millrace::{Kind, Result, aws};
 
 use super::finding::{Finding, Level, or_ok};

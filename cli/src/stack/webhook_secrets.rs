@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use aws_sdk_secretsmanager::Client;
-use millrace::config::webhook::Preset;
 use millrace::config::{SecretReference, Sources, WebhookSource};
 use millrace::{Error, Kind, Result};
+use millrace_webhook::Preset;
 use serde_json::Value;
 
 use super::secret;

@@ -13,10 +13,10 @@ use millrace::ledger::{Repair, Span};
 use millrace::{Error, Kind, Result};
 use tokio::sync::mpsc;
 
-use crate::csv::{Position, Record, Records, Reject, Row};
 use crate::loads::CommittedChunk;
 use crate::payload::PayloadEncoder;
 use crate::plan::LoadPlan;
+use millrace_csv::{Position, Record, Records, Reject, Row};
 
 /// The rows of one future batch, with its rejects and repairs.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::chunks::Chunk;
-use crate::csv::{Position, Reject};
 use crate::notification::ObjectCreated;
 use crate::object::Object;
+use millrace_csv::{Position, Reject};
 
 /// The code of a well-formed record that PostgreSQL refused. Its dead letter holds the record as JSON.
 pub const REFUSED_BY_DATABASE: &str = "refused_by_database";

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use millrace::aws::{load_config, s3_client, sqs_client};
 use millrace::config::Sources;
+use millrace::config::environment::ExposeSecret;
 use millrace::database::{self, Connection};
 use millrace::dead_letter::redrive::{RedriveRequest, RedriveResponse};
 use millrace::dead_letter::{DeadLetter, DeadLetterQueue, Origin, Reason};
@@ -57,7 +58,7 @@ impl IngestCsv {
     /// [`Kind::Config`] when `DATABASE_URL` or `sources.toml` is wrong.
     pub async fn new(settings: Settings) -> Result<Self> {
         let sources = Sources::load(&settings.pipeline)?;
-        let database = database::Settings::parse(settings.database_url.expose())?
+        let database = database::Settings::parse(settings.database_url.expose_secret())?
             .application_name("ingest-csv")
             .stall_timeout(settings.stall_timeout);
         let config = load_config().await;

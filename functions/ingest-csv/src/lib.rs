@@ -1,10 +1,11 @@
 //! Lambda: a CSV object in S3 becomes rows of `raw_events`, exactly once.
 //!
+//! [`millrace_csv`] reads the bytes of a file as records. Here are the files that join it to S3, SQS and the database.
+//!
 //! # Layout, in the order of the data
 //!
 //! - [`notification`]: S3 notifications, direct, through SQS or through EventBridge.
 //! - [`object`]: one version of one object, streamed.
-//! - [`csv`]: decompression, encoding, dialect, records; the rules for broken files.
 //! - [`plan`]: the options by which a file is read, stored with its load.
 //! - [`payload`]: a record as JSON.
 //! - [`chunks`]: cuts the records into batches, on a separate thread.
@@ -17,7 +18,6 @@
 //! - [`settings`]: the environment variables.
 
 pub mod chunks;
-pub mod csv;
 pub mod dead_letters;
 pub mod handler;
 pub mod load;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use millrace::config::csv::ColumnType;
-use millrace::jsonb::{is_json, is_number, write_string};
+use millrace_jsonb::{is_json, is_number, write_string};
 
 /// Writes records of one header as JSON objects.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use millrace::config::CsvOptions;
 use millrace::config::sources::CsvRoute;
 use serde::{Deserialize, Serialize};
 
-use crate::csv::{self, Declared, Decoded, Header, Limits, Opened, Position, Records};
+use millrace_csv::{self as csv, Declared, Decoded, Header, Limits, Opened, Position, Records};
 
 /// The plan of a load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,14 +52,8 @@ impl LoadPlan {
         limits: &Limits,
         position: Position,
     ) -> Result<Records<Decoded<R>>> {
-        csv::reopen(
-            reader,
-            &self.file,
-            limits,
-            self.options.ragged,
-            self.options.invalid_characters,
-            position,
-        )
+        let (ragged, invalid_characters) = (self.options.ragged, self.options.invalid_characters);
+        Ok(csv::reopen(reader, &self.file, limits, ragged, invalid_characters, position)?)
     }
 
     /// The plan under the source's current declaration, for one record that is redriven by itself.

@@ -19,11 +19,11 @@ use millrace::{Error, Kind, Result};
 use tokio::sync::Mutex;
 
 use crate::chunks::{Chunker, read_single_chunk};
-use crate::csv::{Position, Records};
 use crate::dead_letters::{REFUSED_BY_DATABASE, reject_reason};
 use crate::load::Loader;
 use crate::loads;
 use crate::plan::LoadPlan;
+use millrace_csv::{Position, Records};
 
 impl Loader {
     /// Redrives dead letters of kind `rows` and returns the outcome of each, in their order.

@@ -7,7 +7,7 @@ use millrace::batch::Bounds;
 use millrace::config::environment::{Reader, Secret};
 use millrace::dead_letter;
 
-use crate::csv::Limits;
+use millrace_csv::Limits;
 
 #[derive(Debug, Clone)]
 pub struct Settings {

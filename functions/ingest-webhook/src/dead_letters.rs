@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use http::{HeaderMap, HeaderName};
 use millrace::config::WebhookSource;
-use millrace::config::webhook::{EventTypeRule, Place};
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
+use millrace_webhook::{EventTypeRule, Place};
 use serde_json::{Value, json};
 
 /// The delivery that the dead letters belong to.

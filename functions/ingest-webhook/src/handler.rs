@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
 use millrace::aws::{load_config, s3_client, secretsmanager_client, sqs_client};
-use millrace::config::webhook::Preset;
+use millrace::config::environment::ExposeSecret;
 use millrace::config::{Sources, WebhookSource};
 use millrace::database::failure::Refusal;
 use millrace::database::{self, Connection};
@@ -15,21 +15,21 @@ use millrace::dead_letter::{DeadLetter, DeadLetterQueue, Reason};
 use millrace::ledger::Repair;
 use millrace::metrics;
 use millrace::{Error, Kind, Result};
+use millrace_webhook::Preset;
 use serde::Serialize;
 use tokio::time::timeout_at;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::answer::Answer;
-use crate::authenticate::authenticate;
-use crate::content::{self, Options, Parsed};
 use crate::dead_letters::Sender;
-use crate::identity::{event_type, identify};
 use crate::problem::{Challenge, Problem, ProblemKind};
 use crate::request::{self, Event as HttpEvent, Request};
-use crate::secrets::{References, SecretCache, Timing};
 use crate::settings::Settings;
 use crate::store::{self, Delivery, Event, NotStored, Store, Stored, Writer};
-use crate::verify::Verification;
+use millrace::secrets::authenticate;
+use millrace::secrets::{References, SecretCache, Timing};
+use millrace_webhook::content::{self, Parsed};
+use millrace_webhook::verify::Verification;
 
 /// The time before the invocation's deadline that is kept for the dead-letter queue, or a third of the time when that
 /// is less.
@@ -62,7 +62,7 @@ impl IngestWebhook {
     /// [`Kind::Config`] when `DATABASE_URL` or `sources.toml` is wrong.
     pub async fn new(settings: Settings) -> Result<(Self, Writer)> {
         let sources = Sources::load(&settings.pipeline)?;
-        let database = database::Settings::parse(settings.database_url.expose())?
+        let database = database::Settings::parse(settings.database_url.expose_secret())?
             .application_name("ingest-webhook")
             .stall_timeout(settings.database_timeout);
         let config = load_config().await;
@@ -158,15 +158,15 @@ impl IngestWebhook {
         {
             return Ok(Answer::challenge(challenge));
         }
-        let parsed = content::parse(headers, body, Options::from(source))?;
-        let identity = identify(source, headers, body, &parsed.document);
+        let parsed = content::parse(headers, body, source.body_options())?;
+        let identity = source.identify(headers, body, &parsed.document);
         let sender = Sender {
             source,
             delivery_id: &identity.delivery_id,
             dedupe_keys: &identity.dedupe_keys,
             headers,
         };
-        let delivery_type = event_type(source, headers, &[&parsed.document]);
+        let delivery_type = source.event_type(headers, &[&parsed.document]);
         let rejects = reject_dead_letters(&sender, &delivery_type, &parsed);
         let delivery = Delivery {
             source: source.name.clone(),
@@ -314,7 +314,7 @@ pub(crate) fn events(
     let numbers = (0..).filter(|number| !rejected.contains(number));
     let taken = numbers.zip(&parsed.records).map(|(number, record)| Event {
         number,
-        event_type: event_type(source, headers, &[record.json.as_bytes(), document]),
+        event_type: source.event_type(headers, &[record.json.as_bytes(), document]),
         payload: Some(record.json.clone().into_owned()),
         repair: record.repair.as_ref().map(|repair| Repair {
             line: repair.position.line,

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use millrace_webhook::content::BodyError;
+
 /// The kinds of refusal. A kind has a status and a stable name. The detail describes the particular case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {
@@ -136,6 +138,17 @@ impl Problem {
     #[must_use]
     pub fn retry_after(self, seconds: u32) -> Self {
         Problem { retry_after: Some(seconds), ..self }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        let kind = match &error {
+            BodyError::Empty => ProblemKind::EmptyBody,
+            BodyError::Malformed(_) => ProblemKind::MalformedBody,
+            BodyError::Unsupported(_) => ProblemKind::UnsupportedMediaType,
+        };
+        Problem::new(kind, error.to_string())
     }
 }
 

@@ -9,19 +9,19 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use millrace::config::webhook::{Content, UNNAMED_EVENT_TYPE};
 use millrace::config::{Sources, WebhookSource};
 use millrace::dead_letter::redrive::{RedriveOutcome, RedriveResult};
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Payload, Reason};
+use millrace_webhook::{Content, UNNAMED_EVENT_TYPE};
 use serde::Deserialize;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::content::{self, Options};
 use crate::dead_letters::Sender;
 use crate::handler::{Attempt, IngestWebhook, NotTaken, events, refusal_reason, reject_dead_letters};
 use crate::problem::Problem;
 use crate::store::{Delivery, NotStored, Stored};
+use millrace_webhook::content::{self, Options};
 
 /// How long the key of a redriven record is kept, in days: longer than any dead letter is kept.
 const RECORD_DAYS: u16 = 365;
@@ -48,7 +48,7 @@ impl IngestWebhook {
         };
         let parsed = match content::parse(&redriven.headers, &redriven.body, redriven.options) {
             Ok(parsed) => parsed,
-            Err(problem) => return RedriveOutcome::Failed { reason: problem_reason(&problem) },
+            Err(problem) => return RedriveOutcome::Failed { reason: problem_reason(&problem.into()) },
         };
         if redriven.is_record {
             if let Some(reject) = parsed.rejects.first() {
@@ -123,7 +123,7 @@ impl<'s> RedrivenDelivery<'s> {
         let (DeadLetterKind::Delivery, Some(source)) = (dead_letter.kind, source) else {
             return Err("sources.toml no longer has a webhook of this name".to_owned());
         };
-        let options = Options::from(source);
+        let options = source.body_options();
         let event_type = dead_letter.event_type.clone().unwrap_or_else(|| UNNAMED_EVENT_TYPE.to_owned());
         if dead_letter.origin.record.is_some() {
             let Some(raw) = dead_letter.payload.to_raw() else {

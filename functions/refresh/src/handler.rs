@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use millrace::Result;
+use millrace::config::environment::ExposeSecret;
 use millrace::database::{self, Connection};
 use millrace::metrics::{self, names};
 use millrace_models::project::Project;
@@ -20,8 +21,8 @@ pub struct Refresh {
 impl Refresh {
     /// Builds the clients. The first use opens the connection.
     pub fn new(settings: Settings) -> Result<Self> {
-        let database =
-            database::Settings::parse(settings.database_url.expose())?.application_name("millrace refresh");
+        let database = database::Settings::parse(settings.database_url.expose_secret())?
+            .application_name("millrace refresh");
         Ok(Refresh { settings, connection: Connection::new(database) })
     }
 

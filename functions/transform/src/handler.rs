@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use millrace::Result;
 use millrace::aws::{load_config, s3_client, sqs_client};
+use millrace::config::environment::ExposeSecret;
 use millrace::database::{self, Connection};
 use millrace::dead_letter::redrive::{RedriveRequest, RedriveResponse};
 use millrace::dead_letter::{DeadLetter, DeadLetterQueue};
@@ -36,8 +37,8 @@ pub struct Transform {
 impl Transform {
     /// Builds the clients. The first use opens the connection.
     pub async fn new(settings: Settings) -> Result<Self> {
-        let database =
-            database::Settings::parse(settings.database_url.expose())?.application_name("millrace transform");
+        let database = database::Settings::parse(settings.database_url.expose_secret())?
+            .application_name("millrace transform");
         let config = load_config().await;
         let dead_letter_queue =
             DeadLetterQueue::new(sqs_client(&config), s3_client(&config), settings.dead_letters.clone());

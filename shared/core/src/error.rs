@@ -6,6 +6,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use millrace_csv::ErrorKind;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The kind of a failure. [`Kind::policy`] maps it to the action that follows.
@@ -112,6 +114,26 @@ impl Error {
             cause = error.source();
         }
         text
+    }
+}
+
+/// The error of the reader below passes through; a file that breaks a rule is a breach of contract.
+impl From<millrace_csv::Error> for Error {
+    fn from(error: millrace_csv::Error) -> Self {
+        let (code, message) = (error.code(), error.to_string());
+        let kind = match error.kind() {
+            ErrorKind::Option => Kind::Config,
+            ErrorKind::File => Kind::Contract,
+            ErrorKind::Read => Kind::Transient,
+        };
+        let is_read = error.kind() == ErrorKind::Read;
+        match error.into_source() {
+            Some(source) if is_read => source
+                .downcast::<Error>()
+                .unwrap_or_else(|source| Error::new(kind, message).with_code(code).with_source(source)),
+            Some(source) => Error::new(kind, message).with_code(code).with_source(source),
+            None => Error::new(kind, message).with_code(code),
+        }
     }
 }
 

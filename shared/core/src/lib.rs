@@ -4,12 +4,12 @@
 //!
 //! - [`batch`]: rows gathered into batches, the unit of everything; no I/O.
 //! - [`copy`]: a batch's rows into `staging.events`, and finding the rows PostgreSQL refuses.
-//! - [`jsonb`]: what jsonb takes, decided before PostgreSQL sees it; no I/O.
 //! - [`ledger`]: one transaction a batch, claimed by its origin: exactly-once.
 //! - [`dead_letter`]: whatever could not become an event, with its reason.
 //! - [`database`]: connecting to PostgreSQL, TLS, named transactions with retries.
 //! - [`config`]: the environment and `sources.toml`.
 //! - [`aws`]: AWS clients, linked only by the functions that need them (features `s3`, `sqs`, `lambda`, `secretsmanager`).
+//! - [`secrets`]: the secrets of webhook sources, fetched and cached (feature `secretsmanager`).
 //! - [`migrate`]: the files of `migrations/`, applied once and in order.
 //! - [`runtime`]: the process of a Lambda function; with [`telemetry`], linked only by the functions (feature `runtime`).
 //! - [`telemetry`], [`metrics`]: JSON logs, and numbers for CloudWatch beside them.
@@ -24,12 +24,13 @@ pub mod copy;
 pub mod database;
 pub mod dead_letter;
 pub mod error;
-pub mod jsonb;
 pub mod ledger;
 pub mod metrics;
 pub mod migrate;
 #[cfg(feature = "runtime")]
 pub mod runtime;
+#[cfg(feature = "secretsmanager")]
+pub mod secrets;
 #[cfg(feature = "runtime")]
 pub mod telemetry;
 

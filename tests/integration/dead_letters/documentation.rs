@@ -34,7 +34,7 @@ fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
 /// The source files of the functions and of the crates that they share.
 fn product() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    for folder in ["functions", "shared/core/src", "shared/models/src"] {
+    for folder in ["functions", "shared"] {
         sources(&root().join(folder), &mut found);
     }
     found
@@ -66,26 +66,33 @@ fn codes_in_code() -> BTreeSet<String> {
             codes.extend(words_after(&text, "failed("));
         }
         // The codes for a body that cannot be parsed when its dead letter is redriven.
-        if path.contains("functions/ingest-webhook/src/content/") {
-            codes.extend(text.split("ProblemKind::").skip(1).filter_map(problem_code));
+        if path.ends_with("functions/ingest-webhook/src/problem.rs") {
+            codes.extend(text.split("=> ProblemKind::").skip(1).filter_map(problem_code));
         }
         // A reason with its code: `DefectKind::Nul => ("nul_character", "…")`.
         if text.contains("Reject") || text.contains("Reason::new(") {
             codes.extend(words_after(&text, "=> ("));
         }
-        if path.contains("functions/ingest-") {
+        if path.contains("functions/ingest-") || path.contains("shared/webhook/") {
             codes.extend(words_after(&text, "code: "));
+        }
+        if path.contains("shared/csv/") {
+            codes.extend(
+                words_after(&text, "code: ")
+                    .into_iter()
+                    .filter(|code| code != "config" && code != "read_failed"),
+            );
+            codes.extend(words_after(&text, "Error::file("));
+            for call in text.split("broken(error,").skip(1) {
+                codes.extend(call.split(')').next().unwrap().split(',').filter_map(quoted_word));
+            }
         }
         // A file that breaks its contract becomes a dead letter with the error's code.
         if path.contains("functions/ingest-csv/") {
             codes.extend(words_after(&text, "(Kind::Contract,"));
-            codes.extend(words_after(&text, "contract("));
             let statements = text.split(';').flat_map(|text| text.split("\n}"));
             for statement in statements.filter(|statement| statement.contains("Kind::Contract")) {
                 codes.extend(words_after(statement, ".with_code("));
-            }
-            for call in text.split("broken(error,").skip(1) {
-                codes.extend(call.split(')').next().unwrap().split(',').filter_map(quoted_word));
             }
         }
         // A delivery that the database does not accept becomes a dead letter with the database error's code.

@@ -1,7 +1,7 @@
 //! The keys of `sources.toml`: the sample in `pipeline/` and `docs/configuration.md` state the defaults.
 
-use millrace::config::webhook::Preset;
 use millrace::config::{CsvOptions, Route, Sources, WebhookSource};
+use millrace_webhook::Preset;
 
 use super::read;
 use super::table::{name, quoted, rows, section};

@@ -162,7 +162,7 @@ impl DoctorFixture {
         let choice = Choice { id: event_type.map(|_| id), event_type, new_id: id };
         let file = Path::new("body.json");
         let headers: HeaderMap =
-            delivery::headers(webhook, &Secret::new(secret.as_str()), file, body, choice, SystemTime::now())
+            delivery::headers(webhook, &Secret::from(secret.as_str()), file, body, choice, SystemTime::now())
                 .expect("sign");
         client.post(source, &headers, body, Form::Plain).await
     }

@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use ingest_webhook::verify::sign;
 use millrace::config::Sources;
 use millrace::config::environment::Secret;
 use millrace_tests::aws::Aws;
 use millrace_tests::postgres::{Database, number};
 use millrace_tests::runtime_api::{Function, binary};
+use millrace_webhook::verify::sign;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_postgres::Client;
@@ -98,7 +98,7 @@ pub fn signed(source: &str, id: &str, body: &[u8]) -> HeaderMap {
 
 pub fn signed_at(source: &str, id: &str, body: &[u8], now: SystemTime) -> HeaderMap {
     let scheme = &KNOWN.webhook(source).expect("a source").scheme;
-    let mut headers = sign(scheme, &Secret::new(secret(source)), id, body, now).expect("sign");
+    let mut headers = sign(scheme, &Secret::from(secret(source)), id, body, now).expect("sign");
     let more: &[(&'static str, &str)] = match source {
         "github" => &[("x-github-delivery", id), ("x-github-event", "issues")],
         "shopify" => &[("x-shopify-webhook-id", id), ("x-shopify-topic", "orders/create")],

@@ -3,10 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use ingest_webhook::verify::sign;
 use millrace::aws::secretsmanager_client;
 use millrace::config::environment::Secret;
-use millrace::config::webhook::Scheme;
+use millrace_webhook::Scheme;
+use millrace_webhook::verify::sign;
 use serde_json::json;
 
 use super::client::{Form, Reply, WebhookClient};
@@ -47,7 +47,7 @@ impl Rotation {
 /// Posts a new delivery, signed with `secret`.
 async fn post(client: &WebhookClient, secret: &str) -> Reply {
     let mut headers: HeaderMap =
-        sign(&Scheme::Github, &Secret::new(secret), "", b"{}", SystemTime::now()).expect("sign");
+        sign(&Scheme::Github, &Secret::from(secret), "", b"{}", SystemTime::now()).expect("sign");
     let id = uuid::Uuid::now_v7().to_string();
     headers.insert("x-delivery", id.parse().expect("a value"));
     client.post("rotated", &headers, b"{}", Form::Plain).await

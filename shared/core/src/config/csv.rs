@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use millrace_csv::{Header, InvalidCharacters, Mark, Ragged};
 use serde::{Deserialize, Serialize};
 
 /// The settings of `[<source>.csv]`. A setting that is `None` is detected.
@@ -51,52 +52,6 @@ impl Default for CsvOptions {
 
 /// The encodings that can be declared.
 pub const ENCODINGS: &[&str] = &["utf-8", "utf-16le", "utf-16be", "windows-1252", "latin-1"];
-
-/// An ASCII character with a meaning of its own, or the statement that there is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mark {
-    None,
-    Byte(u8),
-}
-
-impl Mark {
-    pub fn byte(self) -> Option<u8> {
-        match self {
-            Mark::None => None,
-            Mark::Byte(byte) => Some(byte),
-        }
-    }
-}
-
-/// Where the column names come from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Header {
-    /// So many stacked rows; 0 when the file has none.
-    Rows(u32),
-    Names(Vec<String>),
-}
-
-/// How a record with too few or too many fields is handled.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Ragged {
-    #[default]
-    Reject,
-    /// Missing fields are left out, surplus ones are kept under `_extra`.
-    Fill,
-}
-
-/// How bytes that are invalid in the file's encoding, and NUL, are handled.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum InvalidCharacters {
-    #[default]
-    Reject,
-    /// U+FFFD takes their place; the record as it stood is kept in `staging.repairs`.
-    Replace,
-}
 
 /// How the rows of an object's earlier versions are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

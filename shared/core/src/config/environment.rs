@@ -22,34 +22,15 @@
 //! );
 //! ```
 
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use secrecy::{ExposeSecret, SecretString as Secret};
+
 use crate::{Error, Kind, Result};
-
-/// A value that is never shown: not by `Debug`, not in an error.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(value: impl Into<String>) -> Self {
-        Secret(value.into())
-    }
-
-    /// The value itself, for the one place that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
 
 /// Reads settings from this process's environment. See [`read`].
 pub fn read_environment<T>(build: impl FnOnce(&mut Reader<'_>) -> T) -> Result<T> {
@@ -106,7 +87,7 @@ impl Reader<'_> {
 
     /// A secret that must be set.
     pub fn secret(&mut self, name: &str) -> Secret {
-        Secret(self.required(name))
+        Secret::from(self.required(name))
     }
 
     /// A number within `bounds`, or `default`.
@@ -320,8 +301,11 @@ mod tests {
     fn a_secret_is_never_shown() {
         let canary = "postgres://user:canary@host/db";
         let secret = read_from(&[("DATABASE_URL", canary)], |env| env.secret("DATABASE_URL")).unwrap();
-        assert_eq!(secret.expose(), canary);
-        assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "Secret(…) Some(Secret(…))");
+        assert_eq!(secret.expose_secret(), canary);
+        assert_eq!(
+            format!("{secret:?} {:?}", Some(&secret)),
+            "SecretBox<str>([REDACTED]) Some(SecretBox<str>([REDACTED]))"
+        );
 
         let error = read_from(&[("TOKEN", "canary\u{fffd}")], |env| env.secret("TOKEN")).unwrap_err();
         assert_eq!(error.message(), "TOKEN: not valid UTF-8");

@@ -5,7 +5,7 @@
 //! - [`environment`]: reads the environment once and reports all invalid variables in one error.
 //! - [`csv`]: what can be declared about CSV files; plain types with defaults.
 //! - [`webhook`]: what can be declared about webhooks, with each preset's defaults; [`secret_reference`]:
-//!   references to secrets; [`pointer`](mod@pointer): the location of a value in a JSON document.
+//!   references to secrets.
 //! - [`sources`]: `sources.toml`, and the route from an object's key to a source.
 //! - [`document`]: TOML read with every problem at its line and column; [`nearest`]: the right name for a misspelt one.
 //!
@@ -17,13 +17,11 @@ pub mod environment;
 mod glob;
 pub mod names;
 pub mod nearest;
-pub mod pointer;
 pub mod secret_reference;
 pub mod sources;
 pub mod webhook;
 
 pub use csv::CsvOptions;
-pub use pointer::Pointer;
 pub use secret_reference::SecretReference;
 pub use sources::{Route, Sources};
 pub use webhook::WebhookSource;

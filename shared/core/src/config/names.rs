@@ -1,5 +1,7 @@
 //! Names of sources and event types: what they may look like, everywhere they come from.
 
+use ring::digest::{SHA256, digest};
+
 /// The longest name, in bytes: that of a PostgreSQL identifier, because models and tables are named after them.
 pub const MAX_NAME_BYTES: usize = 63;
 
@@ -23,6 +25,32 @@ pub fn check_name(name: &str) -> Result<(), String> {
         return Err("must start with an ASCII letter or a digit".into());
     }
     Ok(())
+}
+
+/// Converts a sender's event type to a name: `orders/create` becomes `orders.create`. `None` without an ASCII letter or
+/// digit. `docs/configuration.md` has the rule.
+pub fn to_name(text: &str) -> Option<String> {
+    if check_name(text).is_ok() {
+        return Some(text.to_owned());
+    }
+    let name: String = text
+        .trim_start_matches(|c: char| !c.is_ascii_alphanumeric())
+        .chars()
+        .map(|c| match c {
+            '/' => '.',
+            c if c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.') => c,
+            _ => '_',
+        })
+        .collect();
+    match name.len() {
+        0 => None,
+        len if len <= MAX_NAME_BYTES => Some(name),
+        // Two long types that differ only at their ends stay distinct.
+        _ => {
+            let hash = hex::encode(digest(&SHA256, text.as_bytes()));
+            Some(format!("{}-{}", &name[..MAX_NAME_BYTES - 9], &hash[..8]))
+        }
+    }
 }
 
 /// `text` in back quotes, cut to 80 characters, with control characters escaped: safe to put in a message.
@@ -59,5 +87,23 @@ mod tests {
     fn a_quoted_name_is_short_and_on_one_line() {
         assert_eq!(quoted("a\nb\0"), "`a\\nb\\0`");
         assert!(quoted(&"x".repeat(5000)).chars().count() < 100);
+    }
+
+    #[test]
+    fn a_senders_word_becomes_a_name() {
+        for (word, name) in [
+            ("orders/create", Some("orders.create")),
+            ("/weather", Some("weather")),
+            ("v2.core.account[configuration].updated", Some("v2.core.account_configuration_.updated")),
+            ("Über", Some("ber")),
+            ("a b", Some("a_b")),
+            ("ok", Some("ok")),
+            ("…", None),
+        ] {
+            assert_eq!(to_name(word).as_deref(), name, "{word}");
+        }
+        let long = |end: &str| to_name(&format!("{}{end}", "a".repeat(70))).unwrap();
+        assert_eq!(long("b").len(), 63);
+        assert_ne!(long("b"), long("c"));
     }
 }

@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn the_documented_default_of_sslmode_is_that_of_the_code() {
         let (_, rest) =
-            include_str!("../../../docs/configuration.md").split_once("; the default is `").unwrap();
+            include_str!("../../../../docs/configuration.md").split_once("; the default is `").unwrap();
         let documented: Vec<&str> = rest.split('`').step_by(2).take(2).collect();
         for (url, mode) in
             ["postgresql://u@localhost", "postgresql://u@db.example.com"].iter().zip(documented)

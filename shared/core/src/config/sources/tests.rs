@@ -1,13 +1,13 @@
 use std::time::Duration;
 
+use millrace_jsonb::Pointer;
+use millrace_webhook::{
+    Algorithm, Content, Dedupe, DeliveryIdRule, Encoding, EventTypeRule, Place, Preset, Scheme,
+};
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::pointer::Pointer;
 use crate::config::secret_reference::SecretReference;
-use crate::config::webhook::{
-    Algorithm, Content, Dedupe, DeliveryIdRule, Encoding, EventTypeRule, Place, Preset, Scheme,
-};
 
 fn problems(text: &str) -> Vec<String> {
     let error = Sources::parse("sources.toml", text).expect_err(text);

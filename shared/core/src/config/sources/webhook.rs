@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
+use millrace_jsonb::{InvalidCharacters, Pointer};
+use millrace_webhook::{
+    Algorithm, Content, Dedupe, DeliveryIdRule, Encoding, EventTypeRule, Place, Preset, Scheme,
+};
 use toml::de::DeTable;
 
-use crate::config::csv::InvalidCharacters;
 use crate::config::document::{Document, Key, Value, set};
 use crate::config::names::{check_name, quoted};
-use crate::config::pointer::Pointer;
 use crate::config::secret_reference::SecretReference;
-use crate::config::webhook::{
-    Algorithm, Content, Dedupe, DeliveryIdRule, Encoding, EventTypeRule, Place, Preset, Scheme, WebhookSource,
-};
+use crate::config::webhook::WebhookSource;
 
 /// Keys of `[<source>.webhook]`.
 pub const KEYS: &[&str] = &[

@@ -1,0 +1,41 @@
+//! What a user can declare about a file, beside its dialect.
+
+use serde::{Deserialize, Serialize};
+
+pub use millrace_jsonb::InvalidCharacters;
+
+/// An ASCII character with a meaning of its own, or the statement that there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mark {
+    None,
+    Byte(u8),
+}
+
+impl Mark {
+    pub fn byte(self) -> Option<u8> {
+        match self {
+            Mark::None => None,
+            Mark::Byte(byte) => Some(byte),
+        }
+    }
+}
+
+/// Where the column names come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Header {
+    /// So many stacked rows; 0 when the file has none.
+    Rows(u32),
+    Names(Vec<String>),
+}
+
+/// How a record with too few or too many fields is handled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ragged {
+    #[default]
+    Reject,
+    /// Missing fields are left out, surplus ones are kept under `_extra`.
+    Fill,
+}

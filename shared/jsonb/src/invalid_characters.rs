@@ -1,0 +1,13 @@
+//! What is done about the characters that jsonb refuses.
+
+use serde::{Deserialize, Serialize};
+
+/// How bytes that are invalid in the file's encoding, and NUL, are handled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InvalidCharacters {
+    #[default]
+    Reject,
+    /// U+FFFD takes their place; the record as it stood is kept in `staging.repairs`.
+    Replace,
+}
