@@ -14,7 +14,7 @@ sam    := HOME=$(CURDIR)/.tools/home SAM_CLI_TELEMETRY=0 $(bin)/sam
 arch   := $(or $(ARCH),arm64)
 functions := ingest-csv ingest-webhook transform refresh redrive
 
-.PHONY: help demo dev test lint bench audit build deploy function cli compiled layer
+.PHONY: help demo dev test lint bench audit build deploy function cli compiled layer machine
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,20 +79,23 @@ function: layer compiled
 cli: compiled
 
 # One build of the whole workspace: separate builds select other features of the dependencies and compile them again.
-compiled:
+compiled: | machine
 	@cargo build --locked --workspace
 
 # Lambda unpacks a layer into /opt, so the layer contains the folder pipeline/ itself.
 layer:
 	@rm -rf target/layer && mkdir -p target/layer && cp -r pipeline target/layer/
 
+# What cannot be installed below is checked before anything else.
+machine:
+	@infra/local/check-machine
+
 # Named for the version: another one makes the environments again.
 uv-version := 0.13.9
 
-.tools/python-$(uv-version).stamp:
-	@command -v python3 > /dev/null || { echo "python3 is missing: install Python 3.10 or newer" >&2; exit 1; }
+.tools/python-$(uv-version).stamp: | machine
 	@echo "creating $(venv)"
-	@python3 -m venv $(venv) || { echo "python3 cannot make a virtual environment: on Debian, apt install python3-venv" >&2; exit 1; }
+	@python3 -m venv $(venv)
 	@$(venv)/bin/pip --disable-pip-version-check --quiet install uv==$(uv-version)
 	@touch $@
 
