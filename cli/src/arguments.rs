@@ -46,9 +46,9 @@ pub struct Arguments {
 pub enum Command {
     /// Start the local stack and stay up: PostgreSQL, a local AWS, the deployed functions.
     ///
-    /// Uses the PostgreSQL server of DATABASE_URL if that is set, else the server binaries of this machine, else an
-    /// embedded package. Prints one line for every load that ends. The variables of the running stack are in
-    /// .millrace/env, for any AWS client, curl and psql:
+    /// Uses the PostgreSQL server of DATABASE_URL if that is set, else starts one with the binaries that `make` installs.
+    /// Prints one line for every load that ends. The variables of the running stack are in .millrace/env, for any AWS
+    /// client, curl and psql:
     ///
     ///     set -a; . .millrace/env; set +a
     ///     psql "$DATABASE_URL" -c 'select * from raw_events limit 5'

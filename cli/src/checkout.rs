@@ -53,9 +53,14 @@ impl Checkout {
         self.state().join("env")
     }
 
-    /// The Python environment with the local AWS, the deployer and the embedded PostgreSQL.
+    /// The Python environment with the local AWS and the deployer.
     pub fn tools(&self) -> PathBuf {
         self.root.join(".tools/venv")
+    }
+
+    /// The pinned PostgreSQL servers: a folder for each major version.
+    pub fn postgres(&self) -> PathBuf {
+        self.root.join(".tools/postgres")
     }
 
     /// A path as one would type it in the checkout.

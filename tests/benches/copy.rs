@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use millrace_tests::postgres::binaries;
+use millrace_tests::postgres::psql_folder;
 use millrace_tests::runtime_api::Function;
 use serde_json::Value;
 
@@ -110,7 +110,7 @@ fn copy(url: &str, file: &Path) -> Duration {
         "\\copy staging.events (received_at, batch_id, source, event_type, payload) from '{}'",
         file.display()
     );
-    let mut psql = Command::new(binaries().join("psql"));
+    let mut psql = Command::new(psql_folder().join("psql"));
     psql.args(["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--dbname", url, "--command", &command]);
     let started = Instant::now();
     let status = psql.status().expect("psql runs");

@@ -17,7 +17,7 @@ use ingest_webhook::store::group::Bounds;
 use ingest_webhook::store::{Delivery, Event, Store, Stored, writer};
 use millrace::config::environment::Secret;
 use millrace::database::{Connection, Settings};
-use millrace_tests::postgres::{ROLE_PASSWORD, binaries, number};
+use millrace_tests::postgres::{ROLE_PASSWORD, number, psql_folder};
 use millrace_tests::runtime_api::{Function, binary};
 use millrace_webhook::Scheme;
 use millrace_webhook::verify::sign;
@@ -142,7 +142,7 @@ fn pgbench(stack: &Stack, clients: usize) -> Sample {
     let log = folder.join("latencies");
     let threads = clients.min(2).to_string();
     let (clients, seconds) = (clients.to_string(), PERIOD.as_secs().to_string());
-    let output = Command::new(binaries().join("pgbench"))
+    let output = Command::new(psql_folder().join("pgbench"))
         .args(["--no-vacuum", "--protocol", "prepared", "--client", &clients, "--jobs", &threads])
         .args(["--time", &seconds, "--log", "--log-prefix"])
         .arg(&log)

