@@ -17,18 +17,18 @@
 //! - [`visibility`]: hides a message while its file is loaded, and delays its next delivery.
 //! - [`settings`]: the environment variables.
 
-pub mod chunks;
-pub mod dead_letters;
-pub mod handler;
-pub mod load;
-pub mod loads;
-pub mod notification;
-pub mod object;
-pub mod payload;
-pub mod plan;
-pub mod redrive;
-pub mod settings;
-pub mod visibility;
+mod chunks;
+mod dead_letters;
+mod handler;
+mod load;
+mod loads;
+mod notification;
+mod object;
+mod payload;
+mod plan;
+mod redrive;
+mod settings;
+mod visibility;
 
 pub use handler::IngestCsv;
 pub use settings::Settings;

@@ -97,7 +97,7 @@ impl LoadPlan {
     }
 
     pub fn bounds(&self) -> Bounds {
-        Bounds { rows: self.chunk_rows, bytes: self.chunk_bytes, age: None }
+        Bounds { rows: self.chunk_rows, bytes: self.chunk_bytes }
     }
 }
 

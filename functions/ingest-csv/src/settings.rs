@@ -51,7 +51,6 @@ impl Settings {
             bounds: Bounds {
                 rows: env.number("MILLRACE_CHUNK_ROWS", Bounds::default().rows, 1..=1_000_000),
                 bytes: env.size("MILLRACE_CHUNK_BYTES", Bounds::default().bytes, 1_024..=64 << 20),
-                age: None,
             },
             copy_connections: env.number("MILLRACE_COPY_CONNECTIONS", 2, 1..=16),
             stall_timeout: env.duration(

@@ -12,13 +12,13 @@
 //! - [`redrive`]: redrives dead letters.
 //! - [`answer`], [`problem`]: the response to the sender.
 
-pub mod answer;
+mod answer;
 mod dead_letters;
-pub mod handler;
+mod handler;
 pub mod problem;
-pub mod redrive;
+mod redrive;
 pub mod request;
-pub mod settings;
+mod settings;
 pub mod store;
 
 pub use handler::IngestWebhook;

@@ -74,7 +74,7 @@ impl Redrive {
         };
         let ended = run.run().await;
         // No task may run after the response.
-        reader.settle().await;
+        reader.wait_for_scans().await;
         let mut summary = ended?;
         metrics::add(names::DEAD_LETTERS_REDRIVEN, summary.redriven);
         metrics::add(names::DEAD_LETTERS_DUPLICATE, summary.duplicate);
@@ -107,7 +107,7 @@ impl Redrive {
             until,
         };
         let ended = archive.run().await;
-        reader.settle().await;
+        reader.wait_for_scans().await;
         let archived = ended?;
         metrics::add(names::DEAD_LETTERS_ARCHIVED, archived.archived);
         info!(

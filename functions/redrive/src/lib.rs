@@ -12,12 +12,12 @@
 //! - [`archive`]: moves old dead letters into the bucket.
 //! - [`settings`]: the environment variables.
 
-pub mod archive;
-pub mod handler;
-pub mod request;
-pub mod run;
-pub mod settings;
-pub mod targets;
+mod archive;
+mod handler;
+mod request;
+mod run;
+mod settings;
+mod targets;
 
 pub use handler::Redrive;
 pub use settings::Settings;

@@ -41,7 +41,7 @@ pub struct Run<'r> {
 }
 
 /// A dead letter with the message that holds it.
-struct Held {
+struct Received {
     message: Message,
     dead_letter: DeadLetter,
 }
@@ -62,7 +62,7 @@ impl Run<'_> {
     }
 
     async fn take(&self, scan: &mut Scan, summary: &mut Summary) -> Result<()> {
-        let mut batch: Vec<Held> = Vec::new();
+        let mut batch: Vec<Received> = Vec::new();
         loop {
             if self.is_over(summary) {
                 summary.more = true;
@@ -73,7 +73,7 @@ impl Run<'_> {
             for message in messages.into_iter().flatten() {
                 match message.read() {
                     ParsedMessage::DeadLetter(dead_letter) if self.is_meant(&message, &dead_letter) => {
-                        batch.push(Held { message, dead_letter });
+                        batch.push(Received { message, dead_letter });
                     }
                     _ => summary.left += 1,
                 }
@@ -100,8 +100,8 @@ impl Run<'_> {
         self.most(summary) == 0 || Instant::now() >= self.until
     }
 
-    fn is_full(&self, batch: &[Held], summary: &Summary) -> bool {
-        let bytes: usize = batch.iter().map(|held| held.message.body.len()).sum();
+    fn is_full(&self, batch: &[Received], summary: &Summary) -> bool {
+        let bytes: usize = batch.iter().map(|received| received.message.body.len()).sum();
         batch.len() >= self.most(summary) || bytes >= BATCH_BYTES
     }
 
@@ -110,14 +110,14 @@ impl Run<'_> {
     }
 
     /// Handles one batch: sends it to its targets, then deletes its messages.
-    async fn redrive(&self, scan: &Scan, batch: Vec<Held>, summary: &mut Summary) -> Result<()> {
+    async fn redrive(&self, scan: &Scan, batch: Vec<Received>, summary: &mut Summary) -> Result<()> {
         let started = Instant::now();
         // A dead letter may be in the queue twice. It is sent once, and both messages have its outcome.
         let mut dead_letters: HashMap<Uuid, &DeadLetter> = HashMap::new();
-        for held in &batch {
-            let known = dead_letters.entry(held.dead_letter.id).or_insert(&held.dead_letter);
-            if held.dead_letter.attempts > known.attempts {
-                *known = &held.dead_letter;
+        for received in &batch {
+            let known = dead_letters.entry(received.dead_letter.id).or_insert(&received.dead_letter);
+            if received.dead_letter.attempts > known.attempts {
+                *known = &received.dead_letter;
             }
         }
         let of_kind = KINDS.map(|kind| {
@@ -141,21 +141,21 @@ impl Run<'_> {
             })
             .collect();
         self.dead_letter_queue.send(&again).await?;
-        let known = |held: &&Held| {
+        let known = |received: &&Received| {
             outcomes
-                .get(&held.dead_letter.id)
+                .get(&received.dead_letter.id)
                 .is_some_and(|outcome| !matches!(outcome, RedriveOutcome::Pending { .. }))
         };
-        let done: Vec<&Message> = batch.iter().filter(known).map(|held| &held.message).collect();
+        let done: Vec<&Message> = batch.iter().filter(known).map(|received| &received.message).collect();
         scan.delete(&done).await?;
-        let settled = batch
-            .iter()
-            .filter(|held| outcomes.get(&held.dead_letter.id).is_some_and(RedriveOutcome::is_settled));
-        for held in settled {
-            self.reader.delete_object(&held.dead_letter).await?;
+        let settled = batch.iter().filter(|received| {
+            outcomes.get(&received.dead_letter.id).is_some_and(RedriveOutcome::is_settled)
+        });
+        for received in settled {
+            self.reader.delete_object(&received.dead_letter).await?;
         }
-        for held in &batch {
-            count(summary, outcomes.get(&held.dead_letter.id));
+        for received in &batch {
+            count(summary, outcomes.get(&received.dead_letter.id));
         }
         info!(
             dead_letter_count = batch.len(),

@@ -6,8 +6,8 @@
 //!   `millrace_models::refresh`.
 //! - [`settings`]: the environment variables.
 
-pub mod handler;
-pub mod settings;
+mod handler;
+mod settings;
 
 pub use handler::Refresh;
 pub use settings::Settings;

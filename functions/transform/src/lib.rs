@@ -6,8 +6,8 @@
 //!   `millrace_models::transform`.
 //! - [`settings`]: the environment variables.
 
-pub mod handler;
-pub mod settings;
+mod handler;
+mod settings;
 
 pub use handler::Transform;
 pub use settings::Settings;

@@ -5,7 +5,6 @@
 
 use bytes::Bytes;
 use std::ops::Range;
-use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::clock::ReceivedAt;
@@ -17,14 +16,12 @@ pub struct Bounds {
     pub rows: usize,
     /// Bytes of a batch as sent. One row larger than this still makes a batch of its own.
     pub bytes: usize,
-    /// Time from the first row to the flush; `None` waits for the other two.
-    pub age: Option<Duration>,
 }
 
 impl Default for Bounds {
     /// 10,000 rows or 4 MiB: past that COPY gets no faster, and memory stays small.
     fn default() -> Self {
-        Bounds { rows: 10_000, bytes: 4 << 20, age: None }
+        Bounds { rows: 10_000, bytes: 4 << 20 }
     }
 }
 
@@ -48,7 +45,6 @@ pub struct BatchBuilder {
     prefix: Vec<u8>,
     body: Vec<u8>,
     ends: Vec<usize>,
-    opened: Option<Instant>,
 }
 
 /// The outcome of a row that was offered.
@@ -78,7 +74,6 @@ impl BatchBuilder {
             prefix,
             body: Vec::new(),
             ends: Vec::new(),
-            opened: None,
         }
     }
 
@@ -105,7 +100,6 @@ impl BatchBuilder {
         let length = i32::try_from(self.body.len() - length_at - 4).unwrap_or(i32::MAX);
         self.body[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
         self.ends.push(self.body.len());
-        self.opened.get_or_insert_with(Instant::now);
         Push::Added
     }
 
@@ -113,17 +107,8 @@ impl BatchBuilder {
         self.push_with(|body| body.extend_from_slice(payload))
     }
 
-    pub fn row_count(&self) -> usize {
-        self.ends.len()
-    }
-
     pub fn byte_count(&self) -> usize {
         self.body.len()
-    }
-
-    /// When the batch must be flushed because of its age; `None` while it is empty or ages without limit.
-    pub fn flush_at(&self) -> Option<Instant> {
-        Some(self.opened? + self.bounds.age?)
     }
 
     pub fn finish(self) -> Batch {
@@ -208,7 +193,8 @@ mod tests {
         assert_eq!(batch.push(b"{}"), Push::Added);
         let bytes = batch.byte_count();
         assert_eq!(batch.push(b"{}"), Push::Full);
-        assert_eq!((batch.row_count(), batch.byte_count()), (2, bytes));
+        assert_eq!(batch.byte_count(), bytes);
+        assert_eq!(batch.finish().row_count(), 2);
     }
 
     #[test]
@@ -227,14 +213,6 @@ mod tests {
         assert_eq!(rest.without(&[0, 1]).payload_bytes(), 0);
     }
 
-    #[test]
-    fn age_counts_from_the_first_row() {
-        let mut batch = builder(Bounds { age: Some(Duration::from_millis(5)), ..Bounds::default() });
-        assert_eq!(batch.flush_at(), None);
-        batch.push(b"{}");
-        assert!(batch.flush_at().is_some());
-    }
-
     proptest! {
         #[test]
         fn a_batch_never_exceeds_its_bounds(
@@ -242,7 +220,7 @@ mod tests {
             bytes in 1_usize..2_000,
             payloads in prop::collection::vec(prop::collection::vec(b'a'..=b'z', 0..400), 1..60),
         ) {
-            let bounds = Bounds { rows, bytes, age: None };
+            let bounds = Bounds { rows, bytes };
             let mut batches = Vec::new();
             let mut open = builder(bounds);
             for payload in &payloads {

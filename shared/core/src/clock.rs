@@ -32,11 +32,6 @@ impl ReceivedAt {
         }
     }
 
-    /// A given moment, for a clock that is not the machine's.
-    pub fn from_unix_micros(micros: u64) -> Self {
-        ReceivedAt(i64::try_from(micros).unwrap_or(i64::MAX))
-    }
-
     pub fn to_system_time(self) -> SystemTime {
         UNIX_EPOCH + Duration::from_micros(self.0.unsigned_abs())
     }
@@ -59,7 +54,7 @@ mod tests {
 
     #[test]
     fn the_epochs_are_thirty_years_apart() {
-        assert_eq!(ReceivedAt::from_unix_micros(946_684_800_000_001).to_postgres_micros(), 1);
-        assert_eq!(ReceivedAt::from_unix_micros(5).to_system_time(), UNIX_EPOCH + Duration::from_micros(5));
+        assert_eq!(ReceivedAt(946_684_800_000_001).to_postgres_micros(), 1);
+        assert_eq!(ReceivedAt(5).to_system_time(), UNIX_EPOCH + Duration::from_micros(5));
     }
 }

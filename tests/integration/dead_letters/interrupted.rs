@@ -84,7 +84,7 @@ async fn a_dropped_scan_makes_its_messages_visible() {
     let mut scan = reader.scan();
     assert!(scan.next().await.unwrap().is_some());
     drop(scan);
-    reader.settle().await;
+    reader.wait_for_scans().await;
     assert_eq!(fixture.counts().await, (200, 0));
     fixture.holds(&dead_letters).await;
 }

@@ -49,6 +49,6 @@ pub async fn run(
         DeadLettersCommand::Redrive(_) => Ok(Outcome::Done),
     };
     // Also after an error: the messages that a scan hid become visible again before this program ends.
-    context.reader.settle().await;
+    context.reader.wait_for_scans().await;
     ended
 }

@@ -220,7 +220,7 @@ struct Trial {
 
 fn trials(delivery: &Delivery) -> Vec<Trial> {
     let received_at = ReceivedAt::now();
-    let bounds = batch::Bounds { rows: usize::MAX, bytes: usize::MAX, age: None };
+    let bounds = batch::Bounds { rows: usize::MAX, bytes: usize::MAX };
     let mut open: Vec<(&str, BatchBuilder, Vec<usize>)> = Vec::new();
     for (index, event) in delivery.events.iter().enumerate() {
         let Some(payload) = &event.payload else { continue };

@@ -19,14 +19,10 @@ pub enum ParsedMessage {
     Unreadable,
 }
 
-/// `body` as it came from the queue. The dead letter made of a record of AWS has an id that follows from `message_id` alone, so
-/// that every look at the queue finds the same dead letter.
-pub fn parse_body(message_id: &str, body: &str) -> ParsedMessage {
-    parse_body_sent(message_id, body, OffsetDateTime::now_utc())
-}
-
-/// As [`parse_body`]; `sent_at` is when a record failed that does not say so itself.
-pub(super) fn parse_body_sent(message_id: &str, body: &str, sent_at: OffsetDateTime) -> ParsedMessage {
+/// Parses a message's body. The id of a dead letter that is made of a record of AWS follows from `message_id` alone, so
+/// that every scan of the queue finds the same dead letter. If the record contains no time of its failure, `sent_at` is
+/// used.
+pub(super) fn parse_body(message_id: &str, body: &str, sent_at: OffsetDateTime) -> ParsedMessage {
     if let Ok(dead_letter) = serde_json::from_str::<DeadLetter>(body) {
         return ParsedMessage::DeadLetter(dead_letter);
     }
@@ -152,8 +148,12 @@ mod tests {
 
     const MESSAGE: &str = "0a5d8a6c-1c7b-4f0e-9f43-0d4f5d7c2b11";
 
+    fn parse_now(message_id: &str, body: &str) -> ParsedMessage {
+        parse_body(message_id, body, OffsetDateTime::now_utc())
+    }
+
     fn dead_letter(body: &Value) -> DeadLetter {
-        match parse_body(MESSAGE, &body.to_string()) {
+        match parse_now(MESSAGE, &body.to_string()) {
             ParsedMessage::DeadLetter(dead_letter) => dead_letter,
             ParsedMessage::Unreadable => panic!("unreadable: {body}"),
         }
@@ -178,7 +178,7 @@ mod tests {
             Origin { line: Some(2), ..Origin::default() },
             Payload::raw(b"a,b"),
         );
-        assert_eq!(parse_body(MESSAGE, &sent.to_body()), ParsedMessage::DeadLetter(sent));
+        assert_eq!(parse_now(MESSAGE, &sent.to_body()), ParsedMessage::DeadLetter(sent));
     }
 
     #[test]
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn the_same_message_is_the_same_dead_letter_and_another_is_another() {
         let body = notification("k.csv").to_string();
-        let id = |message: &str| match parse_body(message, &body) {
+        let id = |message: &str| match parse_now(message, &body) {
             ParsedMessage::DeadLetter(dead_letter) => dead_letter.id,
             ParsedMessage::Unreadable => panic!("unreadable"),
         };
@@ -275,8 +275,7 @@ mod tests {
         let mut body = notification("k.csv");
         body["Records"][0]["eventTime"] = Value::Null;
         let sent_at = OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
-        let ParsedMessage::DeadLetter(dead_letter) = parse_body_sent(MESSAGE, &body.to_string(), sent_at)
-        else {
+        let ParsedMessage::DeadLetter(dead_letter) = parse_body(MESSAGE, &body.to_string(), sent_at) else {
             panic!("unreadable")
         };
         assert_eq!(dead_letter.first_failed_at, "2023-11-14T22:13:20Z");
@@ -296,7 +295,7 @@ mod tests {
             r#"{"id": "not-a-uuid", "kind": "rows"}"#,
             r#"{"requestPayload": {}, "requestContext": {}}"#,
         ] {
-            assert_eq!(parse_body(MESSAGE, body), ParsedMessage::Unreadable, "{body}");
+            assert_eq!(parse_now(MESSAGE, body), ParsedMessage::Unreadable, "{body}");
         }
     }
 }

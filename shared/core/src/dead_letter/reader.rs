@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::envelope::{DeadLetter, Payload, Pointer};
-use super::parse::{ParsedMessage, parse_body_sent};
+use super::parse::{ParsedMessage, parse_body};
 use crate::{Error, Kind, Result};
 
 /// SQS gives and takes ten messages a request.
@@ -53,7 +53,7 @@ pub struct Message {
 
 impl Message {
     pub fn read(&self) -> ParsedMessage {
-        parse_body_sent(&self.id, &self.body, OffsetDateTime::from(self.sent_at))
+        parse_body(&self.id, &self.body, OffsetDateTime::from(self.sent_at))
     }
 }
 
@@ -121,20 +121,15 @@ impl DeadLetterReader {
         self.hide_receipts(receipts, hide).await
     }
 
-    /// Takes messages out of the queue for good.
-    ///
-    /// # Errors
-    /// When some may still be there; those that could be deleted are.
-    pub async fn delete(&self, messages: &[&Message]) -> Result<()> {
-        let receipts = messages.iter().map(|message| message.receipt.clone()).collect();
-        self.delete_receipts(receipts).await
-    }
-
     pub(super) async fn hide_receipts(&self, receipts: Vec<String>, hide: Duration) -> Result<()> {
         let seconds = whole_seconds(hide.min(LONGEST_HIDE));
         self.change(receipts, Change::Hide { seconds }).await
     }
 
+    /// Deletes messages.
+    ///
+    /// # Errors
+    /// When some could not be deleted. The others are deleted.
     pub(super) async fn delete_receipts(&self, receipts: Vec<String>) -> Result<()> {
         self.change(receipts, Change::Delete).await
     }
@@ -269,9 +264,9 @@ impl DeadLetterReader {
         self.returning.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 
-    /// Completes once every scan that was given up has put back what it had seen. A program that was asked to stop waits for
-    /// this before it ends.
-    pub async fn settle(&self) {
+    /// Waits until the messages of every dropped scan are visible again. A program that was asked to stop calls this before
+    /// it ends.
+    pub async fn wait_for_scans(&self) {
         let tasks = std::mem::take(&mut *self.returning.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
             if let Err(error) = task.await {

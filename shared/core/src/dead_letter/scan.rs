@@ -23,16 +23,16 @@ const LONGEST_HIDDEN: Duration = Duration::from_secs(600);
 const RENEW_BEFORE: Duration = Duration::from_secs(15);
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// SQS lets some 120,000 messages of a queue be hidden at once; others receive from it too.
-const MOST_HELD: usize = 100_000;
+const MOST_IN_FLIGHT: usize = 100_000;
 
 /// A look at everything in the queue. [`Scan::next`] gives each message once, whatever SQS delivers twice.
 ///
-/// End it with [`Scan::finish`]. One that is dropped puts back what it saw behind the caller's back; [`DeadLetterReader::settle`] waits
-/// for that.
+/// End it with [`Scan::finish`]. A scan that is dropped makes its messages visible again in a background task;
+/// [`DeadLetterReader::wait_for_scans`] waits for the task.
 #[derive(Debug)]
 pub struct Scan {
     reader: DeadLetterReader,
-    held: Arc<Held>,
+    in_flight: Arc<InFlight>,
     received: mpsc::Receiver<Result<Vec<Message>>>,
     stop: watch::Sender<bool>,
     tasks: Tasks,
@@ -45,9 +45,9 @@ struct Tasks {
     reading: Option<JoinHandle<()>>,
 }
 
-/// What a scan has seen, and hides from others.
+/// The messages that a scan has received and keeps hidden: SQS calls them in flight.
 #[derive(Debug)]
-struct Held {
+struct InFlight {
     began: Instant,
     seen: Mutex<Seen>,
 }
@@ -68,9 +68,9 @@ struct Receipt {
     hidden_until: Instant,
 }
 
-impl Held {
+impl InFlight {
     fn new() -> Self {
-        Held { began: Instant::now(), seen: Mutex::default() }
+        InFlight { began: Instant::now(), seen: Mutex::default() }
     }
 
     /// How long a message is hidden that is received, or renewed, now. It grows with the time that the scan takes: were it
@@ -96,7 +96,8 @@ impl Held {
             .collect();
         seen.fruitless = if fresh.is_empty() { seen.fruitless + 1 } else { 0 };
         // No more can be hidden, or nothing new comes though there is something.
-        seen.given_up |= seen.receipts.len() >= MOST_HELD || seen.fruitless > 100 + seen.receipts.len() / 5;
+        seen.given_up |=
+            seen.receipts.len() >= MOST_IN_FLIGHT || seen.fruitless > 100 + seen.receipts.len() / 5;
         fresh
     }
 
@@ -106,8 +107,8 @@ impl Held {
 
     fn receipts(&self, wanted: impl Fn(&Receipt) -> bool) -> Vec<String> {
         let seen = self.lock();
-        let held = seen.receipts.values().flatten();
-        held.filter(|receipt| wanted(receipt)).map(|receipt| receipt.handle.clone()).collect()
+        let in_flight = seen.receipts.values().flatten();
+        in_flight.filter(|receipt| wanted(receipt)).map(|receipt| receipt.handle.clone()).collect()
     }
 
     fn renewed(&self, handles: &[String], hidden_until: Instant) {
@@ -119,7 +120,7 @@ impl Held {
         }
     }
 
-    /// These are not held any more: they were put back, or deleted.
+    /// Forgets the receipts of messages that are visible again or deleted.
     fn let_go(&self, handles: &[String]) {
         let handles: HashSet<&String> = handles.iter().collect();
         for receipt in self.lock().receipts.values_mut() {
@@ -139,14 +140,15 @@ impl DeadLetterReader {
 
 impl Scan {
     fn begin(reader: DeadLetterReader, wait: Duration) -> Scan {
-        let held = Arc::new(Held::new());
+        let in_flight = Arc::new(InFlight::new());
         let (stop, stopped) = watch::channel(false);
         let (send, received) = mpsc::channel(READERS);
         // It has no sender: the end of the readers is the end of what is received.
-        let renewal = Some(tokio::spawn(renew(reader.clone(), Arc::clone(&held), stopped.clone())));
-        let poller = Poller { reader: reader.clone(), held: Arc::clone(&held), wait, stopped, send };
+        let renewal = Some(tokio::spawn(renew(reader.clone(), Arc::clone(&in_flight), stopped.clone())));
+        let poller =
+            Poller { reader: reader.clone(), in_flight: Arc::clone(&in_flight), wait, stopped, send };
         let tasks = Tasks { renewal, reading: Some(tokio::spawn(read_all(poller))) };
-        Scan { reader, held, received, stop, tasks }
+        Scan { reader, in_flight, received, stop, tasks }
     }
 
     /// More messages, none of them given before; `None` when there are no more.
@@ -157,26 +159,26 @@ impl Scan {
     /// Deletes messages that this scan gave, by their newest receipts.
     pub async fn delete(&self, messages: &[&Message]) -> Result<()> {
         let handles: Vec<String> = {
-            let seen = self.held.lock();
+            let seen = self.in_flight.lock();
             let receipt = |message: &&Message| seen.receipts.get(&message.id)?.as_ref();
             messages.iter().filter_map(|message| Some(receipt(message)?.handle.clone())).collect()
         };
         self.reader.delete_receipts(handles.clone()).await?;
-        self.held.let_go(&handles);
+        self.in_flight.let_go(&handles);
         Ok(())
     }
 
     /// False when there were more messages than can be hidden at once, or the same came again and again, so that not all of
     /// them were seen.
     pub fn is_complete(&self) -> bool {
-        !self.held.has_given_up()
+        !self.in_flight.has_given_up()
     }
 
     /// Puts everything back that was not deleted.
     pub async fn finish(mut self) -> Result<()> {
         self.stop.send_replace(true);
         self.received.close();
-        show_again(&self.reader, &self.held, &mut self.tasks).await
+        show_again(&self.reader, &self.in_flight, &mut self.tasks).await
     }
 }
 
@@ -184,27 +186,29 @@ impl Drop for Scan {
     fn drop(&mut self) {
         self.stop.send_replace(true);
         let mut tasks = std::mem::take(&mut self.tasks);
-        if tasks.renewal.is_none() && tasks.reading.is_none() && self.held.receipts(|_| true).is_empty() {
+        if tasks.renewal.is_none() && tasks.reading.is_none() && self.in_flight.receipts(|_| true).is_empty()
+        {
             return;
         }
         // Outside a runtime nothing can be sent; the messages come back when their time is over.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let (reader, held) = (self.reader.clone(), Arc::clone(&self.held));
+        let (reader, in_flight) = (self.reader.clone(), Arc::clone(&self.in_flight));
         self.reader.returns(runtime.spawn(async move {
-            if let Err(error) = show_again(&reader, &held, &mut tasks).await {
+            if let Err(error) = show_again(&reader, &in_flight, &mut tasks).await {
                 warn!(error = error.chain(), "dead letters come back when their time is over");
             }
         }));
     }
 }
 
-/// What is held goes back at once; then what the polls still under way bring. These are not cut off: what they were about
-/// to bring would stay hidden. The renewal ends first, or it could hide again what has just been put back.
-async fn show_again(reader: &DeadLetterReader, held: &Held, tasks: &mut Tasks) -> Result<()> {
+/// Makes the messages in flight visible again, first those that were received, then those that the running polls still
+/// receive. The polls are not cancelled, because their messages would stay hidden. The renewal ends first, or it could hide
+/// the messages again.
+async fn show_again(reader: &DeadLetterReader, in_flight: &InFlight, tasks: &mut Tasks) -> Result<()> {
     ended(&mut tasks.renewal).await?;
-    let first = show_held(reader, held).await;
+    let first = show_in_flight(reader, in_flight).await;
     ended(&mut tasks.reading).await?;
-    show_held(reader, held).await.and(first)
+    show_in_flight(reader, in_flight).await.and(first)
 }
 
 async fn ended(task: &mut Option<JoinHandle<()>>) -> Result<()> {
@@ -214,10 +218,10 @@ async fn ended(task: &mut Option<JoinHandle<()>>) -> Result<()> {
     ended.map_err(|error| Error::new(Kind::Bug, "read the dead-letter queue").with_source(error))
 }
 
-async fn show_held(reader: &DeadLetterReader, held: &Held) -> Result<()> {
-    let handles = held.receipts(|_| true);
+async fn show_in_flight(reader: &DeadLetterReader, in_flight: &InFlight) -> Result<()> {
+    let handles = in_flight.receipts(|_| true);
     reader.hide_receipts(handles.clone(), Duration::ZERO).await?;
-    held.let_go(&handles);
+    in_flight.let_go(&handles);
     Ok(())
 }
 
@@ -234,7 +238,7 @@ enum Poll {
 #[derive(Debug, Clone)]
 struct Poller {
     reader: DeadLetterReader,
-    held: Arc<Held>,
+    in_flight: Arc<InFlight>,
     wait: Duration,
     stopped: watch::Receiver<bool>,
     send: mpsc::Sender<Result<Vec<Message>>>,
@@ -242,15 +246,15 @@ struct Poller {
 
 impl Poller {
     async fn poll(&self) -> Poll {
-        if *self.stopped.borrow() || self.held.has_given_up() {
+        if *self.stopped.borrow() || self.in_flight.has_given_up() {
             return Poll::End;
         }
-        let hide = self.held.hide_for();
+        let hide = self.in_flight.hide_for();
         // As the server counts, at the earliest: it hides them when the request comes.
         let hidden_until = Instant::now() + hide;
         let messages = match self.reader.receive(hide, self.wait).await {
             Ok(messages) if messages.is_empty() => return Poll::Nothing,
-            Ok(messages) => Ok(self.held.note(messages, hidden_until)),
+            Ok(messages) => Ok(self.in_flight.note(messages, hidden_until)),
             Err(error) => Err(error),
         };
         if messages.as_ref().is_ok_and(Vec::is_empty) {
@@ -284,19 +288,19 @@ async fn read_all(poller: Poller) {
     }
 }
 
-/// Keeps what is held hidden for as long as the scan runs.
-async fn renew(reader: DeadLetterReader, held: Arc<Held>, mut stopped: watch::Receiver<bool>) {
+/// Keeps the messages in flight hidden while the scan runs.
+async fn renew(reader: DeadLetterReader, in_flight: Arc<InFlight>, mut stopped: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             _ = stopped.changed() => return,
             () = tokio::time::sleep(RENEW_EVERY) => {}
         }
         let soon = Instant::now() + RENEW_BEFORE;
-        let handles = held.receipts(|receipt| receipt.hidden_until < soon);
-        let hide = held.hide_for();
+        let handles = in_flight.receipts(|receipt| receipt.hidden_until < soon);
+        let hide = in_flight.hide_for();
         let hidden_until = Instant::now() + hide;
         match reader.hide_receipts(handles.clone(), hide).await {
-            Ok(()) => held.renewed(&handles, hidden_until),
+            Ok(()) => in_flight.renewed(&handles, hidden_until),
             // Those that come back too early are received again, and known.
             Err(error) => {
                 warn!(error = error.chain(), "dead letters may show themselves to others too early")
@@ -321,69 +325,69 @@ mod tests {
         }
     }
 
-    fn note(held: &Held, messages: &[(usize, &str)]) -> usize {
+    fn note(in_flight: &InFlight, messages: &[(usize, &str)]) -> usize {
         let messages = messages.iter().map(|(id, receipt)| message(*id, receipt)).collect();
-        held.note(messages, Instant::now() + HIDDEN).len()
+        in_flight.note(messages, Instant::now() + HIDDEN).len()
     }
 
     #[test]
     fn a_message_that_comes_twice_is_new_once_and_its_newest_receipt_counts() {
-        let held = Held::new();
-        assert_eq!(note(&held, &[(1, "a"), (2, "b")]), 2);
-        assert_eq!(note(&held, &[(1, "c"), (3, "d")]), 1);
-        let mut receipts = held.receipts(|_| true);
+        let in_flight = InFlight::new();
+        assert_eq!(note(&in_flight, &[(1, "a"), (2, "b")]), 2);
+        assert_eq!(note(&in_flight, &[(1, "c"), (3, "d")]), 1);
+        let mut receipts = in_flight.receipts(|_| true);
         receipts.sort();
         assert_eq!(receipts, ["b", "c", "d"]);
     }
 
     #[test]
     fn a_released_message_is_not_released_or_reported_again() {
-        let held = Held::new();
-        note(&held, &[(1, "a"), (2, "b")]);
-        held.let_go(&["a".to_owned()]);
-        assert_eq!(held.receipts(|_| true), ["b"]);
-        // It came back, from a server that had not heard of it: held again, and known.
-        assert_eq!(note(&held, &[(1, "e")]), 0);
-        assert_eq!(held.receipts(|_| true).len(), 2);
+        let in_flight = InFlight::new();
+        note(&in_flight, &[(1, "a"), (2, "b")]);
+        in_flight.let_go(&["a".to_owned()]);
+        assert_eq!(in_flight.receipts(|_| true), ["b"]);
+        // A server that does not know of the change yet delivers the message again: it is in flight and not new.
+        assert_eq!(note(&in_flight, &[(1, "e")]), 0);
+        assert_eq!(in_flight.receipts(|_| true).len(), 2);
     }
 
     #[test]
     fn only_what_comes_back_soon_is_renewed() {
-        let held = Held::new();
-        note(&held, &[(1, "a"), (2, "b")]);
-        held.renewed(&["a".to_owned()], Instant::now() + 2 * HIDDEN);
+        let in_flight = InFlight::new();
+        note(&in_flight, &[(1, "a"), (2, "b")]);
+        in_flight.renewed(&["a".to_owned()], Instant::now() + 2 * HIDDEN);
         let soon = Instant::now() + HIDDEN + Duration::from_secs(1);
-        assert_eq!(held.receipts(|receipt| receipt.hidden_until < soon), ["b"]);
+        assert_eq!(in_flight.receipts(|receipt| receipt.hidden_until < soon), ["b"]);
     }
 
     #[test]
     fn the_longer_a_scan_takes_the_longer_it_hides() {
         for (ran, hides) in [(0, 30), (10, 30), (60, 120), (10_000, 600)] {
             let Some(began) = Instant::now().checked_sub(Duration::from_secs(ran)) else { continue };
-            let held = Held { began, seen: Mutex::default() };
-            assert_eq!(held.hide_for().as_secs(), hides, "after {ran} s");
+            let in_flight = InFlight { began, seen: Mutex::default() };
+            assert_eq!(in_flight.hide_for().as_secs(), hides, "after {ran} s");
         }
     }
 
     #[test]
     fn polls_without_anything_new_end_a_scan_that_is_then_not_complete() {
-        let held = Held::new();
-        note(&held, &[(1, "a")]);
+        let in_flight = InFlight::new();
+        note(&in_flight, &[(1, "a")]);
         for _ in 0..100 {
-            note(&held, &[(1, "a")]);
-            assert!(!held.has_given_up());
+            note(&in_flight, &[(1, "a")]);
+            assert!(!in_flight.has_given_up());
         }
-        note(&held, &[(1, "a")]);
-        assert!(held.has_given_up());
+        note(&in_flight, &[(1, "a")]);
+        assert!(in_flight.has_given_up());
     }
 
     #[test]
     fn a_scan_takes_no_more_than_can_be_hidden() {
-        let held = Held::new();
+        let in_flight = InFlight::new();
         let until = Instant::now() + HIDDEN;
-        held.note((0..MOST_HELD - 1).map(|id| message(id, "a")).collect(), until);
-        assert!(!held.has_given_up());
-        held.note(vec![message(MOST_HELD, "a")], until);
-        assert!(held.has_given_up());
+        in_flight.note((0..MOST_IN_FLIGHT - 1).map(|id| message(id, "a")).collect(), until);
+        assert!(!in_flight.has_given_up());
+        in_flight.note(vec![message(MOST_IN_FLIGHT, "a")], until);
+        assert!(in_flight.has_given_up());
     }
 }

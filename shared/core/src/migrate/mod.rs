@@ -59,8 +59,6 @@ pub struct Summary {
     pub applied: Vec<&'static str>,
     /// The version the database is at.
     pub version: i32,
-    /// Partitions created ahead now.
-    pub partitions_created: i32,
 }
 
 /// Applies the missing migrations. `progress` receives each migration and its duration. Safe to run concurrently.
@@ -101,15 +99,11 @@ pub async fn migrate(client: &mut Client, mut progress: impl FnMut(&Migration, D
         progress(migration, started.elapsed());
         applied.push(migration.name);
     }
-    let row = client
-        .query_typed_one(PARTITIONS_AHEAD, &[(&DAYS_AHEAD, Type::INT4)])
+    client
+        .execute_typed(PARTITIONS_AHEAD, &[(&DAYS_AHEAD, Type::INT4)])
         .await
         .map_err(|error| from_postgres("create the partitions of the coming days", error))?;
-    Ok(Summary {
-        applied,
-        version: MIGRATIONS.last().map_or(0, |migration| migration.version),
-        partitions_created: row.get(0),
-    })
+    Ok(Summary { applied, version: MIGRATIONS.last().map_or(0, |migration| migration.version) })
 }
 
 /// The migrations that `migrate` would apply; the same checks, and nothing written.

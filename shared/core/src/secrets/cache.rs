@@ -48,12 +48,12 @@ pub struct SecretCache<F> {
 
 #[derive(Default)]
 struct Entry {
-    held: Mutex<Option<Arc<Held>>>,
+    cached: Mutex<Option<Arc<Cached>>>,
     /// Locked during a fetch. Other requests wait, or use the present keys.
     fetching: tokio::sync::Mutex<Attempts>,
 }
 
-struct Held {
+struct Cached {
     keys: Arc<Keys>,
     secrets: Vec<Secret>,
     // Not an `Instant`: an `Instant` does not advance while Lambda freezes the process.
@@ -83,12 +83,12 @@ impl<F: Fetch> SecretCache<F> {
 
     /// Returns the keys of `source`, from the cache if they are recent.
     ///
+    /// # Errors
     /// When there are no keys and none can be fetched. The error names the source, the secret, and the action to take.
-    /// When there are none and none can be had: names the source, the secret, and what to do.
     pub async fn get(&self, source: &WebhookSource) -> Result<Arc<Keys>> {
         let entry = self.entry(source);
-        if let Some(held) = entry.held() {
-            if is_over(held.fetched_at, self.timing.refresh)
+        if let Some(cached) = entry.cached() {
+            if is_over(cached.fetched_at, self.timing.refresh)
                 // One request fetches, and the others use the present keys.
                 && let Ok(mut attempts) = entry.fetching.try_lock()
                 && !attempts.failed_within(self.timing.after_failure)
@@ -96,12 +96,12 @@ impl<F: Fetch> SecretCache<F> {
             {
                 return Ok(keys);
             }
-            return Ok(Arc::clone(&held.keys));
+            return Ok(Arc::clone(&cached.keys));
         }
         let mut attempts = entry.fetching.lock().await;
         // Another request has fetched them by now, or failed to.
-        if let Some(held) = entry.held() {
-            return Ok(Arc::clone(&held.keys));
+        if let Some(cached) = entry.cached() {
+            return Ok(Arc::clone(&cached.keys));
         }
         if let Some(failure) =
             attempts.failed.as_ref().filter(|failure| !is_over(failure.at, self.timing.after_failure))
@@ -109,10 +109,10 @@ impl<F: Fetch> SecretCache<F> {
             return Err(failure.to_error());
         }
         match self.fetch(source).await {
-            Ok(held) => {
+            Ok(cached) => {
                 attempts.failed = None;
-                let keys = Arc::clone(&held.keys);
-                entry.hold(held);
+                let keys = Arc::clone(&cached.keys);
+                entry.put(cached);
                 Ok(keys)
             }
             Err(error) => {
@@ -128,10 +128,10 @@ impl<F: Fetch> SecretCache<F> {
         let entry = self.entry(source);
         let mut attempts = entry.fetching.lock().await;
         // Another request's mismatch may have fetched new keys while this one waited.
-        if let Some(held) = entry.held()
-            && !Arc::ptr_eq(&held.keys, seen)
+        if let Some(cached) = entry.cached()
+            && !Arc::ptr_eq(&cached.keys, seen)
         {
-            return Some(Arc::clone(&held.keys));
+            return Some(Arc::clone(&cached.keys));
         }
         if attempts.refetched_at.is_some_and(|at| !is_over(at, self.timing.between_refetches)) {
             return None;
@@ -151,11 +151,11 @@ impl<F: Fetch> SecretCache<F> {
             Ok(mut new) => {
                 attempts.failed = None;
                 // Unchanged secrets keep their keys, so that the caller can see that the fetch changed nothing.
-                if let Some(held) = entry.held().filter(|held| are_equal(&held.secrets, &new.secrets)) {
-                    new.keys = Arc::clone(&held.keys);
+                if let Some(cached) = entry.cached().filter(|cached| are_equal(&cached.secrets, &new.secrets)) {
+                    new.keys = Arc::clone(&cached.keys);
                 }
                 let keys = Arc::clone(&new.keys);
-                entry.hold(new);
+                entry.put(new);
                 Some(keys)
             }
             Err(error) => {
@@ -171,7 +171,7 @@ impl<F: Fetch> SecretCache<F> {
         }
     }
 
-    async fn fetch(&self, source: &WebhookSource) -> Result<Held> {
+    async fn fetch(&self, source: &WebhookSource) -> Result<Cached> {
         let mut secrets = Vec::with_capacity(source.secrets.len());
         for reference in &source.secrets {
             let named = |kind, why: &str| {
@@ -189,7 +189,7 @@ impl<F: Fetch> SecretCache<F> {
             let message = format!("source {}: the secret {reference} {}", source.name, bad.why);
             Error::new(Kind::Config, message).with_code("bad_secret")
         })?;
-        Ok(Held { keys: Arc::new(keys), secrets, fetched_at: SystemTime::now() })
+        Ok(Cached { keys: Arc::new(keys), secrets, fetched_at: SystemTime::now() })
     }
 
     fn entry(&self, source: &WebhookSource) -> Arc<Entry> {
@@ -202,12 +202,12 @@ impl<F: Fetch> SecretCache<F> {
 }
 
 impl Entry {
-    fn held(&self) -> Option<Arc<Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn cached(&self) -> Option<Arc<Cached>> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn hold(&self, held: Held) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(held));
+    fn put(&self, cached: Cached) {
+        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(cached));
     }
 }
 

@@ -158,14 +158,14 @@ impl Run<'_> {
             }
             if self.is_open(&source, &event_type) {
                 let retracted = self.retract(&source, &event_type).await;
-                found |= self.settle(&source, &event_type, retracted).await?;
+                found |= self.handle_result(&source, &event_type, retracted).await?;
             }
         }
         for route in routes::waiting(self.connection, self.limits.deadline).await? {
             let (source, event_type) = (route.source, route.event_type.unwrap_or_default());
             if self.is_open(&source, &event_type) {
                 let claimed = self.claim_turn(&source, &event_type).await;
-                found |= self.settle(&source, &event_type, claimed).await?;
+                found |= self.handle_result(&source, &event_type, claimed).await?;
             }
         }
         Ok(found)
@@ -218,7 +218,7 @@ impl Run<'_> {
     }
 
     /// What was done on a route, or that its models failed: then its events wait, and the other routes go on.
-    async fn settle(&mut self, source: &str, event_type: &str, done: Result<bool>) -> Result<bool> {
+    async fn handle_result(&mut self, source: &str, event_type: &str, done: Result<bool>) -> Result<bool> {
         let error = match done {
             Ok(found) => return Ok(found),
             // The world is in the way of every route alike.
