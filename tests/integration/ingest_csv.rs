@@ -219,7 +219,7 @@ async fn direct_and_eventbridge_notifications_return_a_count_or_an_error() {
     let object = &bare["Records"][0]["s3"]["object"];
     let bridge = json!({
         "version": "0", "id": "2d4eba74-0000-0000-0000-000000000000", "account": "000000000000",
-        "source": "aws.s3", "detail-type": "Object ObjectCreated", "time": "2026-01-01T00:00:00Z", "region": "us-east-1",
+        "source": "aws.s3", "detail-type": "Object Created", "time": "2026-01-01T00:00:00Z", "region": "us-east-1",
         "resources": [format!("arn:aws:s3:::{}", stack.aws.bucket)],
         "detail": {
             "version": "0", "reason": "PutObject",

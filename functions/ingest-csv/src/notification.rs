@@ -193,7 +193,7 @@ fn read_redrive(body: &Value) -> Result<Option<UploadRedrive>, String> {
 }
 
 fn read_bridge_event(body: &Value) -> S3Event {
-    if body.get("detail-type").and_then(Value::as_str) != Some("Object ObjectCreated") {
+    if body.get("detail-type").and_then(Value::as_str) != Some("Object Created") {
         return S3Event::Nothing;
     }
     let redrive = match read_redrive(body) {
@@ -261,13 +261,20 @@ mod tests {
         assert_eq!(from_s3[0].key, "incoming/a b+c/ü.csv");
         assert_eq!(from_s3[0].version_id.as_deref(), Some("v1"));
         let bridge = json!({
-            "source": "aws.s3", "detail-type": "Object ObjectCreated",
+            "source": "aws.s3", "detail-type": "Object Created",
             "detail": { "bucket": { "name": "b" },
                         "object": { "key": "incoming/a+b/%41.csv", "version-id": "v2", "sequencer": "01" } }
         });
         let from_bridge = created(read_s3_event(&bridge));
         assert_eq!(from_bridge[0].key, "incoming/a+b/%41.csv");
         assert_eq!(from_bridge[0].version_id.as_deref(), Some("v2"));
+    }
+
+    #[test]
+    fn the_sample_event_of_eventbridge_names_its_object() {
+        let event = include_str!("../../../infra/events/eventbridge.json");
+        let from_bridge = created(read_s3_event(&serde_json::from_str(event).unwrap()));
+        assert_eq!(from_bridge[0].key, "incoming/nyc/weather/new york + newark.csv");
     }
 
     #[test]
@@ -292,7 +299,7 @@ mod tests {
         // A continuation keeps it.
         assert_eq!(created(read_s3_event(&from_s3[0].body)), from_s3);
         let bridge = json!({
-            "source": "aws.s3", "detail-type": "Object ObjectCreated",
+            "source": "aws.s3", "detail-type": "Object Created",
             "detail": { "bucket": { "name": "b" }, "object": { "key": "k" } },
             "millrace": redrive,
         });
