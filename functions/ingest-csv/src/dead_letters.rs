@@ -10,9 +10,6 @@ use crate::notification::ObjectCreated;
 use crate::object::Object;
 use millrace_csv::{Position, Reject};
 
-/// The code of a well-formed record that PostgreSQL refused. Its dead letter holds the record as JSON.
-pub const REFUSED_BY_DATABASE: &str = "refused_by_database";
-
 /// The file and the attempt that the dead letters belong to.
 #[derive(Debug, Clone, Copy)]
 pub struct Sender<'a> {
@@ -30,8 +27,7 @@ impl Sender<'_> {
         let rejects = chunk.rejects.iter().map(|reject| self.reject_dead_letter(reject));
         let refused = refused.iter().filter_map(|row| {
             let position = chunk.positions.get(row.row)?;
-            let mut reason = Reason::new(REFUSED_BY_DATABASE, row.refusal.message.clone());
-            reason.sqlstate = Some(row.refusal.sqlstate.clone());
+            let reason = Reason::refused(&row.refusal);
             Some(self.record_dead_letter(position, reason, Payload::raw(&chunk.batch.payload(row.row))))
         });
         rejects.chain(refused).collect()

@@ -9,7 +9,7 @@ use millrace::database::{self, Connection};
 use millrace::dead_letter::redrive::{RedriveRequest, RedriveResponse};
 use millrace::dead_letter::{DeadLetter, DeadLetterQueue, Origin, Reason};
 use millrace::metrics::{self, names};
-use millrace::{Error, Kind, Policy, Result};
+use millrace::{Error, Kind, Policy, Result, clock};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -89,7 +89,7 @@ impl IngestCsv {
     async fn redrive(&self, dead_letters: Vec<DeadLetter>, deadline: Instant) -> RedriveResponse {
         let started = Instant::now();
         // The reserve lets a commit in progress finish and the response be sent.
-        let until = deadline - (deadline.saturating_duration_since(started) / 10).min(Duration::from_secs(5));
+        let until = clock::before(deadline, Duration::from_secs(5), 10);
         let outcomes = self.loader.redrive(dead_letters, until).await;
         RedriveResponse::new(outcomes, started)
     }
@@ -232,8 +232,7 @@ impl IngestCsv {
 /// Sends the response before the deadline even when the store, a queue or the database does not respond. Chunks that
 /// are committed by then stay, and the next delivery continues after them.
 async fn in_time<T>(deadline: Instant, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    let answer_by = deadline - (left / 40).min(ANSWER_MARGIN);
+    let answer_by = clock::before(deadline, ANSWER_MARGIN, 40);
     tokio::time::timeout_at(answer_by.into(), work).await.unwrap_or_else(|_| {
         Err(Error::new(
             Kind::Transient,

@@ -14,7 +14,7 @@ use millrace::database::Connection;
 use millrace::dead_letter::{DeadLetterQueue, Reason};
 use millrace::ledger::{self, Entry, Staged};
 use millrace::metrics::{self, names};
-use millrace::{Error, Kind, Result};
+use millrace::{Error, Kind, Result, clock};
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc};
 use tracing::{info, warn};
@@ -64,10 +64,9 @@ impl Loader {
     /// Loads one object, or continues its load.
     pub async fn load(&self, created: &ObjectCreated, deadline: Instant) -> Result<Attempt> {
         let started = Instant::now();
-        let left = deadline.saturating_duration_since(started);
-        let stop_at = deadline - self.settings.deadline_margin.min(left / 4);
+        let stop_at = clock::before(deadline, self.settings.deadline_margin, 4);
         // A commit in progress may finish until shortly before the deadline.
-        let commit_by = deadline - (left / 20).min(Duration::from_secs(2));
+        let commit_by = clock::before(deadline, Duration::from_secs(2), 20);
         let route = match self.sources.route(&created.key) {
             Route::Csv(route) => route,
             Route::Unroutable { reason } => {

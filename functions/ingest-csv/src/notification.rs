@@ -4,6 +4,7 @@
 //! form-urlencoded (`+` is a space). In EventBridge events it is not encoded.
 
 use millrace::dead_letter::parse::decode_key;
+use millrace::dead_letter::redrive::UploadRedrive;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -23,18 +24,6 @@ pub struct ObjectCreated {
     /// The original notification, for a continuation or a dead letter.
     pub body: Value,
 }
-
-/// What redrive adds to a notification under [`REDRIVE_KEY`], so that a file that was attempted before is read again.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct UploadRedrive {
-    /// The number of the attempt at the file: 2 or more.
-    pub attempt: u32,
-    /// RFC 3339. If the file fails again, its new dead letter has this time as its first failure.
-    pub first_failed_at: String,
-}
-
-/// The key of [`UploadRedrive`] in a notification.
-const REDRIVE_KEY: &str = "millrace";
 
 impl ObjectCreated {
     /// Starts at 1 and grows by one each time the file's dead letter is redriven.
@@ -169,8 +158,8 @@ fn read_s3_event(body: &Value) -> S3Event {
             return S3Event::Unreadable("the key is not UTF-8 once decoded".to_owned());
         };
         let mut of_record = serde_json::json!({ "Records": [record] });
-        if let Some(redrive) = body.get(REDRIVE_KEY) {
-            of_record[REDRIVE_KEY] = redrive.clone();
+        if let Some(redrive) = body.get(UploadRedrive::KEY) {
+            of_record[UploadRedrive::KEY] = redrive.clone();
         }
         created.extend(to_object_created(
             parsed.s3.bucket,
@@ -184,7 +173,7 @@ fn read_s3_event(body: &Value) -> S3Event {
 }
 
 fn read_redrive(body: &Value) -> Result<Option<UploadRedrive>, String> {
-    match body.get(REDRIVE_KEY) {
+    match body.get(UploadRedrive::KEY) {
         None => Ok(None),
         Some(redrive) => UploadRedrive::deserialize(redrive)
             .map(Some)

@@ -12,6 +12,7 @@ use millrace::batch::{Batch, BatchBuilder};
 use millrace::clock::ReceivedAt;
 use millrace::config::sources::Route;
 use millrace::database::Connection;
+use millrace::dead_letter::envelope::REFUSED_BY_DATABASE;
 use millrace::dead_letter::redrive::{RedriveOutcome, RedriveResult};
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Reason};
 use millrace::ledger::{self, Entry, Repair, Staged};
@@ -19,7 +20,7 @@ use millrace::{Error, Kind, Result};
 use tokio::sync::Mutex;
 
 use crate::chunks::{Chunker, read_single_chunk};
-use crate::dead_letters::{REFUSED_BY_DATABASE, reject_reason};
+use crate::dead_letters::reject_reason;
 use crate::load::Loader;
 use crate::loads;
 use crate::plan::LoadPlan;
@@ -106,9 +107,7 @@ impl Loader {
         let mut refusal = None;
         let staged = ledger::stage(&mut connection, &batch, &entry, deadline, async |refused| {
             let Some(row) = refused.first() else { return Ok(()) };
-            let mut reason = Reason::new(REFUSED_BY_DATABASE, row.refusal.message.clone());
-            reason.sqlstate = Some(row.refusal.sqlstate.clone());
-            refusal = Some(reason);
+            refusal = Some(Reason::refused(&row.refusal));
             Err(Error::new(Kind::Contract, "the database refuses the record").with_code(REFUSED_BY_DATABASE))
         })
         .await;

@@ -8,13 +8,11 @@ use http::HeaderMap;
 use millrace::aws::{load_config, s3_client, secretsmanager_client, sqs_client};
 use millrace::config::environment::ExposeSecret;
 use millrace::config::{Sources, WebhookSource};
-use millrace::database::failure::Refusal;
 use millrace::database::{self, Connection};
 use millrace::dead_letter::redrive;
 use millrace::dead_letter::{DeadLetter, DeadLetterQueue, Reason};
 use millrace::ledger::Repair;
-use millrace::metrics;
-use millrace::{Error, Kind, Result};
+use millrace::{Error, Kind, Result, clock, metrics};
 use millrace_webhook::Preset;
 use serde::Serialize;
 use tokio::time::timeout_at;
@@ -228,7 +226,7 @@ impl IngestWebhook {
                     &event.event_type,
                     event.number,
                     payload.as_bytes(),
-                    refusal_reason(refusal),
+                    Reason::refused(&refusal),
                 ));
             }
             warn!(refused = dead_letters.len(), "events refused by the database");
@@ -242,8 +240,7 @@ impl IngestWebhook {
         delivery: Arc<Delivery>,
         deadline: Instant,
     ) -> std::result::Result<Stored, NotStored> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let until = deadline - QUEUE_MARGIN.min(left / 3);
+        let until = clock::before(deadline, QUEUE_MARGIN, 3);
         timeout_at(until.into(), self.store.put(delivery)).await.unwrap_or_else(|_| {
             let error = Error::new(Kind::Transient, "store the delivery: no answer in time");
             Err(NotStored::Failed(Arc::new(error.with_code("database_timeout"))))
@@ -254,8 +251,7 @@ impl IngestWebhook {
         if dead_letters.is_empty() {
             return Ok(());
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        let until = deadline - ANSWER_MARGIN.min(left / 10);
+        let until = clock::before(deadline, ANSWER_MARGIN, 10);
         let failure = match timeout_at(until.into(), self.dead_letter_queue.send(dead_letters)).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error,
@@ -272,10 +268,6 @@ pub(crate) enum NotTaken {
     Failed(Arc<Error>),
     /// The dead letters of its refused events could not be sent either.
     NoPlace(Problem),
-}
-
-pub(crate) fn refusal_reason(refusal: Refusal) -> Reason {
-    Reason { sqlstate: Some(refusal.sqlstate), ..Reason::new("refused_by_database", refusal.message) }
 }
 
 /// The context of an attempt to store a delivery.

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use millrace::config::{Sources, WebhookSource};
+use millrace::dead_letter::envelope::REFUSED_BY_DATABASE;
 use millrace::dead_letter::redrive::{RedriveOutcome, RedriveResult};
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Payload, Reason};
 use millrace_webhook::{Content, UNNAMED_EVENT_TYPE};
@@ -18,7 +19,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use crate::dead_letters::Sender;
-use crate::handler::{Attempt, IngestWebhook, NotTaken, events, refusal_reason, reject_dead_letters};
+use crate::handler::{Attempt, IngestWebhook, NotTaken, events, reject_dead_letters};
 use crate::problem::Problem;
 use crate::store::{Delivery, NotStored, Stored};
 use millrace_webhook::content::{self, Options};
@@ -83,8 +84,8 @@ impl IngestWebhook {
                 Ok(Stored::New { .. }) => RedriveOutcome::Redriven,
                 Ok(Stored::Duplicate) => RedriveOutcome::Duplicate,
                 Err(NotStored::Refused(refused)) => match refused.into_iter().next() {
-                    Some((_, refusal)) => RedriveOutcome::Failed { reason: refusal_reason(refusal) },
-                    None => failed("refused_by_database", "the database refuses the record"),
+                    Some((_, refusal)) => RedriveOutcome::Failed { reason: Reason::refused(&refusal) },
+                    None => failed(REFUSED_BY_DATABASE, "the database refuses the record"),
                 },
                 Err(NotStored::Failed(error)) => RedriveOutcome::Pending { message: error.chain() },
             };

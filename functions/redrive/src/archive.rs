@@ -29,8 +29,8 @@ impl Archive<'_> {
         let mut scan = self.reader.scan();
         let mut archived = Archived::default();
         let ended = self.take(&mut scan, &mut archived).await;
-        let redrive = scan.finish().await;
-        ended.and(redrive).map(|()| archived)
+        let finished = scan.finish().await;
+        ended.and(finished).map(|()| archived)
     }
 
     async fn take(&self, scan: &mut Scan, archived: &mut Archived) -> Result<()> {

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use millrace::Result;
 use millrace::aws::{lambda_client, load_config, s3_client, sqs_client};
 use millrace::dead_letter::DeadLetterQueue;
 use millrace::metrics::{self, names};
+use millrace::{Result, clock};
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -51,8 +51,7 @@ impl Redrive {
 
     /// Runs the action of `event`.
     pub async fn handle(&self, event: Value, deadline: Instant) -> Result<Reply> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let until = deadline - self.settings.deadline_margin.min(left / 2);
+        let until = clock::before(deadline, self.settings.deadline_margin, 2);
         match Request::read(event)? {
             Request::Redrive(asked) => self.redrive(&asked, until).await.map(Reply::Redrive),
             Request::Archive(asked) => self.archive(&asked, until).await.map(Reply::Archive),

@@ -57,8 +57,8 @@ impl Run<'_> {
         let mut scan = self.reader.scan();
         let mut summary = Summary::default();
         let ended = self.take(&mut scan, &mut summary).await;
-        let redrive = scan.finish().await;
-        ended.and(redrive).map(|()| summary)
+        let finished = scan.finish().await;
+        ended.and(finished).map(|()| summary)
     }
 
     async fn take(&self, scan: &mut Scan, summary: &mut Summary) -> Result<()> {

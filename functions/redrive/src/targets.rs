@@ -2,7 +2,9 @@
 
 use aws_sdk_lambda::error::{DisplayErrorContext, SdkError};
 use aws_sdk_lambda::primitives::Blob;
-use millrace::dead_letter::redrive::{RedriveOutcome, RedriveRequest, RedriveResponse, RedriveResult};
+use millrace::dead_letter::redrive::{
+    RedriveOutcome, RedriveRequest, RedriveResponse, RedriveResult, UploadRedrive,
+};
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Payload};
 use millrace::{Error, Kind, Result};
 use serde_json::{Value, json};
@@ -114,9 +116,9 @@ fn said(error: SdkError<aws_sdk_lambda::operation::invoke::InvokeError>) -> Stri
 fn with_attempt(notification: &Value, dead_letter: &DeadLetter) -> Value {
     let mut body = notification.clone();
     if !matches!(dead_letter.reason.code.as_str(), "received_too_often" | "invocation_failed") {
-        body["millrace"] = json!({
-            "attempt": dead_letter.attempts.saturating_add(1),
-            "first_failed_at": dead_letter.first_failed_at,
+        body[UploadRedrive::KEY] = json!(UploadRedrive {
+            attempt: dead_letter.attempts.saturating_add(1),
+            first_failed_at: dead_letter.first_failed_at.clone(),
         });
     }
     body

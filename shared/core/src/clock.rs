@@ -9,6 +9,12 @@ pub fn deadline(unix_millis: u64) -> Instant {
     Instant::now() + at.duration_since(SystemTime::now()).unwrap_or_default()
 }
 
+/// The moment `margin` before `deadline`. When a `part`th of the time that is left is less than `margin`, the moment is so
+/// long before the deadline instead.
+pub fn before(deadline: Instant, margin: Duration, part: u32) -> Instant {
+    deadline - margin.min(deadline.saturating_duration_since(Instant::now()) / part)
+}
+
 /// Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL's own count starts.
 const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
@@ -50,6 +56,15 @@ mod tests {
     fn no_two_moments_of_one_process_are_equal() {
         let moments: Vec<_> = (0..10_000).map(|_| ReceivedAt::now()).collect();
         assert!(moments.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn a_margin_is_at_most_a_part_of_the_time_that_is_left() {
+        let deadline = Instant::now() + Duration::from_secs(100);
+        assert_eq!(before(deadline, Duration::from_secs(5), 10), deadline - Duration::from_secs(5));
+        assert!(before(deadline, Duration::from_secs(50), 10) >= deadline - Duration::from_secs(10));
+        let past = Instant::now();
+        assert_eq!(before(past, Duration::from_secs(5), 10), past);
     }
 
     #[test]

@@ -8,8 +8,13 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use crate::database::failure::Refusal;
+
 /// Names of dead letters are UUIDv5 within this namespace, so the same failure always has the same id.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_93c4_2a57_4e0b_9c1e_5b7a_0d43_18e2);
+
+/// The code of a well-formed record that PostgreSQL refused. Its dead letter holds the record as JSON.
+pub const REFUSED_BY_DATABASE: &str = "refused_by_database";
 
 /// The content of a dead letter, which determines its redrive target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +58,12 @@ pub struct Reason {
 impl Reason {
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Reason { code: code.into(), message: message.into(), column: None, sqlstate: None, model: None }
+    }
+
+    /// The reason of [`REFUSED_BY_DATABASE`].
+    pub fn refused(refusal: &Refusal) -> Self {
+        let sqlstate = Some(refusal.sqlstate.clone());
+        Reason { sqlstate, ..Reason::new(REFUSED_BY_DATABASE, refusal.message.clone()) }
     }
 }
 
