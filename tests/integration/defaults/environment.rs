@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use millrace::config::environment::{Reader, read};
+use millrace::telemetry;
 
 use super::table::{name, quoted, rows, section};
 
@@ -22,15 +23,17 @@ fn read_settings(function: &str, find: impl Fn(&str) -> Option<String>) -> Resul
         find: impl Fn(&str) -> Option<String>,
         build: impl FnOnce(&mut Reader<'_>) -> S,
     ) -> Result<String, String> {
-        let settings = read(find, build).map_err(|error| error.message().to_owned())?;
+        // Every function also has the settings of logs and metrics.
+        let settings = read(find, |env| (build(env), telemetry::Settings::read(env)))
+            .map_err(|error| error.message().to_owned())?;
         Ok(format!("{settings:#?}"))
     }
     match function {
-        "ingest-csv" => shown(find, ingest_csv::settings::Settings::read),
-        "ingest-webhook" => shown(find, ingest_webhook::settings::Settings::read),
-        "transform" => shown(find, transform::settings::Settings::read),
-        "refresh" => shown(find, refresh::settings::Settings::read),
-        "redrive" => shown(find, redrive::settings::Settings::read),
+        "ingest-csv" => shown(find, ingest_csv::Settings::read),
+        "ingest-webhook" => shown(find, ingest_webhook::Settings::read),
+        "transform" => shown(find, transform::Settings::read),
+        "refresh" => shown(find, refresh::Settings::read),
+        "redrive" => shown(find, redrive::Settings::read),
         other => panic!("no function {other}"),
     }
 }

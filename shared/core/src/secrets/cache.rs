@@ -151,7 +151,8 @@ impl<F: Fetch> SecretCache<F> {
             Ok(mut new) => {
                 attempts.failed = None;
                 // Unchanged secrets keep their keys, so that the caller can see that the fetch changed nothing.
-                if let Some(cached) = entry.cached().filter(|cached| are_equal(&cached.secrets, &new.secrets)) {
+                if let Some(cached) = entry.cached().filter(|cached| are_equal(&cached.secrets, &new.secrets))
+                {
                     new.keys = Arc::clone(&cached.keys);
                 }
                 let keys = Arc::clone(&new.keys);
