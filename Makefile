@@ -29,9 +29,10 @@ test: tools function cli ## run every test, on two versions of PostgreSQL, and p
 
 tools: .tools/postgres-18.stamp .tools/postgres-15.stamp .tools/data.stamp .tools/dbt.stamp ## install what single tests need
 
-lint: .tools/run.stamp .tools/check.stamp layer ## check words, imports, formatting, clippy, docs, licences and bans, the template
+lint: .tools/run.stamp .tools/check.stamp layer ## check words, imports, links, formatting, clippy, docs, licences and bans, the template
 	.ci/words
 	.ci/imports
+	.ci/links
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items --locked
