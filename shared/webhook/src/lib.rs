@@ -3,7 +3,7 @@
 //! # Layout, in the order of a delivery
 //!
 //! - [`preset`], [`scheme`], [`rules`]: what is known about a sender: its signatures, its ids, its event types.
-//! - [`verify`]: verifies a delivery by its headers, raw body, keys and the clock; and signs, for senders and tests.
+//! - [`verify`](mod@verify): verifies a delivery by its headers, raw body, keys and the clock; and signs, for senders and tests.
 //! - [`content`]: splits a body into records, each with its original JSON text.
 //! - [`identity`]: the dedupe keys of a delivery, and the types of its events.
 

@@ -1,4 +1,4 @@
-//! The receiving side of the dead-letter queue. Nothing leaves the queue but by [`DeadLetterReader::delete`].
+//! Receives dead letters from the queue, hides them and deletes them. A message stays in the queue until it is deleted.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
