@@ -367,6 +367,25 @@ async fn list_reports_the_state_of_each_model() {
 }
 
 #[tokio::test]
+async fn a_view_that_another_run_refreshes_is_left_to_that_run() {
+    let totals = "-- kind = \"materialized_view\"\n-- key = [\"note\"]\nselect note, count(*) as orders from orders group by note";
+    let fixture = TransformFixture::new(&[("orders", ORDERS), ("totals", totals)]).await;
+    fixture.many_orders(1, 10, "5").await;
+    fixture.cli(&["run"]).await.is(0, &["refreshed totals", "2 ok, 0 warned, 0 failed, 0 skipped"]);
+
+    fixture.many_orders(11, 10, "5").await;
+    let other = fixture.database.owner().await;
+    let lock = "begin; select pg_advisory_xact_lock(hashtextextended('millrace.refresh.totals', 0))";
+    other.batch_execute(lock).await.unwrap();
+    fixture
+        .cli(&["run"])
+        .await
+        .is(0, &["skipped   totals: another run is refreshing it", "1 ok, 0 warned, 0 failed, 1 skipped"]);
+    other.batch_execute("rollback").await.unwrap();
+    fixture.cli(&["run"]).await.is(0, &["refreshed totals", "2 ok, 0 warned, 0 failed, 0 skipped"]);
+}
+
+#[tokio::test]
 async fn tests_are_run_over_everything_and_only_errors_fail() {
     let customers = "-- kind = \"fact\"\n-- source = \"shop/customers\"\n-- key = [\"id\"]
 select (payload->>'id')::int as id from batch";

@@ -30,6 +30,8 @@ struct Counts {
     warned: u64,
     failed: u64,
     skipped: u64,
+    /// Of the skipped: another run refreshes them, so nothing is wrong.
+    busy: u64,
 }
 
 pub async fn run(
@@ -147,6 +149,7 @@ pub async fn run(
     {
         terminal.line(&format!("  skipped   {model}: {reason}"));
         counts.skipped += 1;
+        counts.busy += u64::from(refreshed.busy.contains(model));
         counts.ok -= u64::from(models.iter().any(|chosen| chosen.name == *model));
     }
     for waiting in &summary.waiting {
@@ -158,12 +161,12 @@ pub async fn run(
         counts.failed += project.broken.len() as u64;
     }
     note(&summary, terminal);
-    let Counts { ok, warned, failed, skipped } = counts;
+    let Counts { ok, warned, failed, skipped, busy } = counts;
     let nothing_waits = match everything {
         true => summary.waiting.is_empty(),
         false => warned == 0,
     };
-    let good = failed == 0 && skipped == 0 && nothing_waits;
+    let good = failed == 0 && skipped == busy && nothing_waits;
     terminal.status_line(good, &format!("{ok} ok, {warned} warned, {failed} failed, {skipped} skipped"));
     Ok(if good { Outcome::Done } else { Outcome::Bad })
 }

@@ -46,6 +46,8 @@ pub struct Summary {
     pub unchanged: BTreeSet<String>,
     /// Left for another time, and why.
     pub skipped: BTreeMap<String, String>,
+    /// Those of the skipped that another run is refreshing.
+    pub busy: BTreeSet<String>,
     pub failed: BTreeMap<String, String>,
 }
 
@@ -110,7 +112,8 @@ pub async fn run(
                 summary.unchanged.insert(node.name.clone());
             }
             Ok(Came::Busy) => {
-                summary.skipped.insert(node.name.clone(), "another run refreshes it".to_owned());
+                summary.skipped.insert(node.name.clone(), "another run is refreshing it".to_owned());
+                summary.busy.insert(node.name.clone());
             }
             Err((outcome, reason)) => {
                 runs::record(
