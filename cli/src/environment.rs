@@ -1,18 +1,19 @@
 //! The variables of a stack: written to `.millrace/env` by the local one, read from there or from the environment.
 
+mod aws;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use aws_config::SdkConfig;
-use aws_sdk_s3::config::{Credentials, Region};
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use millrace::dead_letter::DeadLetterReader;
-use millrace::{Error, Kind, Result, aws};
+use millrace::{Error, Kind, Result};
 
 use crate::checkout::Checkout;
+pub(crate) use aws::aws_failure;
+pub use aws::{Clients, LocalAws};
 
 const HEADER: &str = "\
 # The running local stack. Load it into a shell:
@@ -36,6 +37,16 @@ pub struct Environment {
     pub secrets: Vec<(String, String)>,
 }
 
+/// What a client of the dead-letter queue must know: no database, and no other queue.
+#[derive(Debug, Clone)]
+pub struct DeadLetterEnvironment {
+    pub bucket: String,
+    pub queue_url: String,
+    /// As in [`Environment`].
+    pub redrive_function: Option<String>,
+    local_aws: Option<LocalAws>,
+}
+
 /// Where webhooks are posted, a slash and the source's name after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookAddress {
@@ -44,143 +55,39 @@ pub struct WebhookAddress {
     pub host: Option<String>,
 }
 
-/// An emulator of AWS on this machine. Its credentials are no secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalAws {
-    pub endpoint: String,
-    pub region: String,
-    pub access_key_id: String,
-    pub secret_access_key: String,
-}
-
-/// Clients of a stack's bucket and queues.
-#[derive(Debug, Clone)]
-pub struct Clients {
-    pub s3: aws_sdk_s3::Client,
-    pub sqs: aws_sdk_sqs::Client,
-}
-
-impl LocalAws {
-    pub fn at(endpoint: String) -> Self {
-        LocalAws {
-            endpoint,
-            region: "us-east-1".to_owned(),
-            access_key_id: "test".to_owned(),
-            secret_access_key: "test".to_owned(),
-        }
-    }
-
-    pub async fn clients(&self) -> Clients {
-        let config = self.config().await;
-        Clients { s3: aws::s3_client(&config), sqs: aws::sqs_client(&config) }
-    }
-
-    /// For the clients of its services.
-    pub async fn config(&self) -> SdkConfig {
-        let credentials = Credentials::new(
-            self.access_key_id.as_str(),
-            self.secret_access_key.as_str(),
-            None,
-            None,
-            "millrace",
-        );
-        aws::loader()
-            .endpoint_url(self.endpoint.as_str())
-            .region(Region::new(self.region.clone()))
-            .credentials_provider(credentials)
-            .load()
-            .await
-    }
-}
-
 impl Environment {
-    /// The environment's own variables if they name a bucket, else those of the running local stack. Never a mixture of
-    /// the two: a bucket of one account with the region of another finds nothing. `DATABASE_URL` alone may be overridden.
     pub fn load(checkout: &Checkout) -> Result<Self> {
-        let own = std::env::vars().collect::<BTreeMap<_, _>>();
-        if own.contains_key("MILLRACE_BUCKET") {
-            return Environment::from_variables(&own);
-        }
-        let mut variables = read(&checkout.environment())?.ok_or_else(|| {
-            Error::new(
-                Kind::Config,
-                "no stack to talk to: start the local one with `make dev`, or set MILLRACE_BUCKET, \
-                 MILLRACE_UPLOAD_QUEUE_URL, MILLRACE_DEAD_LETTER_QUEUE_URL and DATABASE_URL to one on AWS",
-            )
-        })?;
-        if let Some(url) = own.get("DATABASE_URL") {
-            variables.insert("DATABASE_URL".to_owned(), url.clone());
-        }
+        let variables = stack_variables(
+            checkout,
+            "MILLRACE_BUCKET, MILLRACE_UPLOAD_QUEUE_URL, MILLRACE_DEAD_LETTER_QUEUE_URL and DATABASE_URL",
+        )?;
         Environment::from_variables(&variables)
     }
 
     fn from_variables(variables: &BTreeMap<String, String>) -> Result<Self> {
-        let mut missing = Vec::new();
-        let mut required = |name: &'static str| {
-            let value = variables.get(name).filter(|value| !value.is_empty()).cloned();
-            if value.is_none() {
-                missing.push(format!("{name}: missing"));
-            }
-            value.unwrap_or_default()
-        };
+        let mut required = Required::of(variables);
         let environment = Environment {
-            database_url: required("DATABASE_URL"),
-            bucket: required("MILLRACE_BUCKET"),
-            upload_queue_url: required("MILLRACE_UPLOAD_QUEUE_URL"),
-            dead_letter_queue_url: required("MILLRACE_DEAD_LETTER_QUEUE_URL"),
+            database_url: required.get("DATABASE_URL"),
+            bucket: required.get("MILLRACE_BUCKET"),
+            upload_queue_url: required.get("MILLRACE_UPLOAD_QUEUE_URL"),
+            dead_letter_queue_url: required.get("MILLRACE_DEAD_LETTER_QUEUE_URL"),
             webhooks: variables.get("MILLRACE_WEBHOOK_URL").map(|url| WebhookAddress {
                 url: url.clone(),
                 host: variables.get("MILLRACE_WEBHOOK_HOST").cloned(),
             }),
-            redrive_function: variables
-                .get("MILLRACE_REDRIVE_FUNCTION")
-                .filter(|name| !name.is_empty())
-                .cloned(),
+            redrive_function: redrive_function(variables),
             secrets: variables
                 .iter()
                 .filter(|(name, _)| name.starts_with("MILLRACE_SECRET_"))
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
-            local_aws: variables.get("AWS_ENDPOINT_URL").map(|endpoint| LocalAws {
-                endpoint: endpoint.clone(),
-                region: required("AWS_REGION"),
-                access_key_id: required("AWS_ACCESS_KEY_ID"),
-                secret_access_key: required("AWS_SECRET_ACCESS_KEY"),
-            }),
+            local_aws: required.local_aws(),
         };
-        if missing.is_empty() { Ok(environment) } else { Err(Error::new(Kind::Config, missing.join("; "))) }
+        required.or_missing(environment)
     }
 
-    /// # Errors
-    /// When nothing listens where the local AWS is said to be: at once, without the SDK's retries.
     pub async fn clients(&self) -> Result<Clients> {
-        if let Some(local) = &self.local_aws {
-            let address = local.endpoint.split_once("://").map_or(local.endpoint.as_str(), |(_, rest)| rest);
-            tokio::net::TcpStream::connect(address.trim_end_matches('/')).await.map_err(|error| {
-                let advice = format!("nothing answers at {}: is `make dev` running?", local.endpoint);
-                Error::new(Kind::Config, advice).with_source(error)
-            })?;
-        }
-        Ok(match &self.local_aws {
-            Some(local) => local.clients().await,
-            None => {
-                let config = aws::load_config().await;
-                Clients { s3: aws::s3_client(&config), sqs: aws::sqs_client(&config) }
-            }
-        })
-    }
-
-    /// The receiving side of the dead-letter queue.
-    pub fn reader(&self, clients: &Clients) -> DeadLetterReader {
-        DeadLetterReader::new(clients.sqs.clone(), clients.s3.clone(), self.dead_letter_queue_url.clone())
-    }
-
-    /// For invocations that are waited for.
-    pub async fn lambda(&self) -> aws_sdk_lambda::Client {
-        aws::lambda_client(&match &self.local_aws {
-            Some(local) => local.config().await,
-            None => aws::load_config().await,
-        })
+        Clients::of(self.local_aws.as_ref()).await
     }
 
     /// Writes [`Environment::to_shell`] where only its owner reads it, whole or not at all.
@@ -232,20 +139,101 @@ impl Environment {
     }
 }
 
-/// What an AWS service, or the way to it, said; with the service's own code and message, which the SDK's text leaves out.
-pub(crate) fn aws_failure<E, R>(doing: &str, error: &SdkError<E, R>) -> Error
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug,
-{
-    let service = |error: &E| {
-        format!("{}: {}", error.code().unwrap_or("no code"), error.message().unwrap_or("no message"))
-    };
-    let cause = match error {
-        SdkError::ServiceError(answer) => service(answer.err()),
-        other => DisplayErrorContext(other).to_string(),
-    };
-    Error::new(Kind::Transient, doing.to_owned()).with_source(cause)
+impl DeadLetterEnvironment {
+    pub fn load(checkout: &Checkout) -> Result<Self> {
+        let variables = stack_variables(checkout, "MILLRACE_BUCKET and MILLRACE_DEAD_LETTER_QUEUE_URL")?;
+        DeadLetterEnvironment::from_variables(&variables)
+    }
+
+    fn from_variables(variables: &BTreeMap<String, String>) -> Result<Self> {
+        let mut required = Required::of(variables);
+        let environment = DeadLetterEnvironment {
+            bucket: required.get("MILLRACE_BUCKET"),
+            queue_url: required.get("MILLRACE_DEAD_LETTER_QUEUE_URL"),
+            local_aws: required.local_aws(),
+            redrive_function: redrive_function(variables),
+        };
+        required.or_missing(environment)
+    }
+
+    pub async fn clients(&self) -> Result<Clients> {
+        Clients::of(self.local_aws.as_ref()).await
+    }
+
+    /// The receiving side of the dead-letter queue.
+    pub fn reader(&self, clients: &Clients) -> DeadLetterReader {
+        DeadLetterReader::new(clients.sqs.clone(), clients.s3.clone(), self.queue_url.clone())
+    }
+
+    /// For invocations that are waited for.
+    pub async fn lambda(&self) -> aws_sdk_lambda::Client {
+        millrace::aws::lambda_client(&match &self.local_aws {
+            Some(local) => local.config().await,
+            None => millrace::aws::load_config().await,
+        })
+    }
+}
+
+/// The variables of a stack: the environment's own if they name a bucket, else those of the running local stack. Never a
+/// mixture of the two: a bucket of one account with the region of another finds nothing. `DATABASE_URL` alone may be
+/// overridden. `needed` are the names for the error message.
+fn stack_variables(checkout: &Checkout, needed: &str) -> Result<BTreeMap<String, String>> {
+    let own = std::env::vars().collect::<BTreeMap<_, _>>();
+    if own.contains_key("MILLRACE_BUCKET") {
+        return Ok(own);
+    }
+    let mut variables = read(&checkout.environment())?.ok_or_else(|| {
+        let message = format!(
+            "no stack to talk to: start the local one with `make dev`, or set {needed} to one on AWS"
+        );
+        Error::new(Kind::Config, message)
+    })?;
+    if let Some(url) = own.get("DATABASE_URL") {
+        variables.insert("DATABASE_URL".to_owned(), url.clone());
+    }
+    Ok(variables)
+}
+
+/// Reads variables, and remembers the names of those that are missing.
+struct Required<'a> {
+    variables: &'a BTreeMap<String, String>,
+    missing: Vec<String>,
+}
+
+impl<'a> Required<'a> {
+    fn of(variables: &'a BTreeMap<String, String>) -> Self {
+        Required { variables, missing: Vec::new() }
+    }
+
+    fn get(&mut self, name: &str) -> String {
+        let value = self.variables.get(name).filter(|value| !value.is_empty()).cloned();
+        if value.is_none() {
+            self.missing.push(format!("{name}: missing"));
+        }
+        value.unwrap_or_default()
+    }
+
+    fn local_aws(&mut self) -> Option<LocalAws> {
+        self.variables.get("AWS_ENDPOINT_URL").map(|endpoint| LocalAws {
+            endpoint: endpoint.clone(),
+            region: self.get("AWS_REGION"),
+            access_key_id: self.get("AWS_ACCESS_KEY_ID"),
+            secret_access_key: self.get("AWS_SECRET_ACCESS_KEY"),
+        })
+    }
+
+    /// `value`, or an error with the name of every missing variable.
+    fn or_missing<T>(self, value: T) -> Result<T> {
+        if self.missing.is_empty() {
+            Ok(value)
+        } else {
+            Err(Error::new(Kind::Config, self.missing.join("; ")))
+        }
+    }
+}
+
+fn redrive_function(variables: &BTreeMap<String, String>) -> Option<String> {
+    variables.get("MILLRACE_REDRIVE_FUNCTION").filter(|name| !name.is_empty()).cloned()
 }
 
 /// Single variables, for commands that need no whole stack: the environment's own, else those of the running local stack.
@@ -375,5 +363,17 @@ mod tests {
         for name in ["DATABASE_URL", "MILLRACE_UPLOAD_QUEUE_URL", "MILLRACE_DEAD_LETTER_QUEUE_URL"] {
             assert!(error.message().contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn dead_letters_need_neither_a_database_nor_the_upload_queue() {
+        let mut variables = parse(&sample().to_shell());
+        variables.remove("DATABASE_URL");
+        variables.remove("MILLRACE_UPLOAD_QUEUE_URL");
+        let environment = DeadLetterEnvironment::from_variables(&variables).unwrap();
+        assert_eq!(environment.queue_url, sample().dead_letter_queue_url);
+        variables.remove("MILLRACE_DEAD_LETTER_QUEUE_URL");
+        let error = DeadLetterEnvironment::from_variables(&variables).unwrap_err();
+        assert_eq!(error.message(), "MILLRACE_DEAD_LETTER_QUEUE_URL: missing");
     }
 }

@@ -7,11 +7,11 @@ use crate::commands::Stop;
 use crate::dead_letters::archive::Archive;
 use crate::dead_letters::summary::Summary;
 use crate::dead_letters::{Progress, each};
-use crate::environment::{Clients, Environment};
+use crate::environment::{Clients, DeadLetterEnvironment};
 
-/// What every subcommand but `redrive` works with.
+/// What every subcommand works with.
 pub(super) struct Context<'a> {
-    pub environment: &'a Environment,
+    pub environment: &'a DeadLetterEnvironment,
     pub clients: &'a Clients,
     pub reader: DeadLetterReader,
 }
@@ -21,7 +21,7 @@ impl Context<'_> {
         Archive {
             clients: self.clients,
             bucket: &self.environment.bucket,
-            queue_url: &self.environment.dead_letter_queue_url,
+            queue_url: &self.environment.queue_url,
         }
     }
 

@@ -16,7 +16,7 @@ use self::context::Context;
 use super::{Outcome, Stop};
 use crate::arguments::dead_letters::DeadLettersCommand;
 use crate::checkout::Checkout;
-use crate::environment::Environment;
+use crate::environment::DeadLetterEnvironment;
 use crate::terminal::Terminal;
 
 pub async fn run(
@@ -30,7 +30,7 @@ pub async fn run(
         DeadLettersCommand::Redrive(arguments) => redrive::check(arguments)?,
         _ => {}
     }
-    let environment = Environment::load(checkout)?;
+    let environment = DeadLetterEnvironment::load(checkout)?;
     if let DeadLettersCommand::Redrive(arguments) = command {
         return redrive::run(arguments, &environment, terminal).await;
     }

@@ -15,7 +15,7 @@ use super::selection::check_meant;
 use crate::arguments::dead_letters::RedriveDeadLetters;
 use crate::commands::{Outcome, Stop};
 use crate::dead_letters::Progress;
-use crate::environment::{Environment, aws_failure};
+use crate::environment::{DeadLetterEnvironment, aws_failure};
 use crate::terminal::{Align, Terminal, counted, figure, one_line};
 
 /// Runs in a row that did nothing though there is more to do: going on would never end.
@@ -91,7 +91,7 @@ pub(super) fn check(arguments: &RedriveDeadLetters) -> Result<()> {
 
 pub(super) async fn run(
     arguments: &RedriveDeadLetters,
-    environment: &Environment,
+    environment: &DeadLetterEnvironment,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
     let function = environment.redrive_function.as_deref().ok_or_else(|| {
