@@ -184,7 +184,11 @@ pub enum ModelsCommand {
     /// What there is: each model, whether it is deployed, and what it did last.
     ///
     /// States are: not deployed; deployed, as the file says; changed, which `plan` explains; broken, which `check` explains.
-    List,
+    List {
+        /// Every column, in lines of any width
+        #[arg(long)]
+        wide: bool,
+    },
 
     /// What is wrong with the files, at file:line:column; needs no database.
     ///
@@ -317,6 +321,9 @@ pub struct Status {
     /// Do not count the rows of staging.events, which takes time on a large database
     #[arg(long)]
     pub quick: bool,
+    /// Every column, in lines of any width
+    #[arg(long, conflicts_with = "json")]
+    pub wide: bool,
 }
 
 #[derive(Debug, Args)]

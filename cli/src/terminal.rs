@@ -1,9 +1,26 @@
-//! Everything that is printed goes through here: steps with their times, tables, figures; colour only on a terminal.
+//! Everything that is printed goes through here: steps with their times, tables, prose, figures.
+//!
+//! Tables fit the width of the terminal, which is 80 columns where the output is no terminal. Colour is for terminals.
+//!
+//! - [`table`]: which columns of a table are shown, and how wide; [`wrap`]: prose and commands in several lines.
+//! - [`width`]: the columns that text takes up.
+
+pub mod table;
+pub mod width;
+pub mod wrap;
 
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use millrace::Error;
+
+use table::{Column, lay_out};
+
+/// The width where it is not known.
+const WIDTH: usize = 80;
+/// Narrower lines hold no sentence.
+const LEAST_WIDTH: usize = 20;
 
 /// Where a command prints. Once the reader is gone (`millrace status | head -1`) the rest is dropped: that is no failure
 /// of the command.
@@ -11,6 +28,7 @@ pub struct Terminal {
     out: Box<dyn Write>,
     colour: bool,
     interactive: bool,
+    width: usize,
     reader_gone: bool,
 }
 
@@ -20,36 +38,50 @@ pub struct Step {
     began: Instant,
 }
 
-#[derive(Debug, Clone, Copy)]
-pub enum Align {
-    Left,
-    Right,
+/// How much of a table is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// What fits the width of the terminal.
+    Terminal,
+    /// Every column and the whole text, in lines of any width: `--wide`.
+    Whole,
+}
+
+impl Extent {
+    pub fn of(wide: bool) -> Self {
+        if wide { Extent::Whole } else { Extent::Terminal }
+    }
 }
 
 impl Terminal {
     pub fn stdout() -> Self {
         let out = std::io::stdout();
-        Terminal::new(out.is_terminal(), Box::new(out))
+        Terminal::new(out.is_terminal(), terminal_width(&out), Box::new(out))
     }
 
     pub fn stderr() -> Self {
         let out = std::io::stderr();
-        Terminal::new(out.is_terminal(), Box::new(out))
+        Terminal::new(out.is_terminal(), terminal_width(&out), Box::new(out))
     }
 
     /// Prints to any writer, plainly.
     pub fn plain(out: Box<dyn Write>) -> Self {
-        Terminal::new(false, out)
+        Terminal::new(false, WIDTH, out)
     }
 
-    fn new(interactive: bool, out: Box<dyn Write>) -> Self {
+    fn new(interactive: bool, width: usize, out: Box<dyn Write>) -> Self {
         let colour = interactive && std::env::var_os("NO_COLOR").is_none();
-        Terminal { out, colour, interactive, reader_gone: false }
+        Terminal { out, colour, interactive, width, reader_gone: false }
     }
 
     /// Whether a person is looking, so that progress bars make sense.
     pub fn is_interactive(&self) -> bool {
         self.interactive
+    }
+
+    /// The columns of a line.
+    pub fn width(&self) -> usize {
+        self.width
     }
 
     fn write(&mut self, text: &str) {
@@ -72,9 +104,32 @@ impl Terminal {
         self.write(text);
     }
 
+    /// What else could be shown, dimmed.
+    pub fn hint(&mut self, text: &str) {
+        let text = self.styled("2", text);
+        self.line(&text);
+    }
+
     pub fn heading(&mut self, text: &str) {
         let text = self.styled("1", text);
         self.write(&format!("\n{text}\n"));
+    }
+
+    /// Prose after `label`, wrapped. Its other lines begin below its first word.
+    pub fn prose(&mut self, label: &str, text: &str) {
+        for line in hang(label, text, self.width) {
+            self.line(&line);
+        }
+    }
+
+    /// A shell command after `label`: in several lines where it is too wide, as the shell reads them.
+    pub fn command(&mut self, label: &str, command: &str) {
+        let indent = width::columns(label);
+        let lines = wrap::command(command, self.width.saturating_sub(indent + 2).max(LEAST_WIDTH));
+        for (index, line) in lines.iter().enumerate() {
+            let label = if index == 0 { label.to_owned() } else { " ".repeat(indent + 2) };
+            self.line(&format!("{label}{line}"));
+        }
     }
 
     /// Good news or bad.
@@ -83,18 +138,48 @@ impl Terminal {
     }
 
     pub fn good(&mut self, text: &str) {
-        let text = self.styled("32", text);
-        self.line(&text);
+        self.coloured("32", self.message(text));
     }
 
     pub fn bad(&mut self, text: &str) {
-        let text = self.styled("31", text);
-        self.line(&text);
+        self.coloured("31", self.message(text));
+    }
+
+    /// Neither good nor bad.
+    pub fn note(&mut self, text: &str) {
+        self.message(text).iter().for_each(|line| self.line(line));
+    }
+
+    /// Good news as prose after `label`, wrapped.
+    pub fn good_prose(&mut self, label: &str, text: &str) {
+        self.coloured("32", hang(label, text, self.width));
+    }
+
+    /// A message is wrapped for a person. It stays one line in a log or a pipe, where programs look for it.
+    fn message(&self, text: &str) -> Vec<String> {
+        let (label, rest) = text.split_at(label_of(text));
+        if self.interactive { hang(label, rest, self.width) } else { vec![text.to_owned()] }
+    }
+
+    fn coloured(&mut self, code: &str, lines: Vec<String>) {
+        for line in lines {
+            let line = self.styled(code, &line);
+            self.line(&line);
+        }
     }
 
     pub fn error(&mut self, error: &Error) {
-        let label = self.styled("1;31", "error:");
-        self.write(&format!("{label} {}\n", error.chain()));
+        const LABEL: &str = "error: ";
+        let text = error.chain();
+        let lines =
+            if self.interactive { hang(LABEL, &text, self.width) } else { vec![format!("{LABEL}{text}")] };
+        for line in lines {
+            let line = match line.strip_prefix(LABEL.trim_end()) {
+                Some(rest) => format!("{}{rest}", self.styled("1;31", LABEL.trim_end())),
+                None => line,
+            };
+            self.line(&line);
+        }
     }
 
     /// Begins a line that names what is being done, at once.
@@ -109,38 +194,43 @@ impl Terminal {
         self.write(&format!("{outcome}  {time}\n"));
     }
 
-    /// Columns as wide as their widest cell. Cells must not hold line breaks.
-    pub fn table(&mut self, columns: &[(&str, Align)], rows: &[Vec<String>]) {
-        let widths: Vec<usize> = columns
-            .iter()
-            .enumerate()
-            .map(|(index, (name, _))| {
-                rows.iter()
-                    .filter_map(|row| row.get(index))
-                    .map(|cell| cell.chars().count())
-                    .fold(name.chars().count(), usize::max)
-            })
-            .collect();
-        let layout = |cells: &mut dyn Iterator<Item = &str>| {
-            let mut text = String::from(" ");
-            for ((cell, (_, align)), width) in cells.zip(columns).zip(&widths) {
-                let padding = " ".repeat(width - cell.chars().count());
-                match align {
-                    Align::Left => text.push_str(&format!(" {cell}{padding}")),
-                    Align::Right => text.push_str(&format!(" {padding}{cell}")),
-                }
-                text.push(' ');
-            }
-            text.trim_end().to_owned()
+    /// Prints a table, and returns whether something of it is not shown.
+    pub fn table(&mut self, columns: &[Column], rows: &[Vec<String>], extent: Extent) -> bool {
+        let width = match extent {
+            Extent::Terminal => Some(self.width),
+            Extent::Whole => None,
         };
-        let header = layout(&mut columns.iter().map(|(name, _)| *name));
-        let header = self.styled("2", &header);
-        self.line(&header);
-        for row in rows {
-            let text = layout(&mut row.iter().map(String::as_str));
-            self.line(&text);
+        let layout = lay_out(columns, rows, width);
+        for (index, line) in layout.lines.iter().enumerate() {
+            let line = if index == 0 { self.styled("2", line) } else { line.clone() };
+            self.line(&line);
         }
+        layout.is_cut
     }
+}
+
+/// The width of a terminal: `COLUMNS` if that is set, else what the terminal says.
+fn terminal_width(out: &impl AsFd) -> usize {
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let said = || terminal_size::terminal_size_of(out).map(|(width, _)| usize::from(width.0));
+    columns.filter(|columns| *columns > 0).or_else(said).unwrap_or(WIDTH).max(LEAST_WIDTH)
+}
+
+/// `text` after `label`, in lines of `width` columns.
+fn hang(label: &str, text: &str, width: usize) -> Vec<String> {
+    let indent = width::columns(label);
+    let lines = wrap::prose(text, width.saturating_sub(indent).max(LEAST_WIDTH));
+    let mut label = label.to_owned();
+    let line = |line: String| format!("{}{line}", std::mem::replace(&mut label, " ".repeat(indent)));
+    lines.into_iter().map(line).collect()
+}
+
+/// The length of the label of a message: `  failed    ` of `  failed    orders: why`, else its indentation.
+fn label_of(text: &str) -> usize {
+    let indent = text.len() - text.trim_start().len();
+    let word = text[indent..].find(' ').map_or(text.len(), |at| indent + at);
+    let blanks = text[word..].len() - text[word..].trim_start().len();
+    if blanks >= 2 { word + blanks } else { indent }
 }
 
 /// `336,776`
@@ -197,19 +287,11 @@ pub fn bytes(count: u64) -> String {
 
 /// One line of at most so many characters: control characters shown as such, the rest cut off with an ellipsis.
 pub fn one_line(text: &str, limit: usize) -> String {
-    let mut line = String::new();
-    for (index, character) in text.chars().enumerate() {
-        if index == limit {
-            line.push('…');
-            break;
-        }
-        match character {
-            '\n' => line.push('⏎'),
-            character if character.is_control() => line.push('·'),
-            character => line.push(character),
-        }
+    let mut line: String = text.chars().take(limit).collect();
+    if line.len() < text.len() {
+        line.push('…');
     }
-    line
+    width::visible(&line)
 }
 
 #[cfg(test)]
@@ -230,6 +312,21 @@ mod tests {
         for (number, text) in [(0, "0 rows"), (1, "1 row"), (1_198, "1,198 rows")] {
             assert_eq!(counted(number, "row", "rows"), text);
         }
+    }
+
+    #[test]
+    fn the_label_of_a_message_is_its_indentation() {
+        for (text, label) in [
+            ("  failed    orders: a b", "  failed    "),
+            ("reconciled  1 read", "reconciled  "),
+            ("  a b  c", "  "),
+            ("The counts", ""),
+            ("word", ""),
+            ("", ""),
+        ] {
+            assert_eq!(&text[..label_of(text)], label, "{text}");
+        }
+        assert_eq!(hang("  a  ", "one two three four five", 25), ["  a  one two three four", "     five"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use millrace_tests::runtime_api::binary;
+use millrace_tests::terminal::{assert_fits, row};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -345,13 +346,15 @@ async fn a_backfill_can_be_postponed() {
 #[tokio::test]
 async fn list_reports_the_state_of_each_model() {
     let fixture = TransformFixture::new(&[("orders", ORDERS), ("refunds", REFUNDS)]).await;
-    let row = |said: &Said, name: &str| -> Vec<String> {
-        let line = said.out.lines().find(|line| line.trim_start().starts_with(name)).expect(name);
-        line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect()
-    };
+    let row = |said: &Said, name: &str| row(&said.out, "model", name);
     let list = fixture.cli(&["list"]).await;
-    list.is(0, &["model", "takes", "outcome"]);
-    assert_eq!(row(&list, "orders")[..4], ["orders", "fact", "shop/orders", "not deployed"]);
+    list.is(0, &[]);
+    assert_fits(&list.out, 80);
+    let orders = row(&list, "orders");
+    assert_eq!(
+        ["state", "outcome", "ago", "rows", "kind", "takes"].map(|name| orders[name].as_str()),
+        ["not deployed", "-", "-", "-", "fact", "shop/orders"]
+    );
 
     fixture.many_orders(1, 1_200, "5").await;
     fixture.cli(&["run"]).await.is(0, &[]);
@@ -360,10 +363,46 @@ async fn list_reports_the_state_of_each_model() {
     let list = fixture.cli(&["list"]).await;
     list.is(1, &["models/lost.sql:2:15"]);
     let orders = row(&list, "orders");
-    assert_eq!(orders[..5], ["orders", "fact", "shop/orders", "deployed", "1,200"]);
-    assert_eq!(orders.last().map(String::as_str), Some("ok"));
-    assert_eq!(row(&list, "refunds")[3], "changed");
-    assert_eq!(row(&list, "lost")[3], "broken");
+    assert_eq!(
+        ["state", "outcome", "rows", "kind"].map(|name| orders[name].as_str()),
+        ["deployed", "ok", "1,200", "fact"]
+    );
+    assert_eq!(row(&list, "refunds")["state"], "changed");
+    assert_eq!(row(&list, "lost")["state"], "broken");
+}
+
+#[tokio::test]
+async fn list_fits_the_terminal_and_shows_why_a_model_failed() {
+    let name = "orders_of_customers_with_a_very_long_name_and_more";
+    let fixture = TransformFixture::new(&[("orders", ORDERS), (name, BIG)]).await;
+    fixture.cli(&["run"]).await.is(0, &[]);
+    let why = "ERROR: relation \"public.countries\" does not exist, said at some length\nin two lines";
+    fixture
+        .run(&format!(
+            "insert into pipeline.runs (run_id, model, activity, outcome, detail, started_at, finished_at)
+             values (gen_random_uuid(), 'orders', 'transform', 'failed', '{why}', now(), now())"
+        ))
+        .await;
+    let list = fixture.cli(&["list"]).await;
+    list.is(0, &["--wide shows every column"]);
+    assert_fits(&list.out, 80);
+    let orders = row(&list.out, "model", "orders");
+    assert_eq!(["state", "outcome"].map(|name| orders[name].as_str()), ["deployed", "failed"]);
+    assert!(
+        orders["reason"].starts_with("ERROR: relation") && orders["reason"].ends_with('…'),
+        "{}",
+        list.out
+    );
+    assert!(list.out.contains("  orders_of_custom"), "{}", list.out);
+
+    let wide = fixture.cli(&["list", "--wide"]).await;
+    wide.is(0, &[name, "does not exist, said at some length⏎in two lines", "takes", "shop/orders"]);
+    wide.does_not_print("--wide");
+
+    let mut narrow = fixture.command(&["models", "list"]);
+    let narrow = said(narrow.env("COLUMNS", "60").spawn().unwrap()).await;
+    assert_fits(&narrow.out, 60);
+    narrow.is(0, &["reason"]);
 }
 
 #[tokio::test]
@@ -540,8 +579,5 @@ async fn every_models_command_has_help() {
     for command in ["list", "check", "plan", "run", "test", "backfill", "graph"] {
         fixture.cli(&[command, "--help"]).await.is(0, &[&format!("Usage: millrace models {command}")]);
     }
-    fixture
-        .cli(&["run", "--help"])
-        .await
-        .is(0, &["an event is processed by all its models at once", "--full-refresh", "--no-backfill"]);
+    fixture.cli(&["run", "--help"]).await.is(0, &["--full-refresh", "--no-backfill"]);
 }

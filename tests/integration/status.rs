@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use millrace_tests::postgres::Database;
+use millrace_tests::terminal::{assert_fits, row, unwrapped};
 use serde_json::{Value, json};
 
 use crate::doctor::fixture::{DoctorFixture, sample_file};
@@ -108,15 +109,10 @@ async fn every_number_equals_a_count_by_hand() {
     let report: Value = serde_json::from_str(&said.out).unwrap();
     let text = fixture.millrace(&["status"]).await;
     assert_eq!(text.code, Some(0), "{}{}", text.out, text.err);
-    /// The cells of the line that begins with this text.
-    fn cells(text: &str, name: &str) -> Vec<String> {
-        let line = text.lines().find(|line| line.trim_start().starts_with(&format!("{name} "))).expect(name);
-        line.split("  ")
-            .map(str::trim)
-            .filter(|cell| !cell.is_empty())
-            .map(|cell| cell.replace(',', ""))
-            .collect()
-    }
+    assert_fits(&text.out, 80);
+    let wide = fixture.millrace(&["status", "--wide"]).await;
+    assert_eq!(wide.code, Some(0), "{}{}", wide.out, wide.err);
+    let number = |cell: &String| cell.replace(',', "").parse::<i64>().expect("a number");
 
     let event_types = report["event_types"].as_array().unwrap();
     assert_eq!(event_types.len(), by_hand().len(), "{}", said.out);
@@ -145,18 +141,22 @@ async fn every_number_equals_a_count_by_hand() {
         let minute = counts["rows_per_second_minute"].as_f64().unwrap() * 60.0;
         assert!((0.0..=rate + 0.5).contains(&minute), "{name}");
 
-        // The line of the text output.
-        let cells = cells(&text.out, &name);
-        let shown: Vec<i64> = cells[1..12].iter().map(|cell| cell.parse().unwrap()).collect();
-        let under_way = 1;
-        let mut expected: Vec<i64> = COUNTS
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| *at != under_way)
-            .map(|(at, _)| expected[at])
-            .collect();
-        expected.insert(2, batches);
-        assert_eq!(shown, expected, "{name}");
+        // The lines of the text output: every count, and those that matter most.
+        let every = row(&wide.out, "source/event_type", &name);
+        for (count, expected) in COUNTS.iter().zip(expected).chain([(&"batches", batches)]) {
+            let column = match *count {
+                "files_under_way" => continue,
+                "files_failed" => "failed",
+                "unprocessed" => "waiting",
+                other => other,
+            };
+            assert_eq!(number(&every[column]), expected, "{name}: {column}");
+        }
+        let most = row(&text.out, "source/event_type", &name);
+        for column in ["staged", "rejected", "failed", "waiting", "oldest", "quarantined"] {
+            assert_eq!(most[column], every[column], "{name}: {column}");
+        }
+        assert_eq!(most["oldest"] == "-", number(&most["waiting"]) == 0, "{name}");
     }
     assert_eq!(batch_total, fixture.number("select count(*) from staging.batches").await);
 
@@ -209,7 +209,9 @@ async fn every_number_equals_a_count_by_hand() {
     assert!(totals["stale_seconds"].as_f64().is_some_and(|seconds| seconds >= 0.0), "{totals}");
     assert_eq!(models.iter().filter(|model| !model["stale_seconds"].is_null()).count(), 1, "{models:#?}");
     assert!(model("airport_weather")["last_ok_seconds"].as_f64().is_some(), "{models:#?}");
-    assert_eq!(cells(&text.out, "orders")[5..7], ["7", "2"]);
+    let orders = row(&text.out, "model", "orders");
+    assert_eq!(["outcome", "rows", "stale"].map(|name| orders[name].as_str()), ["warned", "7", "-"]);
+    assert_ne!(row(&text.out, "model", "totals")["stale"], "-");
 
     // The queues: single bad records, the stopped file, and the events that the model refused.
     let dead_letters = 4 + 2 + 1 + 2;
@@ -295,7 +297,10 @@ async fn any_count_mismatch_is_in_the_view_and_in_status() {
         assert_eq!(differences().await, expected, "{skew}");
         let said = fixture.millrace(&["status"]).await;
         assert_eq!(said.code, Some(1), "{skew}");
-        assert!(said.out.contains(words), "{skew}: {}", said.out);
+        assert!(unwrapped(&said.out).contains(words), "{skew}: {}", said.out);
+        // The origin of a batch stays whole.
+        let (tables, _) = said.out.split_once("The counts do not reconcile").expect("discrepancies");
+        assert_fits(tables, 80);
         fixture.run(&format!("update staging.batches set {back} {stock}")).await;
     }
     // A redriven record belongs to the file's load and is not part of the file.

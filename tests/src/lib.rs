@@ -8,6 +8,7 @@
 //! - [`postgres`]: a database for each test.
 //! - [`proxy`]: a network proxy that injects faults.
 //! - [`runtime_api`]: the compiled function behind a Lambda Runtime API.
+//! - [`terminal`]: reads the tables and the prose that `millrace` prints.
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails, with the reason")]
 
@@ -19,3 +20,4 @@ pub mod page;
 pub mod postgres;
 pub mod proxy;
 pub mod runtime_api;
+pub mod terminal;

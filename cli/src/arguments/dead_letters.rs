@@ -1,6 +1,8 @@
 //! What can be typed after `millrace dead-letters`.
 
+use std::fmt::{Display, Formatter};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -102,9 +104,9 @@ pub struct DeadLetterFilter {
     /// First failed within this time: 90s, 15m, 2h, 2d
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub newer_than: Option<Duration>,
-    /// This dead letter; as often as needed
+    /// This dead letter, by its id or the first characters of it; as often as needed
     #[arg(long = "id", value_name = "ID")]
-    pub ids: Vec<Uuid>,
+    pub ids: Vec<IdPrefix>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,12 +115,56 @@ pub struct SourceFilter {
     pub event_type: Option<String>,
 }
 
+/// The first characters of an id, or all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdPrefix {
+    /// As it was given.
+    text: String,
+    /// Hexadecimal digits in lower case, without hyphens.
+    digits: String,
+}
+
+impl IdPrefix {
+    /// The id, if all of it was given.
+    pub fn whole(&self) -> Option<Uuid> {
+        if self.digits.len() == 32 { Uuid::parse_str(&self.digits).ok() } else { None }
+    }
+
+    pub fn begins(&self, id: Uuid) -> bool {
+        id.simple().to_string().starts_with(&self.digits)
+    }
+}
+
+impl FromStr for IdPrefix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.replace('-', "").to_ascii_lowercase();
+        if digits.is_empty() || digits.len() > 32 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err("write an id, or its first characters: 3f0c8a56".to_owned());
+        }
+        Ok(IdPrefix { text: text.to_owned(), digits })
+    }
+}
+
+impl Display for IdPrefix {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
 impl DeadLetterFilter {
-    pub fn to_filter(&self, now: OffsetDateTime) -> Filter {
+    /// Whether it selects every dead letter.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty() && self.to_filter(OffsetDateTime::UNIX_EPOCH, Vec::new()).is_empty()
+    }
+
+    /// `ids` are the whole ids of [`Self::ids`].
+    pub fn to_filter(&self, now: OffsetDateTime, ids: Vec<Uuid>) -> Filter {
         let source = self.source.clone();
         let (source, event_type) = source.map_or((None, None), |it| (Some(it.source), it.event_type));
         Filter {
-            ids: (!self.ids.is_empty()).then(|| self.ids.clone()),
+            ids: (!self.ids.is_empty()).then_some(ids),
             kind: self.kind,
             source,
             event_type,
@@ -146,12 +192,15 @@ pub struct ListDeadLetters {
     /// One JSON object, for programs
     #[arg(long)]
     pub json: bool,
+    /// Every column, in lines of any width
+    #[arg(long, conflicts_with = "json")]
+    pub wide: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct ShowDeadLetter {
-    /// The dead letter's id, as `list` says it
-    pub id: Uuid,
+    /// The dead letter's id, as `list` says it, or the first characters of it
+    pub id: IdPrefix,
     /// Look among the dead letters that were moved to the bucket
     #[arg(long)]
     pub archived: bool,
@@ -267,6 +316,20 @@ mod tests {
     }
 
     #[test]
+    fn an_id_may_be_shortened() {
+        let id = Uuid::parse_str("3f0c8a56-6a8e-5b7c-9f0e-1d2c3b4a5968").unwrap();
+        for text in ["3", "3f0c8a56", "3F0C8A56-6a", "3f0c8a566a8e5b7c9f0e1d2c3b4a5968"] {
+            assert!(text.parse::<IdPrefix>().unwrap().begins(id), "{text}");
+        }
+        assert!(!"3f1".parse::<IdPrefix>().unwrap().begins(id));
+        assert_eq!(id.to_string().parse::<IdPrefix>().unwrap().whole(), Some(id));
+        assert_eq!("3f0c8a56".parse::<IdPrefix>().unwrap().whole(), None);
+        for text in ["", "-", "3g", "a.csv", "3f0c8a56-6a8e-5b7c-9f0e-1d2c3b4a59680"] {
+            assert!(text.parse::<IdPrefix>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn nothing_given_is_a_filter_that_matches_everything() {
         let none = DeadLetterFilter {
             kind: None,
@@ -277,14 +340,15 @@ mod tests {
             newer_than: None,
             ids: Vec::new(),
         };
-        assert!(none.to_filter(OffsetDateTime::now_utc()).is_empty());
+        assert!(none.is_empty());
         let now = OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
         let some = DeadLetterFilter {
             older_than: Some(Duration::from_secs(60)),
             newer_than: Some(Duration::from_secs(3_600)),
             ..none
         };
-        let filter = some.to_filter(now);
+        assert!(!some.is_empty());
+        let filter = some.to_filter(now, Vec::new());
         assert_eq!(filter.failed_before.unwrap().unix_timestamp(), 1_700_000_000 - 60);
         assert_eq!(filter.failed_since.unwrap().unix_timestamp(), 1_700_000_000 - 3_600);
     }

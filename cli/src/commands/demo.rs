@@ -19,7 +19,8 @@ use crate::follow::{Followed, follow};
 use crate::ledger::Report;
 use crate::loads;
 use crate::stack::{Stack, Start};
-use crate::terminal::{Align, Terminal, bytes, figure, one_line, seconds};
+use crate::terminal::table::Column;
+use crate::terminal::{Extent, Terminal, bytes, figure, seconds};
 use crate::upload::{Target, upload};
 
 const SAMPLE_ROWS: &str = include_str!("../queries/sample_rows.sql");
@@ -99,7 +100,7 @@ async fn show(checkout: &Checkout, environment: &Environment, terminal: &mut Ter
 
     terminal.heading("The ledger");
     let report = Report::read(&mut database, true).await?;
-    status::print_event_types(&report, terminal);
+    status::print_event_types(&report, Extent::Terminal, terminal);
     terminal.line("");
     status::print_reconciliation(&report, terminal);
     let good = files.iter().all(|file| file.good) && webhooks_good && facts_good && report.reconciles();
@@ -150,11 +151,10 @@ async fn print_sample(database: &Client, event_type: &str, terminal: &mut Termin
         .query_typed(SAMPLE_ROWS, &[(&SOURCE, Type::TEXT), (&event_type, Type::TEXT)])
         .await
         .map_err(|error| database::failure::from_postgres("read raw_events", error))?;
-    let rows: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| vec![row.get::<_, i64>("id").to_string(), one_line(row.get("payload"), 150)])
-        .collect();
-    terminal.table(&[("id", Align::Right), ("payload", Align::Left)], &rows);
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| vec![row.get::<_, i64>("id").to_string(), row.get("payload")]).collect();
+    let columns = [Column::number("id"), Column::text("payload", 20)];
+    terminal.table(&columns, &rows, Extent::Terminal);
     Ok(())
 }
 
@@ -187,21 +187,20 @@ async fn print_dead_letters(
             vec![
                 dead_letter.event_type.clone().unwrap_or_default(),
                 position(dead_letter.origin.line),
+                dead_letter.reason.message.clone(),
+                raw_text(&dead_letter.payload),
                 position(dead_letter.origin.offset),
-                one_line(&dead_letter.reason.message, 60),
-                one_line(&raw_text(&dead_letter.payload), 60),
             ]
         })
         .collect();
-    use Align::{Left, Right};
     let columns = [
-        ("event_type", Left),
-        ("line", Right),
-        ("offset", Right),
-        ("reason", Left),
-        ("as it stands in the file", Left),
+        Column::word("event_type"),
+        Column::number("line"),
+        Column::text("reason", 20),
+        Column::text("as it stands in the file", 24),
+        Column::number("offset").optional(),
     ];
-    terminal.table(&columns, &rows);
+    terminal.table(&columns, &rows, Extent::Terminal);
     let older = in_queue - ours.len();
     if older > 0 {
         terminal.line(&format!("  and {} of earlier loads", figure(older as i64)));

@@ -41,21 +41,21 @@ pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome
 }
 
 fn greet(stack: &Stack, terminal: &mut Terminal) {
-    terminal.heading("Ready. Ctrl-C stops everything; what was loaded stays.");
-    terminal.line("  in another terminal, here:");
-    terminal.line("    set -a; . .millrace/env; set +a");
-    terminal.line("    target/debug/millrace put tests/data/airports.csv --source nyc --event-type airports");
-    terminal.line("    psql \"$DATABASE_URL\" -c 'select * from raw_events limit 3'");
-    terminal.line(&format!(
-        "  or any AWS client: put CSV files in s3://{}/incoming/<source>/<event_type>/",
-        stack.environment.bucket
-    ));
+    terminal.heading("Ready. Ctrl-C stops the stack. The data is there again when it is next started.");
+    terminal.line("  In another terminal, in this folder:");
+    for command in [
+        "set -a; . .millrace/env; set +a",
+        "target/debug/millrace put tests/data/airports.csv --source nyc --event-type airports",
+        "target/debug/millrace send github tests/data/webhooks/github-push.json --event-type push",
+        "psql \"$DATABASE_URL\" -c 'select * from raw_events limit 3'",
+    ] {
+        terminal.command("    ", command);
+    }
+    terminal.line("  With any AWS client, put CSV files in");
+    terminal.line(&format!("    s3://{}/incoming/<source>/<event_type>/", stack.environment.bucket));
     if let Some(webhooks) = &stack.environment.webhooks {
-        terminal.line(&format!("  webhooks: {}/<source>, with the header", webhooks.url));
+        terminal.line(&format!("  Post webhooks to {}/<source>, with the header", webhooks.url));
         terminal.line(&format!("    Host: {}", webhooks.host.as_deref().unwrap_or_default()));
-        terminal.line(
-            "    target/debug/millrace send github tests/data/webhooks/github-push.json --event-type push",
-        );
     }
     terminal.heading("Loads");
 }

@@ -8,6 +8,7 @@ use crate::arguments::Doctor;
 use crate::checkout::Checkout;
 use crate::doctor::examine;
 use crate::doctor::finding::{Finding, Level};
+use crate::terminal::width::columns;
 use crate::terminal::{Terminal, counted};
 
 /// What `--json` prints.
@@ -39,22 +40,31 @@ pub async fn run(arguments: &Doctor, checkout: &Checkout, terminal: &mut Termina
     })
 }
 
+/// One line: level, check, what was found. What does not fit the line, and what to do, is below it.
 fn print(finding: &Finding, terminal: &mut Terminal) {
+    const BELOW: &str = "           ";
     let level = match finding.level {
         Level::Ok => "ok",
         Level::Warning => "warning",
         Level::Unknown => "unknown",
         Level::Problem => "problem",
     };
-    // The one place where a finding may have several lines: the mistakes of a file.
-    let found = finding.found.replace('\n', &format!("\n  {:27}", ""));
-    let text = format!("  {level:<8}{:<19}{found}", finding.check);
+    let line = format!("  {level:<9}{:<19}{}", finding.check, finding.found);
+    let is_short = !finding.found.contains('\n') && columns(&line) <= terminal.width();
+    let line = if is_short { line } else { format!("  {level:<9}{}", finding.check) };
     match finding.level {
-        Level::Ok => terminal.line(&text),
-        _ => terminal.bad(&text),
+        Level::Ok => terminal.line(&line),
+        _ => terminal.bad(&line),
+    }
+    if !is_short {
+        terminal.prose(BELOW, &finding.found);
     }
     if let Some(action) = &finding.action {
-        terminal.line(&format!("  {:27}→ {action}", ""));
+        let (command, note) = action.split_once("  # ").unwrap_or((action, ""));
+        terminal.command(&format!("{BELOW}→ "), command);
+        if !note.is_empty() {
+            terminal.prose(&format!("{BELOW}  # "), note);
+        }
     }
 }
 

@@ -42,7 +42,8 @@ pub async fn run(arguments: &Put, checkout: &Checkout, terminal: &mut Terminal) 
     let version = upload(&clients.s3, &arguments.file, &target, |sent| bar.set_position(sent)).await?;
     bar.finish_and_clear();
     terminal.line(&format!("uploaded  {} in {}", bytes(size), seconds(began.elapsed())));
-    terminal.line(&format!("          s3://{}/{} version {version}", target.bucket, target.key));
+    terminal.line(&format!("          s3://{}/{}", target.bucket, target.key));
+    terminal.line(&format!("          version {version}"));
     let Some(database) = database else {
         return Ok(Outcome::Done);
     };
@@ -61,27 +62,26 @@ pub async fn run(arguments: &Put, checkout: &Checkout, terminal: &mut Terminal) 
     .await?;
     bar.finish_and_clear();
     let took = seconds(began.elapsed());
-    let queue = &environment.dead_letter_queue_url;
     Ok(match followed {
         Followed::Ended(load, end) => {
             let text = format!("{:<9} {} in {took}", end.outcome, counts(&load));
             terminal.status_line(end.is_good(), &text);
             if let Some(reason) = &end.reason {
-                terminal.line(&format!("          {reason}"));
+                terminal.prose("          ", reason);
             }
             if load.rejected > 0 || !end.is_good() {
-                terminal.line(&format!("          what was rejected is in the dead-letter queue, {queue}"));
+                terminal.line("          `millrace dead-letters list` shows what was rejected");
             }
             if end.is_good() { Outcome::Done } else { Outcome::Bad }
         }
         Followed::DeadLettered(reason) => {
             terminal.bad(&format!("failed    {reason}"));
-            terminal.line(&format!("          the file is in the dead-letter queue, {queue}"));
+            terminal.line("          `millrace dead-letters list` shows it");
             Outcome::Bad
         }
         Followed::TimedOut(load) => {
             terminal.bad(&format!("still under way after {took}: {}", progress(load.as_ref())));
-            terminal.line("          it goes on without us; `millrace status` tells how it ends");
+            terminal.line("          the load continues; `millrace status` shows its result");
             Outcome::TimedOut
         }
     })

@@ -38,9 +38,9 @@ pub async fn run(arguments: &SendWebhook, checkout: &Checkout, terminal: &mut Te
     let headers = delivery::headers(&source, &secret, &arguments.file, &body, choice, SystemTime::now())
         .map_err(|error| sources::unusable_secret(&source, error))?;
     if let (Some(header), None) = (delivery::event_type_header(&source), &arguments.event_type) {
-        terminal.line(&format!(
-            "note      without --event-type there is no {header}, and the event is of type `{UNNAMED_EVENT_TYPE}`"
-        ));
+        let note =
+            format!("without --event-type there is no {header}: the event type is `{UNNAMED_EVENT_TYPE}`");
+        terminal.prose("note      ", &note);
     }
 
     let began = Instant::now();

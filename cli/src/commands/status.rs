@@ -10,7 +10,8 @@ use crate::environment::Environment;
 use crate::lag::Lag;
 use crate::ledger::{EventType, Report};
 use crate::model_runs::ModelRun;
-use crate::terminal::{Align, Terminal, age, figure, one_line};
+use crate::terminal::table::Column;
+use crate::terminal::{Extent, Terminal, age, figure, one_line};
 use crate::{dead_letters, loads};
 
 /// What `--json` prints.
@@ -45,10 +46,15 @@ pub async fn run(arguments: &Status, checkout: &Checkout, terminal: &mut Termina
         })?;
         terminal.line(&text);
     } else {
-        print_event_types(&report, terminal);
+        let extent = Extent::of(arguments.wide);
+        let mut is_cut = print_event_types(&report, extent, terminal);
         terminal.line("");
         if !report.models.is_empty() {
-            print_models(&report.models, terminal);
+            is_cut |= print_models(&report.models, extent, terminal);
+            terminal.line("");
+        }
+        if is_cut {
+            terminal.hint("--wide shows every column");
             terminal.line("");
         }
         terminal.line(&format!(
@@ -61,32 +67,33 @@ pub async fn run(arguments: &Status, checkout: &Checkout, terminal: &mut Termina
     Ok(if report.reconciles() { Outcome::Done } else { Outcome::Bad })
 }
 
-/// One line a source and event type.
-pub(super) fn print_event_types(report: &Report, terminal: &mut Terminal) {
-    if report.event_types.is_empty() {
-        terminal
-            .line("  nothing loaded yet: put a CSV file under incoming/<source>/<event_type>/ in the bucket");
-        return;
-    }
-    use Align::{Left, Right};
-    let columns = [
-        ("source/event_type", Left),
-        ("files", Right),
-        ("failed", Right),
-        ("batches", Right),
-        ("read", Right),
-        ("staged", Right),
-        ("rejected", Right),
-        ("repaired", Right),
-        ("unprocessed", Right),
-        ("transformed", Right),
-        ("quarantined", Right),
-        ("unmodelled", Right),
-        ("oldest", Right),
-        ("lag p95", Right),
-        ("rows/s 1 min", Right),
-        ("1 h", Right),
+/// One line for each source and event type. Returns whether something is not shown.
+pub(super) fn print_event_types(report: &Report, extent: Extent, terminal: &mut Terminal) -> bool {
+    const COLUMNS: [Column; 16] = [
+        Column::text("source/event_type", 17),
+        Column::number("staged"),
+        Column::number("rejected"),
+        Column::number("failed"),
+        Column::number("waiting"),
+        Column::number("oldest"),
+        Column::number("quarantined"),
+        Column::number("transformed").optional(),
+        Column::number("unmodelled").optional(),
+        Column::number("repaired").optional(),
+        Column::number("lag p95").optional(),
+        Column::number("files").optional(),
+        Column::number("read").optional(),
+        Column::number("batches").optional(),
+        Column::number("rows/s 1 min").optional(),
+        Column::number("rows/s 1 h").optional(),
     ];
+    if report.event_types.is_empty() {
+        terminal.prose(
+            "  ",
+            "nothing loaded yet: put a CSV file under incoming/<source>/<event_type>/ in the bucket",
+        );
+        return false;
+    }
     let rows: Vec<Vec<String>> = report
         .event_types
         .iter()
@@ -94,61 +101,60 @@ pub(super) fn print_event_types(report: &Report, terminal: &mut Terminal) {
             let lag = |lag: &&Lag| lag.source == counts.source && lag.event_type == counts.event_type;
             let lag = report.lag.iter().find(lag).and_then(|lag| lag.transform_seconds_p95);
             vec![
-                one_line(&format!("{}/{}", counts.source, counts.event_type), 40),
-                figure(counts.files),
-                figure(counts.files_failed),
-                figure(counts.batches),
-                figure(counts.read),
+                format!("{}/{}", counts.source, counts.event_type),
                 figure(counts.staged),
                 figure(counts.rejected),
-                figure(counts.repaired),
+                figure(counts.files_failed),
                 figure(counts.unprocessed),
-                figure(counts.transformed),
-                figure(counts.quarantined),
-                figure(counts.unmodelled),
                 or_dash(counts.oldest_unprocessed_seconds, age),
+                figure(counts.quarantined),
+                figure(counts.transformed),
+                figure(counts.unmodelled),
+                figure(counts.repaired),
                 or_dash(lag, age),
+                figure(counts.files),
+                figure(counts.read),
+                figure(counts.batches),
                 format!("{:.0}", counts.rows_per_second_minute),
                 format!("{:.0}", counts.rows_per_second_hour),
             ]
         })
         .collect();
-    terminal.table(&columns, &rows);
+    terminal.table(&COLUMNS, &rows, extent)
 }
 
-/// One line a model: its last run, and since when it does not show every change.
-fn print_models(models: &[ModelRun], terminal: &mut Terminal) {
-    use Align::{Left, Right};
-    let columns = [
-        ("model", Left),
-        ("kind", Left),
-        ("last run", Left),
-        ("ago", Right),
-        ("outcome", Left),
-        ("rows", Right),
-        ("quarantined", Right),
-        ("last ok", Right),
-        ("stale", Right),
-        ("", Left),
+/// One line for each model: its last run, and since when it does not show every change.
+fn print_models(models: &[ModelRun], extent: Extent, terminal: &mut Terminal) -> bool {
+    const COLUMNS: [Column; 10] = [
+        Column::text("model", 16),
+        Column::word("outcome"),
+        Column::number("ago"),
+        Column::number("rows"),
+        Column::number("stale"),
+        Column::text("reason", 20),
+        Column::number("quarantined").optional(),
+        Column::word("last run").optional(),
+        Column::word("kind").optional(),
+        Column::number("last ok").optional(),
     ];
     let rows: Vec<Vec<String>> = models
         .iter()
         .map(|run| {
             vec![
-                one_line(&run.model, 50),
-                run.kind.clone(),
-                run.activity.clone().unwrap_or_else(|| "-".to_owned()),
-                or_dash(run.finished_seconds, age),
+                run.model.clone(),
                 run.outcome.clone().unwrap_or_else(|| "-".to_owned()),
+                or_dash(run.finished_seconds, age),
                 or_dash(run.rows, figure),
-                or_dash(run.quarantined, figure),
-                or_dash(run.last_ok_seconds, age),
                 or_dash(run.stale_seconds, age),
-                run.detail.as_deref().map_or_else(String::new, |detail| one_line(detail, 60)),
+                run.detail.clone().unwrap_or_default(),
+                or_dash(run.quarantined, figure),
+                run.activity.clone().unwrap_or_else(|| "-".to_owned()),
+                run.kind.clone(),
+                or_dash(run.last_ok_seconds, age),
             ]
         })
         .collect();
-    terminal.table(&columns, &rows);
+    terminal.table(&COLUMNS, &rows, extent)
 }
 
 fn or_dash<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
@@ -161,29 +167,34 @@ pub(super) fn print_reconciliation(report: &Report, terminal: &mut Terminal) {
     let (read, staged, rejected) = (sum(|c| c.read), sum(|c| c.staged), sum(|c| c.rejected));
     if report.reconciles() {
         let rows = if report.rows_counted { " = rows in staging.events" } else { "" };
-        terminal.good(&format!(
-            "reconciled  {} read = {} staged{rows} + {} rejected",
+        let arrived = format!(
+            "{} read = {} staged{rows} + {} rejected",
             figure(read),
             figure(staged),
             figure(rejected)
-        ));
-        terminal.good(&format!(
-            "            {} processed = {} transformed + {} quarantined + {} unmodelled",
+        );
+        let processed = format!(
+            "{} processed = {} transformed + {} quarantined + {} unmodelled",
             figure(sum(|c| c.processed)),
             figure(sum(|c| c.transformed)),
             figure(sum(|c| c.quarantined)),
             figure(sum(|c| c.unmodelled))
-        ));
+        );
+        terminal.good_prose("reconciled  ", &arrived);
+        terminal.good_prose("            ", &processed);
         return;
     }
     terminal.bad("The counts do not reconcile:");
     for discrepancy in &report.discrepancies {
-        terminal.line(&format!(
-            "  {}: {}: {} against {}",
-            discrepancy.check,
-            one_line(&discrepancy.origin, 120),
-            figure(discrepancy.expected),
-            figure(discrepancy.found)
-        ));
+        terminal.prose(
+            "  ",
+            &format!(
+                "{}: {}: {} against {}",
+                discrepancy.check,
+                one_line(&discrepancy.origin, 120),
+                figure(discrepancy.expected),
+                figure(discrepancy.found)
+            ),
+        );
     }
 }

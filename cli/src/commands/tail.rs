@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{Outcome, asked_to_stop};
 use crate::checkout::Checkout;
 use crate::environment;
+use crate::terminal::width::cut;
 use crate::terminal::{Terminal, figure, one_line};
 
 pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
@@ -27,6 +28,8 @@ pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome
     let printing = async {
         loop {
             while let Ok(line) = lines.try_recv() {
+                // Programs read whole lines.
+                let line = if terminal.is_interactive() { cut(&line, terminal.width()) } else { line };
                 terminal.line(&line);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -41,11 +41,11 @@ pub async fn run(arguments: &VerifyWebhook, checkout: &Checkout, terminal: &mut 
         }
         Verification::Refused(refusal) => {
             terminal.bad(&format!("refused   {}: {refusal}", refusal.code()));
-            terminal.line(&format!("expected  {}", expectation(&source.scheme)));
+            terminal.prose("expected  ", &expectation(&source.scheme));
             let delivery =
                 Delivery { scheme: &source.scheme, headers: &headers, body: &body, keys: &keys, now };
             for finding in diagnose(&delivery, &refusal) {
-                terminal.line(&format!("          {finding}"));
+                terminal.prose("          ", &finding);
             }
             Ok(Outcome::Bad)
         }

@@ -9,10 +9,13 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::entry::Entry;
-use crate::terminal::{Align, Terminal, counted, figure, one_line};
+use crate::terminal::table::Column;
+use crate::terminal::{Extent, Terminal, age, counted, figure};
 
 /// More of a message is for `show`.
 const MESSAGE_CHARACTERS: usize = 500;
+/// The first characters of an id that `list` shows, and `show` accepts. More where these are not unique.
+const ID_CHARACTERS: usize = 8;
 
 /// One dead letter, however many copies of it there are.
 #[derive(Debug, Clone, Serialize)]
@@ -122,13 +125,74 @@ impl Summary {
     }
 
     pub fn print_totals(&self, terminal: &mut Terminal) {
+        const COLUMNS: [Column; 3] =
+            [Column::word("kind"), Column::text("reason", 20), Column::number("dead letters")];
         let rows: Vec<Vec<String>> = self
             .totals()
             .into_iter()
-            .map(|total| vec![total.kind, one_line(&total.code, 40), figure(total.dead_letters)])
+            .map(|total| vec![total.kind, total.code, figure(total.dead_letters)])
             .collect();
-        let columns = [("kind", Align::Left), ("reason", Align::Left), ("dead letters", Align::Right)];
-        terminal.table(&columns, &rows);
+        terminal.table(&COLUMNS, &rows, Extent::Terminal);
+    }
+
+    /// One line for each of `lines`. Returns whether something is not shown.
+    pub fn print_lines(&self, lines: &[&Line], extent: Extent, terminal: &mut Terminal) -> bool {
+        const COLUMNS: [Column; 11] = [
+            Column::word("id"),
+            Column::number("age"),
+            Column::text("source", 12),
+            Column::text("reason", 16),
+            Column::text("message", 28),
+            Column::word("kind").optional(),
+            Column::word("model").optional(),
+            Column::number("tries").optional(),
+            Column::number("copies").optional(),
+            Column::word("from").optional(),
+            Column::word("first failed").optional(),
+        ];
+        let now = OffsetDateTime::now_utc();
+        let id_characters = match extent {
+            Extent::Terminal => self.unique_id_characters(),
+            Extent::Whole => usize::MAX,
+        };
+        let rows: Vec<Vec<String>> = lines
+            .iter()
+            .map(|line| {
+                let reason = line.reason.as_ref();
+                vec![
+                    line.id.to_string().chars().take(id_characters).collect(),
+                    line.age(now),
+                    source(line),
+                    code(line),
+                    reason.map_or_else(String::new, |reason| reason.message.clone()),
+                    kind(line),
+                    reason.and_then(|reason| reason.model.clone()).unwrap_or_default(),
+                    line.attempts.to_string(),
+                    figure(line.copies),
+                    line.origin.as_ref().map_or_else(|| "-".to_owned(), place),
+                    moment(&line.first_failed_at),
+                ]
+            })
+            .collect();
+        terminal.table(&COLUMNS, &rows, extent)
+    }
+
+    /// How many characters of an id are enough to tell it from every other id here.
+    fn unique_id_characters(&self) -> usize {
+        let mut ids: Vec<String> = self.lines.keys().map(Uuid::to_string).collect();
+        ids.sort_unstable();
+        let shared = |pair: &[String]| {
+            pair[0].bytes().zip(pair[1].bytes()).take_while(|(one, other)| one == other).count()
+        };
+        ids.windows(2).map(|pair| shared(pair) + 1).fold(ID_CHARACTERS, usize::max)
+    }
+}
+
+impl Line {
+    /// The time since the first failure: `5 min`.
+    fn age(&self, now: OffsetDateTime) -> String {
+        OffsetDateTime::parse(&self.first_failed_at, &Rfc3339)
+            .map_or_else(|_| "-".to_owned(), |at| age((now - at).as_seconds_f64().max(0.0)))
     }
 }
 
@@ -136,36 +200,6 @@ impl Summary {
 pub fn counted_dead_letters(dead_letters: usize, messages: u64) -> String {
     let text = counted(dead_letters as u64, "dead letter", "dead letters");
     if dead_letters as u64 == messages { text } else { format!("{text} in {} messages", figure(messages)) }
-}
-
-pub fn print_lines(lines: &[&Line], terminal: &mut Terminal) {
-    use Align::{Left, Right};
-    let columns = [
-        ("first failed", Left),
-        ("kind", Left),
-        ("source/event_type", Left),
-        ("reason", Left),
-        ("tries", Right),
-        ("copies", Right),
-        ("from", Left),
-        ("id", Left),
-    ];
-    let rows: Vec<Vec<String>> = lines
-        .iter()
-        .map(|line| {
-            vec![
-                one_line(&moment(&line.first_failed_at), 20),
-                kind(line),
-                one_line(&source(line), 40),
-                one_line(&reason(line), 40),
-                line.attempts.to_string(),
-                figure(line.copies),
-                one_line(&line.origin.as_ref().map_or_else(|| "-".to_owned(), place), 60),
-                line.id.to_string(),
-            ]
-        })
-        .collect();
-    terminal.table(&columns, &rows);
 }
 
 fn shortened(reason: &Reason) -> Reason {
@@ -183,12 +217,6 @@ fn kind(line: &Line) -> String {
 
 fn code(line: &Line) -> String {
     line.reason.as_ref().map_or_else(|| "-".to_owned(), |reason| reason.code.clone())
-}
-
-/// `refused_by_model orders`
-fn reason(line: &Line) -> String {
-    let model = line.reason.as_ref().and_then(|reason| reason.model.as_deref());
-    model.map_or_else(|| code(line), |model| format!("{} {model}", code(line)))
 }
 
 fn source(line: &Line) -> String {
@@ -283,6 +311,20 @@ mod tests {
             let lines = summary.lines();
             assert_eq!((lines[0].attempts, code(lines[0]).as_str()), (2, "field_too_long"));
         }
+    }
+
+    #[test]
+    fn a_short_id_is_unique_among_all_dead_letters() {
+        let mut summary = Summary::default();
+        let mut add = |id: &str| {
+            let mut other = dead_letter("a", "wrong_type", "2026-01-01T00:00:00Z");
+            other.id = Uuid::parse_str(id).unwrap();
+            summary.add(&entry(&other));
+            summary.unique_id_characters()
+        };
+        assert_eq!(add("3f0c8a56-6a8e-5b7c-9f0e-1d2c3b4a5968"), 8);
+        assert_eq!(add("3f0c8a57-6a8e-5b7c-9f0e-1d2c3b4a5968"), 8);
+        assert_eq!(add("3f0c8a56-6a9e-5b7c-9f0e-1d2c3b4a5968"), "3f0c8a56-6a9".len());
     }
 
     #[test]

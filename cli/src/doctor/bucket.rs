@@ -17,7 +17,7 @@ pub async fn versioning(s3: &Client, bucket: &str) -> Result<Vec<Finding>> {
         .await
         .map_err(|error| aws_failure("ask whether the bucket keeps versions", &error))?;
     if answer.status == Some(BucketVersioningStatus::Enabled) {
-        return Ok(vec![Finding::ok(CHECK, format!("the bucket {bucket} keeps versions"))]);
+        return Ok(vec![Finding::ok(CHECK, "the bucket keeps versions")]);
     }
     let found =
         format!("the bucket {bucket} keeps no versions: a file that is overwritten while it is read is lost");
@@ -37,9 +37,9 @@ pub async fn notifications(s3: &Client, bucket: &str, queue_arn: &str) -> Result
         .await
         .map_err(|error| aws_failure("ask whom the bucket notifies", &error))?;
     if answer.queue_configurations().iter().any(|queue| announces(queue, queue_arn)) {
-        return Ok(vec![Finding::ok(CHECK, "what is put under incoming/ is announced to the upload queue")]);
+        return Ok(vec![Finding::ok(CHECK, "incoming/ is announced to the upload queue")]);
     }
-    let found = "what is put under incoming/ is not announced to the upload queue: no file will be loaded";
+    let found = "incoming/ is not announced to the upload queue: no file will be loaded";
     let configuration = serde_json::json!({ "QueueConfigurations": [{
         "QueueArn": queue_arn,
         "Events": ["s3:ObjectCreated:*"],

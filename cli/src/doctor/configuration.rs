@@ -13,7 +13,7 @@ pub fn sources(folder: &Path) -> (Vec<Finding>, Option<Sources>) {
     match Sources::load(folder) {
         Ok(sources) => {
             let webhooks = counted(sources.webhooks().count() as u64, "webhook", "webhooks");
-            let found = format!("{} is read; {webhooks}", folder.join("sources.toml").display());
+            let found = format!("{webhooks} in sources.toml");
             (vec![Finding::ok("sources", found)], Some(sources))
         }
         Err(error) => {

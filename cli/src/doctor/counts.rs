@@ -10,11 +10,8 @@ const CHECK: &str = "counts";
 pub fn check(report: &Report) -> Vec<Finding> {
     let rows = report.event_types.iter().map(|counts| counts.staged).sum::<i64>();
     let found = match report.rows_counted {
-        true => format!("{} staged, read, counted and processed add up", counted(rows, "row", "rows")),
-        false => format!(
-            "{} staged, read and processed add up; not counted one by one",
-            counted(rows, "row", "rows")
-        ),
+        true => format!("{} staged; all counts reconcile", counted(rows, "row", "rows")),
+        false => format!("{} staged, not counted; the rest reconciles", counted(rows, "row", "rows")),
     };
     let mut checks: Vec<&'static str> = report.discrepancies.iter().map(|found| found.check).collect();
     checks.dedup();

@@ -197,7 +197,7 @@ fn describe(listed: u64, unloaded: &Unloaded, unloaded_for: Duration, loaded: bo
         let files = counted(listed, "file", "files");
         findings.push(Finding::ok(
             CHECK,
-            format!("{files} under {PREFIX} had the time to arrive, each in a load"),
+            format!("{files} under {PREFIX} for {}, each in a load", age(unloaded_for.as_secs_f64())),
         ));
     }
     findings

@@ -47,10 +47,10 @@ pub async fn examine(arguments: &Doctor, checkout: &Checkout) -> Result<Vec<Find
     let environment = match Environment::load(checkout) {
         Ok(environment) => {
             let place = match &environment.local_aws {
-                Some(local) => format!("the local AWS at {}", local.endpoint),
-                None => "AWS".to_owned(),
+                Some(_) => "the local AWS",
+                None => "AWS",
             };
-            findings.push(Finding::ok("environment", format!("every variable is there, for {place}")));
+            findings.push(Finding::ok("environment", format!("every variable is set, for {place}")));
             Some(environment)
         }
         Err(error) => {

@@ -58,8 +58,7 @@ pub fn settings(
     findings.extend(redrive(uploads, arn(dead_letters), queue));
     findings.extend(retention("upload-queue", "upload queue", uploads, queue));
     let kept = retention("dead-letter-queue", "dead-letter queue", dead_letters, dead_letter_queue);
-    let uploads =
-        or_ok(findings, "upload-queue", "visibility timeout, redrive policy and retention are right");
+    let uploads = or_ok(findings, "upload-queue", "timeout, redrive policy and retention are right");
     let dead_letters =
         or_ok(kept.into_iter().collect(), "dead-letter-queue", "keeps dead letters for 14 days");
     uploads.into_iter().chain(dead_letters).collect()

@@ -105,7 +105,7 @@ pub async fn privileges(client: &Client) -> Result<Vec<Finding>> {
         .await
         .map_err(|error| from_postgres("look at what roles may do", error))?;
     let findings = rows.iter().map(difference).collect();
-    Ok(or_ok(findings, "privileges", "each role may do what the migrations grant, and no more"))
+    Ok(or_ok(findings, "privileges", "as the migrations grant them"))
 }
 
 fn difference(row: &Row) -> Finding {

@@ -71,11 +71,7 @@ pub fn stale(models: &[ModelRun]) -> Vec<Finding> {
             Some(Finding::problem(CHECK, found, action))
         })
         .collect();
-    or_ok(
-        findings,
-        CHECK,
-        format!("no rollup or view was invalidated longer than {} ago", age(STALE_SECONDS)),
-    )
+    or_ok(findings, CHECK, format!("no rollup or view is stale for longer than {}", age(STALE_SECONDS)))
 }
 
 /// Backfills that were begun, and that nobody goes on with.

@@ -68,8 +68,8 @@ impl Stack {
         let step = terminal.step("functions");
         let clients = address.clients().await;
         let deployed = deploy::deploy(checkout, &aws_state, &emulator, &clients, &parameters).await?;
-        let how = if deployed.changed { "deployed (sam deploy)" } else { "as deployed before" };
-        terminal.done(step, &format!("{}, {how}", FUNCTIONS.join(", ")));
+        let how = if deployed.changed { "deployed with sam deploy" } else { "as deployed before" };
+        terminal.done(step, &format!("{} functions, {how}", FUNCTIONS.len()));
 
         let step = terminal.step("secrets");
         let sources = Sources::load(&checkout.pipeline())?;

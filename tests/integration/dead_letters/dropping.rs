@@ -28,7 +28,7 @@ async fn drop_deletes_only_matching_dead_letters_and_their_objects() {
     let id = dead_letters[20].id.to_string();
     let text = fixture.said(&["drop", "--id", &id, "--yes"]).await;
     assert!(text.contains("1 dead letter in 2 messages dropped"), "{text}");
-    assert!(text.contains(&id) && text.contains("field_too_long"), "it shows what it drops: {text}");
+    assert!(text.contains(&id[..8]) && text.contains("field_too_long"), "it shows what it drops: {text}");
     assert_eq!(objects(&fixture).await, 1, "the other dead letter keeps its object");
 
     let text = fixture.said(&["drop", "--code", "wrong_column_count", "--yes"]).await;

@@ -1,6 +1,7 @@
 //! Dead letters of every kind, printed in full, and the messages that AWS itself sends to the queue.
 
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
+use millrace_tests::terminal::unwrapped;
 use serde_json::{Value, json};
 
 use super::fixture::{DeadLetterFixture, page_ids, rows_dead_letter, said};
@@ -48,14 +49,14 @@ async fn messages_from_aws_are_dead_letters_of_kind_upload() {
         "\"sequencer\": \"0055\"",
         "fix it and redrive",
     ] {
-        assert!(shown.contains(words), "{words}: {shown}");
+        assert!(shown.contains(words) || unwrapped(&shown).contains(words), "{words}: {shown}");
     }
     let shown = fixture.said(&["show", &ids[0].to_string()]).await;
     assert!(shown.contains("RetriesExhausted: out of memory") && shown.contains("\"canary\": 1"), "{shown}");
 
     // An invalid message is shown as it is, without control characters for the terminal.
     let text = fixture.said(&["list"]).await;
-    assert!(text.contains("unreadable") && text.contains(&rubbish), "{text}");
+    assert!(text.contains("unreadable") && text.contains(&rubbish[..8]), "{text}");
     let shown = fixture.said(&["show", &rubbish]).await;
     assert!(shown.contains("rub\\u{9b}31mbish"), "{shown}");
     assert!(fixture.said(&["drop", "--id", &rubbish, "--yes"]).await.contains("1 dead letter dropped"));
@@ -127,7 +128,7 @@ async fn show_prints_the_whole_dead_letter_and_advice() {
                 "offset        70 bytes",
                 "messages      2",
                 "7,\"a\\u{1b}[2Jb\",\\u{9b}x",
-                "the record has more or fewer fields than the table",
+                "The record has more or fewer fields than the table.",
                 "ragged = \"fill\"",
             ][..],
         ),
@@ -149,7 +150,7 @@ async fn show_prints_the_whole_dead_letter_and_advice() {
         let id = dead_letter.id.to_string();
         let shown = fixture.said(&["show", &id]).await;
         for words in words.iter().chain(&[id.as_str(), dead_letter.reason.code.as_str()]) {
-            assert!(shown.contains(words), "{words}: {shown}");
+            assert!(shown.contains(words) || unwrapped(&shown).contains(words), "{words}: {shown}");
         }
         assert!(shown.chars().all(|it| it == '\n' || !it.is_control()), "{shown:?}");
         let json = fixture.json(&["show", &id, "--json"]).await;

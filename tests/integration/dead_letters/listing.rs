@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
+use millrace_tests::terminal::{assert_fits, cells, row};
 use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -47,10 +48,11 @@ async fn pages_show_each_dead_letter_once_newest_first() {
 
     let text = fixture.said(&["list", "--limit", "2", "--page", "2"]).await;
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines[0].contains("first failed") && lines[0].contains("copies"), "{text}");
-    assert!(lines[1].contains(&dead_letters[2].id.to_string()), "{text}");
-    assert!(lines[2].contains(&dead_letters[3].id.to_string()), "{text}");
-    assert!(!text.contains(&dead_letters[4].id.to_string()), "{text}");
+    let short = |number: usize| dead_letters[number].id.to_string()[..8].to_owned();
+    assert_eq!(cells(lines[0]), ["id", "age", "source", "reason", "message"], "{text}");
+    assert_eq!(cells(lines[1])[..2], [short(2), "2 min".to_owned()], "{text}");
+    assert_eq!(cells(lines[2])[..2], [short(3), "3 min".to_owned()], "{text}");
+    assert!(!text.contains(&short(4)), "{text}");
     assert!(
         text.contains("wrong_column_count") && text.contains("130 dead letters in 133 messages"),
         "{text}"
@@ -116,10 +118,53 @@ async fn filters_select_dead_letters_and_totals_count_the_selected_ones() {
         assert_eq!(totals, expected.len() as u64, "{arguments:?}");
     }
     assert!(fixture.said(&["list", "--code", "none"]).await.contains("no such dead letter"));
-    for wrong in [&["--kind", "row"][..], &["--older-than", "soon"], &["--id", "1"], &["--page", "0"]] {
+    for wrong in [&["--kind", "row"][..], &["--older-than", "soon"], &["--id", "x"], &["--page", "0"]] {
         let output = fixture.run(&[&["list"], wrong].concat()).await;
         assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", said(&output));
     }
+}
+
+#[tokio::test]
+async fn list_fits_the_terminal_and_shows_the_message_of_each_reason() {
+    let fixture = DeadLetterFixture::new().await;
+    let mut dead_letters = mixed();
+    dead_letters[1].event_type = Some("a_very_long_event_type_of_a_sender/created".to_owned());
+    dead_letters[1].reason.message =
+        "half of a surrogate pair\nin 日本語 and more than a line of text".to_owned();
+    fixture.send(&dead_letters).await;
+    let short = |number: usize| dead_letters[number].id.to_string()[..8].to_owned();
+
+    let list = fixture.said(&["list"]).await;
+    assert_fits(&list, 80);
+    assert!(list.contains("--wide shows every column and the whole text"), "{list}");
+    let event = row(&list, "id", &short(2));
+    assert_eq!(
+        ["age", "source", "reason"].map(|name| event[name].as_str()),
+        ["3 d", "shop/orders", "refused_by_model"]
+    );
+    let message = event["message"].strip_suffix('…').expect("cut");
+    assert!(message.len() >= 27 && dead_letters[2].reason.message.starts_with(message), "{list}");
+    let delivery = row(&list, "id", &short(1));
+    assert!(
+        delivery["source"].starts_with("github/a_ve") && delivery["reason"] == "lone_surrogate",
+        "{list}"
+    );
+
+    let wide = fixture.said(&["list", "--wide"]).await;
+    for (number, from) in [(0, "a.csv:2"), (1, "d1"), (2, "event 7")] {
+        let dead_letter = &dead_letters[number];
+        let id = dead_letter.id.to_string();
+        let line = wide.lines().find(|line| line.contains(&id)).expect("a line");
+        for words in [&dead_letter.reason.code, &dead_letter.reason.message.replace('\n', "⏎"), from] {
+            assert!(line.contains(words), "{words}: {wide}");
+        }
+    }
+    assert!(!wide.contains("--wide"), "{wide}");
+
+    let mut narrow = fixture.command(&["list"]);
+    let narrow = String::from_utf8(narrow.env("COLUMNS", "60").output().await.unwrap().stdout).unwrap();
+    assert_fits(&narrow, 60);
+    assert!(row(&narrow, "id", &short(2)).contains_key("message"), "{narrow}");
 }
 
 #[tokio::test]

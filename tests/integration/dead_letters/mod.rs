@@ -4,6 +4,7 @@ mod archive;
 mod documentation;
 mod dropping;
 mod fixture;
+mod ids;
 mod interrupted;
 mod kinds;
 mod listing;

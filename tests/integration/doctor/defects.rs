@@ -3,6 +3,8 @@
 use aws_sdk_s3::types::{BucketVersioningStatus, NotificationConfiguration, VersioningConfiguration};
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 
+use millrace_tests::terminal::{assert_fits, unwrapped};
+
 use super::fixture::{DoctorFixture, Found};
 
 /// The only finding has this level, this check and these words. Returns its action.
@@ -34,6 +36,9 @@ async fn the_demo_s_stack_is_healthy_and_every_defect_of_it_is_named() {
     let said = fixture.millrace(&["doctor", "--unloaded-for", "0s"]).await;
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
     assert!(said.out.contains("healthy: ") && said.out.contains("2 files under incoming/"), "{}", said.out);
+    assert_fits(&said.out, 80);
+    let checks = said.out.lines().filter(|line| line.starts_with("  ok       ")).count();
+    assert!(said.out.contains(&format!("healthy: {checks} checks, nothing found")), "{}", said.out);
 
     // A missing partition.
     let tomorrow = "(select 'staging.events_' || to_char((now() at time zone 'UTC')::date + 1, 'YYYYMMDD'))";
@@ -109,7 +114,13 @@ async fn the_demo_s_stack_is_healthy_and_every_defect_of_it_is_named() {
             "millrace_ingest may UPDATE on the table staging.events, which the migrations do not grant",
         ]
     );
+    let said = fixture.millrace(&["doctor", "--unloaded-for", "0s"]).await;
+    assert_fits(&said.out, 80);
+    assert_eq!(said.out.lines().filter(|line| *line == "  problem  privileges").count(), 2, "{}", said.out);
     for finding in &found {
+        let text = unwrapped(&said.out);
+        assert!(text.contains(&finding.found), "{}", said.out);
+        assert!(text.replace(" \\ ", " ").contains(&format!("→ {}", finding.action)), "{}", said.out);
         assert_eq!(finding.check, "privileges");
         fixture.run(&statement(&finding.action)).await;
     }

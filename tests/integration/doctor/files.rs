@@ -45,11 +45,7 @@ async fn files_that_never_arrived_are_found_on_every_page_and_can_be_loaded() {
     // No file is old enough yet.
     let young = fixture.millrace(&["doctor"]).await;
     assert_eq!(young.code, Some(0), "{}", young.out);
-    assert!(
-        young.out.contains("0 files under incoming/ had the time to arrive, each in a load"),
-        "{}",
-        young.out
-    );
+    assert!(young.out.contains("0 files under incoming/ for 10 min, each in a load"), "{}", young.out);
     let (code, found) = fixture.doctor(&[]).await;
     assert_eq!(code, Some(1));
     assert_eq!(found.len(), 2, "{found:#?}");

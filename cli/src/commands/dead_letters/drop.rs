@@ -5,26 +5,25 @@ use std::io::{BufRead, IsTerminal};
 
 use millrace::dead_letter::{DeadLetter, Filter, Message};
 use millrace::{Error, Kind, Result};
-use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::context::Context;
+use super::ids;
 use super::output::{print_incomplete, stopped};
 use super::selection::check_meant;
 use crate::arguments::dead_letters::DropDeadLetters;
 use crate::commands::{Outcome, Stop};
 use crate::dead_letters::entry::Entry;
-use crate::dead_letters::summary::{Summary, counted_dead_letters, print_lines};
+use crate::dead_letters::summary::{Summary, counted_dead_letters};
 use crate::dead_letters::{Progress, each};
-use crate::terminal::{Terminal, counted, figure};
+use crate::terminal::{Extent, Terminal, counted, figure};
 
 /// More lines are not read by anybody.
 const SHOWN: usize = 50;
 
 pub(super) fn check(arguments: &DropDeadLetters) -> Result<()> {
-    let everything = arguments.filter.to_filter(OffsetDateTime::now_utc()).is_empty();
-    check_meant(everything, arguments.all, "drop")?;
+    check_meant(arguments.filter.is_empty(), arguments.all, "drop")?;
     if !arguments.yes && !std::io::stdin().is_terminal() {
         return Err(Error::new(
             Kind::Config,
@@ -41,8 +40,11 @@ pub(super) async fn run(
     stop: &mut Stop,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
-    let filter = arguments.filter.to_filter(OffsetDateTime::now_utc());
-    let Some((found, complete)) = stop.unless_asked(find(context, &filter)).await? else {
+    let found = async {
+        let filter = ids::filter(&arguments.filter, false, context).await?;
+        find(context, &filter).await
+    };
+    let Some((found, complete)) = stop.unless_asked(found).await? else {
         return Ok(stopped("no dead letter is dropped", terminal));
     };
     if found.summary.is_empty() {
@@ -50,7 +52,7 @@ pub(super) async fn run(
         return Ok(Outcome::Done);
     }
     let lines = found.summary.lines();
-    print_lines(&lines[..lines.len().min(SHOWN)], terminal);
+    found.summary.print_lines(&lines[..lines.len().min(SHOWN)], Extent::Terminal, terminal);
     if lines.len() > SHOWN {
         terminal.line(&format!("  and {} more", figure((lines.len() - SHOWN) as u64)));
     }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use millrace::dead_letter::{DeadLetter, Filter};
 use millrace::{Error, Kind, Result};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::context::Context;
+use super::ids;
 use super::output::{print_incomplete, stopped};
 use crate::arguments::dead_letters::ExportDeadLetters;
 use crate::commands::{Outcome, Stop};
@@ -25,9 +25,11 @@ pub(super) async fn run(
     stop: &mut Stop,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
-    let filter = arguments.filter.to_filter(OffsetDateTime::now_utc());
     // Standard output is for dead letters; what else there is to say goes beside it.
     let mut aside = Terminal::stderr();
+    let Some(filter) = stop.unless_asked(ids::filter(&arguments.filter, false, context)).await? else {
+        return Ok(stopped("no dead letter is exported", &mut aside));
+    };
     let mut exported = Exported::default();
     let ended = match &arguments.output {
         Some(path) => {

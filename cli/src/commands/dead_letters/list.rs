@@ -1,14 +1,14 @@
 //! `millrace dead-letters list`
 
 use millrace::Result;
-use time::OffsetDateTime;
 
 use super::context::Context;
+use super::ids;
 use super::output::{print_incomplete, print_json, stopped};
 use crate::arguments::dead_letters::ListDeadLetters;
 use crate::commands::{Outcome, Stop};
-use crate::dead_letters::summary::{Line, Page, Summary, counted_dead_letters, print_lines};
-use crate::terminal::Terminal;
+use crate::dead_letters::summary::{Line, Page, Summary, counted_dead_letters};
+use crate::terminal::{Extent, Terminal};
 
 pub(super) async fn run(
     arguments: &ListDeadLetters,
@@ -16,9 +16,13 @@ pub(super) async fn run(
     stop: &mut Stop,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
-    let filter = arguments.filter.to_filter(OffsetDateTime::now_utc());
+    let unchanged = "every dead letter is where it was";
+    let filter = ids::filter(&arguments.filter, arguments.archived, context);
+    let Some(filter) = stop.unless_asked(filter).await? else {
+        return Ok(stopped(unchanged, terminal));
+    };
     let Some((summary, complete)) = context.summary(&filter, arguments.archived, stop).await? else {
-        return Ok(stopped("every dead letter is where it was", terminal));
+        return Ok(stopped(unchanged, terminal));
     };
     let lines = summary.lines();
     let (shown, pages) = page(&lines, arguments.page, arguments.limit);
@@ -62,10 +66,11 @@ fn print(
         terminal.line(&format!("  no such dead letter {place}"));
         return;
     }
+    let mut is_cut = false;
     if shown.is_empty() {
         terminal.line(&format!("  there is no page {}", arguments.page));
     } else {
-        print_lines(shown, terminal);
+        is_cut = summary.print_lines(shown, Extent::of(arguments.wide), terminal);
     }
     terminal.line("");
     summary.print_totals(terminal);
@@ -75,4 +80,7 @@ fn print(
         counted_dead_letters(summary.len(), summary.messages()),
         arguments.page
     ));
+    if is_cut {
+        terminal.hint("  --wide shows every column and the whole text");
+    }
 }

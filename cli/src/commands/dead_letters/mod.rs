@@ -3,6 +3,7 @@
 mod context;
 mod drop;
 mod export;
+mod ids;
 mod list;
 mod output;
 mod redrive;
@@ -31,9 +32,6 @@ pub async fn run(
         _ => {}
     }
     let environment = DeadLetterEnvironment::load(checkout)?;
-    if let DeadLettersCommand::Redrive(arguments) = command {
-        return redrive::run(arguments, &environment, terminal).await;
-    }
     let clients = environment.clients().await?;
     let context =
         Context { reader: environment.reader(&clients), environment: &environment, clients: &clients };
@@ -46,7 +44,9 @@ pub async fn run(
         DeadLettersCommand::Restore(arguments) => {
             restore::run(arguments, &context, &mut stop, terminal).await
         }
-        DeadLettersCommand::Redrive(_) => Ok(Outcome::Done),
+        DeadLettersCommand::Redrive(arguments) => {
+            redrive::run(arguments, &context, &mut stop, terminal).await
+        }
     };
     // Also after an error: the messages that a scan hid become visible again before this program ends.
     context.reader.wait_for_scans().await;

@@ -10,13 +10,16 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::context::Context;
+use super::ids;
 use super::output::{print_json, stopped};
 use super::selection::check_meant;
 use crate::arguments::dead_letters::RedriveDeadLetters;
 use crate::commands::{Outcome, Stop};
 use crate::dead_letters::Progress;
-use crate::environment::{DeadLetterEnvironment, aws_failure};
-use crate::terminal::{Align, Terminal, counted, figure, one_line};
+use crate::environment::aws_failure;
+use crate::terminal::table::Column;
+use crate::terminal::{Extent, Terminal, counted, figure, one_line};
 
 /// Runs in a row that did nothing though there is more to do: going on would never end.
 const FRUITLESS_RUNS: u32 = 3;
@@ -85,15 +88,16 @@ impl Sums {
 }
 
 pub(super) fn check(arguments: &RedriveDeadLetters) -> Result<()> {
-    let everything = arguments.filter.to_filter(OffsetDateTime::now_utc()).is_empty();
-    check_meant(everything, arguments.all, "redrive")
+    check_meant(arguments.filter.is_empty(), arguments.all, "redrive")
 }
 
 pub(super) async fn run(
     arguments: &RedriveDeadLetters,
-    environment: &DeadLetterEnvironment,
+    context: &Context<'_>,
+    stop: &mut Stop,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
+    let environment = context.environment;
     let function = environment.redrive_function.as_deref().ok_or_else(|| {
         Error::new(
             Kind::Config,
@@ -101,12 +105,13 @@ pub(super) async fn run(
         )
     })?;
     let now = OffsetDateTime::now_utc();
-    let filter = arguments.filter.to_filter(now);
     let sent_before =
         now.format(&Rfc3339).map_err(|error| Error::new(Kind::Bug, "write the time").with_source(error))?;
+    let Some(filter) = stop.unless_asked(ids::filter(&arguments.filter, false, context)).await? else {
+        return Ok(stopped("no dead letter is redriven", &mut Terminal::stderr()));
+    };
     let redrive = Redrive { client: environment.lambda().await, function, filter, sent_before, arguments };
     let mut sums = Sums::default();
-    let mut stop = Stop::listen()?;
     let ended = {
         let progress = Progress::new("redriving dead letters");
         stop.unless_asked(redrive.run(&mut sums, &progress)).await
@@ -209,16 +214,15 @@ fn print(sums: &Sums, as_json: bool, terminal: &mut Terminal) -> Result<()> {
         terminal.line("  no such dead letter in the dead-letter queue");
     }
     if !sums.reasons.is_empty() {
+        const COLUMNS: [Column; 3] =
+            [Column::number("dead letters"), Column::text("reason", 16), Column::text("message", 24)];
         terminal.line("");
         let rows: Vec<Vec<String>> = sums
             .reasons
             .iter()
-            .map(|failure| {
-                vec![figure(failure.count), one_line(&failure.code, 40), one_line(&failure.message, 120)]
-            })
+            .map(|failure| vec![figure(failure.count), failure.code.clone(), failure.message.clone()])
             .collect();
-        let columns = [("dead letters", Align::Right), ("reason", Align::Left), ("message", Align::Left)];
-        terminal.table(&columns, &rows);
+        terminal.table(&COLUMNS, &rows, Extent::Terminal);
     }
     if sums.failed > 0 {
         let failed = counted(sums.failed, "dead letter", "dead letters");

@@ -1,9 +1,9 @@
 //! `millrace dead-letters restore`
 
 use millrace::Result;
-use time::OffsetDateTime;
 
 use super::context::Context;
+use super::ids;
 use super::output::stopped;
 use crate::arguments::dead_letters::RestoreDeadLetters;
 use crate::commands::{Outcome, Stop};
@@ -16,7 +16,9 @@ pub(super) async fn run(
     stop: &mut Stop,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
-    let filter = arguments.filter.to_filter(OffsetDateTime::now_utc());
+    let Some(filter) = stop.unless_asked(ids::filter(&arguments.filter, true, context)).await? else {
+        return Ok(stopped("no dead letter is restored", terminal));
+    };
     let mut restored: u64 = 0;
     let archive = context.archive();
     let ended = {

@@ -1,10 +1,11 @@
 //! `millrace dead-letters show`
 
-use millrace::dead_letter::{DeadLetter, DeadLetterKind, Filter, Origin, Payload};
+use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload};
 use millrace::{Kind, Result};
 use serde_json::{Value, json};
 
 use super::context::Context;
+use super::ids::Matches;
 use super::output::{print_json, stopped};
 use crate::arguments::dead_letters::ShowDeadLetter;
 use crate::commands::{Outcome, Stop};
@@ -13,9 +14,10 @@ use crate::dead_letters::entry::Entry;
 use crate::dead_letters::{Progress, each};
 use crate::terminal::{Terminal, bytes, figure};
 
-/// What is found under one id.
+/// What is found under one id, or under its first characters.
 #[derive(Default)]
 struct Found {
+    matches: Matches,
     /// Of several copies the one that failed last.
     entry: Option<Entry>,
     message_ids: Vec<String>,
@@ -23,6 +25,12 @@ struct Found {
 
 impl Found {
     fn take(&mut self, entry: Entry) {
+        self.matches.add(&entry);
+        // Of several dead letters none is shown.
+        if self.matches.len() > 1 {
+            self.entry = None;
+            return;
+        }
         self.message_ids.push(entry.message_id.clone());
         let attempts =
             |entry: &Entry| entry.dead_letter.as_ref().map_or(0, |dead_letter| dead_letter.attempts);
@@ -41,9 +49,14 @@ pub(super) async fn run(
     let Some(found) = stop.unless_asked(find(arguments, context)).await? else {
         return Ok(stopped("every dead letter is where it was", terminal));
     };
+    found.matches.only(&arguments.id)?;
     let Some(entry) = found.entry else {
         let archived = if arguments.archived { "archived " } else { "" };
-        terminal.bad(&format!("no {archived}dead letter {}", arguments.id));
+        let which = match arguments.id.whole() {
+            Some(_) => "the id",
+            None => "an id that begins with",
+        };
+        terminal.bad(&format!("no {archived}dead letter has {which} {}", arguments.id));
         return Ok(Outcome::Bad);
     };
     let Some(dead_letter) = &entry.dead_letter else {
@@ -84,13 +97,12 @@ pub(super) async fn run(
 
 async fn find(arguments: &ShowDeadLetter, context: &Context<'_>) -> Result<Found> {
     let mut found = Found::default();
-    let filter = Filter { ids: Some(vec![arguments.id]), ..Filter::default() };
     if arguments.archived {
         let progress = Progress::new("reading the archive");
         context
             .archive()
             .each(&progress, async |archived| {
-                if archived.entry.is_meant(&filter) {
+                if arguments.id.begins(archived.entry.id) {
                     found.take(archived.entry);
                 }
                 Ok(())
@@ -99,7 +111,7 @@ async fn find(arguments: &ShowDeadLetter, context: &Context<'_>) -> Result<Found
     } else {
         let progress = Progress::new("reading the dead-letter queue");
         each(&context.reader, &progress, |entry| {
-            if entry.is_meant(&filter) {
+            if arguments.id.begins(entry.id) {
                 found.take(entry);
             }
             Ok(true)
@@ -110,7 +122,7 @@ async fn find(arguments: &ShowDeadLetter, context: &Context<'_>) -> Result<Found
 }
 
 fn print(dead_letter: &DeadLetter, copies: usize, terminal: &mut Terminal) {
-    let mut field = |name: &str, value: &str| terminal.line(&format!("{name:<14}{}", readable(value, "")));
+    let mut field = |name: &str, value: &str| terminal.prose(&format!("{name:<14}"), &readable(value, ""));
     field("id", &dead_letter.id.to_string());
     field("kind", dead_letter.kind.name());
     if let Some(source) = &dead_letter.source {
@@ -137,13 +149,20 @@ fn print(dead_letter: &DeadLetter, copies: usize, terminal: &mut Terminal) {
     terminal.heading("What to do");
     match advice::find(dead_letter.kind, reason) {
         Some(advice) => {
-            terminal.line(&format!("{}.", advice.meaning));
-            terminal.line(&format!("{}.", advice.what_to_do));
+            terminal.prose("", &sentence(advice.meaning));
+            terminal.prose("", &sentence(advice.what_to_do));
         }
         None => terminal.line("This reason is not in docs/dead-letters.md: look at its message."),
     }
     terminal.line(&format!("    millrace dead-letters redrive --id {}", dead_letter.id));
     terminal.line(&format!("    millrace dead-letters drop --id {}", dead_letter.id));
+}
+
+/// A cell of a table, as a sentence.
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(char::to_uppercase);
+    format!("{}{}.", first.map(String::from_iter).unwrap_or_default(), characters.as_str())
 }
 
 /// The fields that are there, in words.

@@ -10,7 +10,8 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::environment::Environment;
 use crate::stack::ministack;
-use crate::terminal::{Align, Terminal, figure, one_line, seconds};
+use crate::terminal::table::Column;
+use crate::terminal::{Extent, Terminal, figure, seconds};
 
 const FACT_MODELS: &str = include_str!("../../queries/fact_models.sql");
 const UNPROCESSED: &str = include_str!("../../queries/unprocessed.sql");
@@ -32,7 +33,7 @@ pub async fn show(environment: &Environment, database: &Client, terminal: &mut T
     .await?;
     let count = |name: &str| figure(answer[name].as_i64().unwrap_or_default());
     terminal.good(&format!(
-        "  transformed {} events in {} claims, {} quarantined, {} without a model, in {}",
+        "  transformed {} events in {} claims, {} quarantined, {} unmodelled, in {}",
         count("events"),
         count("claims"),
         count("quarantined"),
@@ -48,37 +49,42 @@ pub async fn show(environment: &Environment, database: &Client, terminal: &mut T
         refreshed["refreshed"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
     terminal.good(&format!("  refreshed   {} in {}", names.join(", "), seconds(began.elapsed())));
     terminal.line("");
-    let columns =
-        [("model", Align::Left), ("kind", Align::Left), ("rows", Align::Right), ("what it is", Align::Left)];
+    let columns = [
+        Column::word("model"),
+        Column::number("rows"),
+        Column::text("what it is", 24),
+        Column::word("kind").optional(),
+    ];
     let mut models = Vec::new();
     for row in rows(database, FACT_MODELS).await? {
         let [model, kind, description] = row.as_slice() else { continue };
         // Counted, not estimated: the sample is small.
         let count = rows(database, &format!("select count(*) from {}", relation(model))).await?;
         let count = count.first().and_then(|row| row.first()).cloned().unwrap_or_default();
-        models.push(vec![model.clone(), kind.clone(), count, description.clone()]);
+        let count = count.parse().map_or(count, |count: i64| figure(count));
+        models.push(vec![model.clone(), count, description.clone(), kind.clone()]);
     }
-    terminal.table(&columns, &models);
+    terminal.table(&columns, &models, Extent::Terminal);
     terminal.line("");
     terminal.line("  facts.airport_weather, a materialized view with a join:");
     let columns = [
-        ("airport", Align::Left),
-        ("hours", Align::Right),
-        ("coldest °C", Align::Right),
-        ("warmest °C", Align::Right),
-        ("newest", Align::Left),
+        Column::word("airport"),
+        Column::number("hours"),
+        Column::number("coldest °C"),
+        Column::number("warmest °C"),
+        Column::word("newest"),
     ];
-    terminal.table(&columns, &rows(database, SAMPLE_FACTS).await?);
+    terminal.table(&columns, &rows(database, SAMPLE_FACTS).await?, Extent::Terminal);
     terminal.line("");
     terminal.line("  facts.weather_daily, a rollup:");
     let columns = [
-        ("day", Align::Left),
-        ("airport", Align::Left),
-        ("hours", Align::Right),
-        ("mean °C", Align::Right),
-        ("precipitation in", Align::Right),
+        Column::word("day"),
+        Column::word("airport"),
+        Column::number("hours"),
+        Column::number("mean °C"),
+        Column::number("precipitation in"),
     ];
-    terminal.table(&columns, &rows(database, SAMPLE_ROLLUP).await?);
+    terminal.table(&columns, &rows(database, SAMPLE_ROLLUP).await?, Extent::Terminal);
     Ok(answer["waiting"].as_array().is_some_and(Vec::is_empty))
 }
 
@@ -106,7 +112,7 @@ async fn rows(database: &Client, sql: &str) -> Result<Vec<Vec<String>>> {
         .iter()
         .filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => {
-                Some((0..row.len()).map(|at| one_line(row.get(at).unwrap_or("-"), 80)).collect())
+                Some((0..row.len()).map(|at| row.get(at).unwrap_or("-").to_owned()).collect())
             }
             _ => None,
         })

@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 use millrace::config::WebhookSource;
 use millrace::config::environment::Secret;
 use millrace::{Error, Kind, Result};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::checkout::Checkout;
@@ -80,12 +81,20 @@ impl Sender<'_> {
             Some(Answer { status: answered, body, .. }) => {
                 let body = String::from_utf8_lossy(body);
                 let good = answered.as_u16() == status && body.contains(word);
-                (format!("{}  {}", answered.as_u16(), one_line(&body, 90)), good)
+                (format!("{}  {}", answered.as_u16(), outcome(&body)), good)
             }
             None => ("no answer".to_owned(), false),
         };
         let name = format!("{} {}", self.source.name, self.event_type);
-        terminal.status_line(good, &format!("  {name:<22} {how:<15} {text}  {}", seconds(began.elapsed())));
+        terminal
+            .status_line(good, &format!("  {name:<22} {how:<15} {text:<17}  {}", seconds(began.elapsed())));
         Ok(good)
     }
+}
+
+/// The word that an answer is about: `stored`, `duplicate`, or the end of the problem's URN.
+fn outcome(body: &str) -> String {
+    let answer: Value = serde_json::from_str(body).unwrap_or_default();
+    let word = answer["status"].as_str().or_else(|| answer["type"].as_str()?.rsplit(':').next());
+    one_line(word.unwrap_or(body), 40)
 }

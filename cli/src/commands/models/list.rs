@@ -9,11 +9,28 @@ use tokio_postgres::types::Type;
 
 use super::connect::deadline;
 use crate::commands::Outcome;
-use crate::terminal::{Align, Terminal, age, figure, one_line};
+use crate::terminal::table::Column;
+use crate::terminal::{Extent, Terminal, age, figure};
 
 const DEPLOYED_MODELS: &str = include_str!("../../queries/deployed_models.sql");
 
-pub async fn run(project: &Project, connection: &mut Connection, terminal: &mut Terminal) -> Result<Outcome> {
+const COLUMNS: [Column; 8] = [
+    Column::text("model", 16),
+    Column::word("state"),
+    Column::word("outcome"),
+    Column::number("ago"),
+    Column::number("rows"),
+    Column::text("reason", 20),
+    Column::word("kind").optional(),
+    Column::word("takes").optional(),
+];
+
+pub async fn run(
+    project: &Project,
+    connection: &mut Connection,
+    extent: Extent,
+    terminal: &mut Terminal,
+) -> Result<Outcome> {
     let mut rows = Vec::new();
     for model in &project.models {
         let found = connection
@@ -31,7 +48,7 @@ pub async fn run(project: &Project, connection: &mut Connection, terminal: &mut 
             Some(hash) if hash == definition_hash(model) => "deployed",
             Some(_) => "changed",
         };
-        let last = |name: &str| found.and_then(|row| row.get::<_, Option<i64>>(name));
+        let text = |name: &str| found.and_then(|row| row.get::<_, Option<String>>(name));
         let takes: Vec<String> = model
             .routes
             .iter()
@@ -39,37 +56,27 @@ pub async fn run(project: &Project, connection: &mut Connection, terminal: &mut 
             .collect();
         rows.push(vec![
             model.name.clone(),
-            model.kind.name().to_owned(),
-            takes.join(", "),
             state.to_owned(),
-            last("row_count").map_or_else(|| "-".to_owned(), figure),
+            text("outcome").unwrap_or_else(|| "-".to_owned()),
             found
                 .and_then(|row| row.get::<_, Option<f64>>("seconds_ago"))
                 .map_or_else(|| "-".to_owned(), age),
-            found.and_then(|row| row.get::<_, Option<String>>("outcome")).unwrap_or_else(|| "-".to_owned()),
             found
-                .and_then(|row| row.get::<_, Option<String>>("detail"))
-                .map_or_else(String::new, |detail| one_line(&detail, 60)),
+                .and_then(|row| row.get::<_, Option<i64>>("row_count"))
+                .map_or_else(|| "-".to_owned(), figure),
+            text("detail").unwrap_or_default(),
+            model.kind.name().to_owned(),
+            takes.join(", "),
         ]);
     }
     for broken in &project.broken {
-        let mut row = vec!["-".to_owned(); 7];
-        row[0].clone_from(&broken.name);
-        row[3] = "broken".to_owned();
-        rows.push(row);
+        let cells = [broken.name.as_str(), "broken", "-", "-", "-", "", "-", ""];
+        rows.push(cells.map(str::to_owned).to_vec());
     }
-    use Align::{Left, Right};
-    let columns = [
-        ("model", Left),
-        ("kind", Left),
-        ("takes", Left),
-        ("state", Left),
-        ("rows, last run", Right),
-        ("ago", Right),
-        ("outcome", Left),
-        ("", Left),
-    ];
-    terminal.table(&columns, &rows);
+    if terminal.table(&COLUMNS, &rows, extent) {
+        terminal.line("");
+        terminal.hint("--wide shows every column");
+    }
     for problem in project.problems() {
         terminal.bad(problem);
     }

@@ -19,7 +19,7 @@ use self::select::select;
 use super::Outcome;
 use crate::arguments::{GraphFormat, Models, ModelsCommand};
 use crate::checkout::Checkout;
-use crate::terminal::{Terminal, counted};
+use crate::terminal::{Extent, Terminal, counted};
 
 pub async fn run(arguments: &Models, checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
     let given =
@@ -48,7 +48,9 @@ pub async fn run(arguments: &Models, checkout: &Checkout, terminal: &mut Termina
             }
             Ok(if project.broken.is_empty() { Outcome::Done } else { Outcome::Bad })
         }
-        ModelsCommand::List => list::run(&project, &mut connect(checkout)?, terminal).await,
+        ModelsCommand::List { wide } => {
+            list::run(&project, &mut connect(checkout)?, Extent::of(*wide), terminal).await
+        }
         ModelsCommand::Plan => plan::run(&project, &mut connect(checkout)?, terminal).await,
         ModelsCommand::Test { models: names } => {
             let models = select(&project, names)?;

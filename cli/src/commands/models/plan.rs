@@ -33,7 +33,7 @@ fn print(step: &Step, project: &Project, terminal: &mut Terminal) {
         Action::Unchanged if step.history.batches == 0 => return,
         Action::Unchanged => terminal.line(&format!("= {title}")),
         Action::Create => terminal.good(&format!("+ {title}: new")),
-        Action::Change(words) => terminal.line(&format!("~ {title}: {}", words.join(", "))),
+        Action::Change(words) => terminal.note(&format!("~ {title}: {}", words.join(", "))),
         Action::Breaking(words) => {
             terminal.bad(&format!("! {title}: breaking: {}", words.join("; ")));
             terminal.line(&format!("    needs `millrace models run {} --full-refresh`", step.model));
@@ -55,16 +55,16 @@ fn print(step: &Step, project: &Project, terminal: &mut Terminal) {
             Target::InPlace => "in place, beside live traffic",
             Target::Rebuild => "built anew beside the table, then swapped",
         };
-        terminal.line(&format!(
+        terminal.note(&format!(
             "    history: {} in {}, {how}",
             counted(step.history.events, "event", "events"),
             counted(step.history.batches, "batch", "batches")
         ));
     }
     if !step.downstream.is_empty() {
-        terminal.line(&format!("    read by: {}", step.downstream.join(", ")));
+        terminal.note(&format!("    read by: {}", step.downstream.join(", ")));
     }
     if let Some(locks) = plan::locks(step) {
-        terminal.line(&format!("    locks: {locks}"));
+        terminal.note(&format!("    locks: {locks}"));
     }
 }

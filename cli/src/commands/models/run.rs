@@ -147,7 +147,7 @@ pub async fn run(
     for (model, reason) in
         refreshed.skipped.iter().filter(|(model, _)| !deployment.stopped.contains_key(*model))
     {
-        terminal.line(&format!("  skipped   {model}: {reason}"));
+        terminal.note(&format!("  skipped   {model}: {reason}"));
         counts.skipped += 1;
         counts.busy += u64::from(refreshed.busy.contains(model));
         counts.ok -= u64::from(models.iter().any(|chosen| chosen.name == *model));

@@ -37,7 +37,7 @@ pub async fn run(
                     ok += 1;
                 }
                 (_, Severity::Warn) => {
-                    terminal.line(&format!("  warned  {name}: {}", finding.words));
+                    terminal.note(&format!("  warned  {name}: {}", finding.words));
                     warned += 1;
                 }
                 (_, Severity::Error) => {
