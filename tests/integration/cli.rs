@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
 
+use clap::CommandFactory;
+use millrace_cli::arguments::Arguments;
 use millrace_tests::aws::{Aws, sqs_event};
 use millrace_tests::postgres::Database;
 use millrace_tests::runtime_api::{Function, binary};
+use millrace_tests::terminal::assert_fits;
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -153,22 +156,26 @@ async fn a_refused_connection_is_reported_immediately() {
 }
 
 #[tokio::test]
-async fn every_command_has_help() {
-    for command in [
-        "dev",
-        "demo",
-        "migrate",
-        "put",
-        "status",
-        "doctor",
-        "send",
-        "verify",
-        "models",
-        "dead-letters",
-        "tail",
-    ] {
-        let help = run(&[command, "--help"], &[]).await;
-        assert_eq!(help.status.code(), Some(0));
-        assert!(text(&help.stdout).contains(&format!("Usage: millrace {command}")));
+async fn every_command_has_help_that_fits_a_terminal() {
+    fn paths(command: &clap::Command, path: &[String], found: &mut Vec<Vec<String>>) {
+        found.push(path.to_vec());
+        for sub in command.get_subcommands() {
+            paths(sub, &[path, &[sub.get_name().to_owned()]].concat(), found);
+        }
+    }
+    let mut commands = Vec::new();
+    paths(&Arguments::command(), &[], &mut commands);
+    assert!(commands.len() > 20, "{commands:?}");
+    for command in commands {
+        for flag in ["-h", "--help"] {
+            let arguments: Vec<&str> = command.iter().map(String::as_str).chain([flag]).collect();
+            let help = run(&arguments, &[]).await;
+            assert_eq!(help.status.code(), Some(0), "{arguments:?}");
+            let help = text(&help.stdout);
+            let usage = [&["Usage: millrace"], &arguments[..command.len()]].concat().join(" ");
+            assert!(help.contains(&usage), "{arguments:?}: {help}");
+            assert_fits(&help, 80);
+            assert!(!command.is_empty() || help.lines().count() <= 24, "{help}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What can be typed after `millrace dead-letters`.
+//! The arguments of `millrace dead-letters`.
 
 use std::fmt::{Display, Formatter};
 use std::path::PathBuf;
@@ -15,6 +15,7 @@ const KINDS: [DeadLetterKind; 4] =
     [DeadLetterKind::Upload, DeadLetterKind::Rows, DeadLetterKind::Delivery, DeadLetterKind::Event];
 
 #[derive(Debug, Args)]
+#[command(disable_help_subcommand = true)]
 pub struct DeadLetters {
     #[command(subcommand)]
     pub command: DeadLettersCommand,
@@ -22,89 +23,96 @@ pub struct DeadLetters {
 
 #[derive(Debug, Subcommand)]
 pub enum DeadLettersCommand {
-    /// A line for each dead letter, newest first, then totals by kind and reason.
+    /// List dead letters, newest first, with totals by kind and reason
     ///
-    /// Looks at the whole queue, and hides dead letters from others while it does. A dead letter that was sent several times is one
-    /// line, with the number of its copies.
-    ///
-    ///     millrace dead-letters list --kind rows --source shop/orders
-    ///     millrace dead-letters list --newer-than 1h --limit 200
-    ///     millrace dead-letters list --json | jq '.totals'
-    ///     millrace dead-letters list --archived               # those that were moved to the bucket
-    #[command(verbatim_doc_comment)]
+    /// A dead letter that is in the queue several times is one line. While the command reads the queue, its dead letters are
+    /// hidden from other readers.
+    #[command(after_help = "\
+Examples:
+    millrace dead-letters list --kind rows --source shop/orders
+    millrace dead-letters list --newer-than 1h --limit 200
+    millrace dead-letters list --json | jq '.totals'
+    millrace dead-letters list --archived")]
     List(ListDeadLetters),
 
-    /// Everything of one dead letter, what it holds included, and what to do about it.
+    /// Show one dead letter with its payload, and what to do about it
     ///
-    /// Exits with 1 when no dead letter has this id.
-    ///
-    ///     millrace dead-letters show 3f0c8a56-6a8e-5b7c-9f0e-1d2c3b4a5968
-    #[command(verbatim_doc_comment)]
+    /// Exits with 1 if no dead letter has this id.
+    #[command(after_help = "\
+Examples:
+    millrace dead-letters show 3f0c8a56
+    millrace dead-letters show 3f0c8a56-6a8e-5b7c-9f0e-1d2c3b4a5968")]
     Show(ShowDeadLetter),
 
-    /// Write dead letters as JSON lines, what they hold included; they stay in the queue.
+    /// Write dead letters with their payloads as JSON lines
     ///
-    /// A line is a dead letter as docs/dead-letter.schema.json describes it; copies are left out.
+    /// Each line is a dead letter as docs/dead-letter.schema.json describes it. The dead letters stay in the queue.
     ///
-    ///     millrace dead-letters export --kind rows --output rejected.jsonl
-    ///     millrace dead-letters export --source shop | jq -r '.payload'
-    #[command(verbatim_doc_comment)]
+    /// Exits with 1 if the payload of a dead letter is no longer in the bucket.
+    #[command(after_help = "\
+Examples:
+    millrace dead-letters export --kind rows --output rejected.jsonl
+    millrace dead-letters export --source shop | jq -r '.payload'")]
     Export(ExportDeadLetters),
 
-    /// Delete dead letters, once you have seen which.
+    /// Delete dead letters
     ///
-    /// Shows what it would delete and asks; --yes does not ask. Dead letters that came meanwhile stay. Without a filter it wants
-    /// --all.
-    ///
-    ///     millrace dead-letters drop --code object_replaced --older-than 2d
-    ///     millrace dead-letters drop --id 3f0c8a56-6a8e-5b7c-9f0e-1d2c3b4a5968 --yes
-    #[command(verbatim_doc_comment)]
+    /// Lists the dead letters and asks before it deletes them. Dead letters that arrive later are not deleted. Without a
+    /// filter, --all is required.
+    #[command(after_help = "\
+Examples:
+    millrace dead-letters drop --code object_replaced --older-than 2d
+    millrace dead-letters drop --id 3f0c8a56-6a8e-5b7c-9f0e-1d2c3b4a5968 --yes")]
     Drop(DropDeadLetters),
 
-    /// Send dead letters back to the function that sent them.
+    /// Send dead letters back to the functions that sent them
     ///
-    /// The function $MILLRACE_REDRIVE_FUNCTION does it. What is in the database already is not stored again, so redriving
-    /// twice changes nothing. What fails again is a dead letter again, with the newest reason. Dead letters that come while it runs
-    /// stay. Exits with 1 when dead letters failed again. Without a filter it wants --all.
+    /// Invokes the function $MILLRACE_REDRIVE_FUNCTION until no dead letter is left to redrive. Data that is already in the
+    /// database is not stored again. A dead letter that fails again stays in the queue with the new reason. Dead letters
+    /// that arrive later are not redriven. Without a filter, --all is required.
     ///
-    ///     millrace dead-letters redrive --kind event --model orders
-    ///     millrace dead-letters redrive --kind delivery --rate 50
-    ///     millrace dead-letters redrive --all --at-most 1000
-    #[command(verbatim_doc_comment)]
+    /// Exits with 1 if a dead letter failed again.
+    #[command(after_help = "\
+Examples:
+    millrace dead-letters redrive --kind event --model orders
+    millrace dead-letters redrive --kind delivery --rate 50
+    millrace dead-letters redrive --all --at-most 1000")]
     Redrive(RedriveDeadLetters),
 
-    /// Put archived dead letters back in the queue.
+    /// Send archived dead letters to the queue again
     ///
-    /// Dead letters are moved to the bucket before the queue forgets them. Those that are put back are there for 14 days more.
-    ///
-    ///     millrace dead-letters restore --source shop/orders
-    #[command(verbatim_doc_comment)]
+    /// Dead letters are moved to the bucket before SQS deletes them. A restored dead letter stays in the queue for another
+    /// 14 days.
+    #[command(after_help = "\
+Examples:
+    millrace dead-letters restore --source shop/orders")]
     Restore(RestoreDeadLetters),
 }
 
-/// Every filter that is given must match.
+/// Every filter that is given must match. This is the last field of a command, because clap lists the fields after it
+/// under its heading too.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Filters, all of which must match")]
 pub struct DeadLetterFilter {
-    /// What the dead letter holds
+    /// What the dead letter contains
     #[arg(long, value_parser = kind())]
     pub kind: Option<DeadLetterKind>,
-    /// Where it comes from: shop, or shop/orders
+    /// Source, or source and event type: shop, shop/orders
     #[arg(long, value_name = "SOURCE[/EVENT_TYPE]", value_parser = source)]
     pub source: Option<SourceFilter>,
-    /// The reason's code: wrong_type, refused_by_model, …
+    /// Code of the reason: wrong_type, refused_by_model, …
     #[arg(long)]
     pub code: Option<String>,
-    /// The model that refused the event
+    /// Model that refused the event
     #[arg(long)]
     pub model: Option<String>,
-    /// First failed longer ago than this: 90s, 15m, 2h, 2d
+    /// Failed first before this time: 90s, 15m, 2h, 2d
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub older_than: Option<Duration>,
-    /// First failed within this time: 90s, 15m, 2h, 2d
+    /// Failed first within this time: 90s, 15m, 2h, 2d
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub newer_than: Option<Duration>,
-    /// This dead letter, by its id or the first characters of it; as often as needed
+    /// Id, or its unique first characters; repeat the option for several
     #[arg(long = "id", value_name = "ID")]
     pub ids: Vec<IdPrefix>,
 }
@@ -178,74 +186,74 @@ impl DeadLetterFilter {
 
 #[derive(Debug, Args)]
 pub struct ListDeadLetters {
-    #[command(flatten)]
-    pub filter: DeadLetterFilter,
-    /// At most so many lines
+    /// Lines on a page
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
-    /// The first page is 1
+    /// Number of the page, from 1
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub page: u32,
-    /// The dead letters that were moved to the bucket, instead of the queue's
+    /// List the dead letters that were moved to the bucket
     #[arg(long)]
     pub archived: bool,
-    /// One JSON object, for programs
+    /// Print a JSON object, for programs
     #[arg(long)]
     pub json: bool,
-    /// Every column, in lines of any width
+    /// Print every column and whole messages, whatever the width of the terminal
     #[arg(long, conflicts_with = "json")]
     pub wide: bool,
+    #[command(flatten)]
+    pub filter: DeadLetterFilter,
 }
 
 #[derive(Debug, Args)]
 pub struct ShowDeadLetter {
-    /// The dead letter's id, as `list` says it, or the first characters of it
+    /// Id, or its unique first characters
     pub id: IdPrefix,
-    /// Look among the dead letters that were moved to the bucket
+    /// Search the dead letters that were moved to the bucket
     #[arg(long)]
     pub archived: bool,
-    /// One JSON object, for programs
+    /// Print a JSON object, for programs
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct ExportDeadLetters {
-    #[command(flatten)]
-    pub filter: DeadLetterFilter,
-    /// Into this file, once all is written, instead of standard output
+    /// File to write, instead of standard output
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub filter: DeadLetterFilter,
 }
 
 #[derive(Debug, Args)]
 pub struct DropDeadLetters {
-    #[command(flatten)]
-    pub filter: DeadLetterFilter,
-    /// Every dead letter, where no filter is given
+    /// All dead letters, instead of a filter
     #[arg(long)]
     pub all: bool,
-    /// Do not ask
+    /// Do not ask before deleting
     #[arg(long)]
     pub yes: bool,
+    #[command(flatten)]
+    pub filter: DeadLetterFilter,
 }
 
 #[derive(Debug, Args)]
 pub struct RedriveDeadLetters {
-    #[command(flatten)]
-    pub filter: DeadLetterFilter,
-    /// Every dead letter, where no filter is given
+    /// All dead letters, instead of a filter
     #[arg(long)]
     pub all: bool,
-    /// At most so many dead letters
+    /// Redrive at most this many dead letters
     #[arg(long, value_name = "DEAD_LETTERS", value_parser = clap::value_parser!(u64).range(1..))]
     pub at_most: Option<u64>,
-    /// At most so many dead letters a second
+    /// Redrive at most this many dead letters per second
     #[arg(long, value_name = "DEAD_LETTERS", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
-    /// One JSON object, for programs
+    /// Print a JSON object, for programs
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub filter: DeadLetterFilter,
 }
 
 #[derive(Debug, Args)]

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::connect::{connect, dead_letter_queue, deadline};
 use super::select::find;
-use crate::arguments::Backfill;
+use crate::arguments::models::Backfill;
 use crate::checkout::Checkout;
 use crate::commands::Outcome;
 use crate::commands::Stop;

@@ -17,7 +17,7 @@ use millrace_models::project::Project;
 use self::connect::connect;
 use self::select::select;
 use super::Outcome;
-use crate::arguments::{GraphFormat, Models, ModelsCommand};
+use crate::arguments::models::{GraphFormat, Models, ModelsCommand};
 use crate::checkout::Checkout;
 use crate::terminal::{Extent, Terminal, counted};
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::backfill::{History, check_has_history};
 use super::connect::{connect, dead_letter_queue, deadline};
 use super::select::select;
-use crate::arguments::RunModels;
+use crate::arguments::models::RunModels;
 use crate::checkout::Checkout;
 use crate::commands::Outcome;
 use crate::commands::Stop;
