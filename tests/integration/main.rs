@@ -28,6 +28,7 @@ mod staging;
 mod status;
 mod tls;
 mod transform;
+mod tutorial;
 mod webhook;
 mod webhook_commands;
 mod webhook_content;
