@@ -153,9 +153,10 @@ async fn every_number_equals_a_count_by_hand() {
             assert_eq!(number(&every[column]), expected, "{name}: {column}");
         }
         let most = row(&text.out, "source/event_type", &name);
-        for column in ["staged", "rejected", "failed", "waiting", "oldest", "quarantined"] {
+        for column in ["staged", "rejected", "failed", "waiting", "quarantined"] {
             assert_eq!(most[column], every[column], "{name}: {column}");
         }
+        // The age grows between the two commands.
         assert_eq!(most["oldest"] == "-", number(&most["waiting"]) == 0, "{name}");
     }
     assert_eq!(batch_total, fixture.number("select count(*) from staging.batches").await);
