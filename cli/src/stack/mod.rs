@@ -69,7 +69,7 @@ impl Stack {
         let clients = address.clients().await;
         let deployed = deploy::deploy(checkout, &aws_state, &emulator, &clients, &parameters).await?;
         let how = if deployed.changed { "deployed with sam deploy" } else { "as deployed before" };
-        terminal.done(step, &format!("{}, {how}", FUNCTIONS.len()));
+        terminal.done(step, &format!("{} functions, {how}", FUNCTIONS.len()));
 
         let step = terminal.step("secrets");
         let sources = Sources::load(&checkout.pipeline())?;
