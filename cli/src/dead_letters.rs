@@ -28,7 +28,7 @@ pub async fn each(
     while let Some(messages) = scan.next().await? {
         progress.add(messages.len());
         for message in messages {
-            if !see(Entry::of_message(message))? {
+            if !see(Entry::of_message(message, reader.sources()))? {
                 scan.finish().await?;
                 return Ok(true);
             }

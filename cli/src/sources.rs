@@ -14,13 +14,18 @@ use crate::environment::{Environment, Variables};
 /// The webhook of `name`, in the checkout's `pipeline/` or where `MILLRACE_PIPELINE` says. A secret in the environment, as
 /// `.millrace/env` has one for each source, goes before what `sources.toml` refers to.
 pub fn find_webhook(name: &str, checkout: &Checkout, variables: &Variables) -> Result<WebhookSource> {
-    let folder = variables.get("MILLRACE_PIPELINE").map_or_else(|| checkout.pipeline(), PathBuf::from);
-    let mut source = Sources::load(&folder)?.find_webhook(name)?.clone();
+    let mut source = load_sources(checkout, variables)?.find_webhook(name)?.clone();
     let variable = secret_variable(name);
     if variables.get(&variable).is_some_and(|secret| !secret.is_empty()) {
         source.secrets = vec![SecretReference::Environment(variable)];
     }
     Ok(source)
+}
+
+/// The declared sources, in the checkout's `pipeline/` or where `MILLRACE_PIPELINE` says.
+pub fn load_sources(checkout: &Checkout, variables: &Variables) -> Result<Sources> {
+    let folder = variables.get("MILLRACE_PIPELINE").map_or_else(|| checkout.pipeline(), PathBuf::from);
+    Sources::load(&folder)
 }
 
 /// The variable of `.millrace/env` that holds the secret of a source: `MILLRACE_SECRET_GITHUB`.

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use millrace::config::Sources;
 use millrace::dead_letter::{ARCHIVE_PREFIX, Message};
 use millrace::{Error, Kind, Result};
 
@@ -18,6 +19,7 @@ pub struct Archive<'a> {
     pub clients: &'a Clients,
     pub bucket: &'a str,
     pub queue_url: &'a str,
+    pub sources: &'a Sources,
 }
 
 /// A dead letter in the archive.
@@ -79,7 +81,7 @@ impl Archive<'_> {
             sent_at: modified.unwrap_or_else(SystemTime::now),
             receive_count: 0,
         };
-        Ok(Some(Archived { key, entry: Entry::of_message(message) }))
+        Ok(Some(Archived { key, entry: Entry::of_message(message, self.sources) }))
     }
 
     /// Puts a dead letter back in the queue as it was, and then takes it out of the archive: stopped in between, it is in both.

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use millrace::config::Sources;
 use millrace::dead_letter::{DeadLetter, Filter, Message, ParsedMessage};
 use uuid::Uuid;
 
@@ -19,8 +20,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub fn of_message(message: Message) -> Self {
-        let dead_letter = match message.read() {
+    pub fn of_message(message: Message, sources: &Sources) -> Self {
+        let dead_letter = match message.read(sources) {
             ParsedMessage::DeadLetter(dead_letter) => Some(dead_letter),
             ParsedMessage::Unreadable => None,
         };
@@ -58,13 +59,16 @@ mod tests {
     const MESSAGE: &str = "0a5d8a6c-1c7b-4f0e-9f43-0d4f5d7c2b11";
 
     fn entry(body: String) -> Entry {
-        Entry::of_message(Message {
-            id: MESSAGE.to_owned(),
-            receipt: String::new(),
-            body,
-            sent_at: SystemTime::now(),
-            receive_count: 1,
-        })
+        Entry::of_message(
+            Message {
+                id: MESSAGE.to_owned(),
+                receipt: String::new(),
+                body,
+                sent_at: SystemTime::now(),
+                receive_count: 1,
+            },
+            &Sources::default(),
+        )
     }
 
     #[test]

@@ -249,6 +249,7 @@ fn moment(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use millrace::config::Sources;
     use std::time::SystemTime;
 
     use millrace::dead_letter::{DeadLetter, Message, Payload};
@@ -270,13 +271,16 @@ mod tests {
     }
 
     fn entry(dead_letter: &DeadLetter) -> Entry {
-        Entry::of_message(Message {
-            id: Uuid::now_v7().to_string(),
-            receipt: String::new(),
-            body: dead_letter.to_body(),
-            sent_at: SystemTime::now(),
-            receive_count: 1,
-        })
+        Entry::of_message(
+            Message {
+                id: Uuid::now_v7().to_string(),
+                receipt: String::new(),
+                body: dead_letter.to_body(),
+                sent_at: SystemTime::now(),
+                receive_count: 1,
+            },
+            &Sources::default(),
+        )
     }
 
     #[test]

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::chunks::Chunk;
-use crate::notification::ObjectCreated;
 use crate::object::Object;
+use millrace::notification::ObjectCreated;
 use millrace_csv::{Position, Reject};
 
 /// The file and the attempt that the dead letters belong to.

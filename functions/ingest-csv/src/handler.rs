@@ -17,9 +17,9 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::dead_letters::{after_attempts, message_dead_letter};
 use crate::load::{Attempt, Loader};
-use crate::notification::{Invocation, Message, ObjectCreated, S3Event, read_invocation};
 use crate::settings::Settings;
 use crate::visibility::Visibility;
+use millrace::notification::{Invocation, Message, ObjectCreated, S3Event, read_invocation};
 
 /// With less time than this left, a message is returned to its queue unprocessed.
 const WORTH_BEGINNING: Duration = Duration::from_millis(300);

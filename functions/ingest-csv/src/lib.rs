@@ -4,7 +4,6 @@
 //!
 //! # Layout, in the order of the data
 //!
-//! - [`notification`]: S3 notifications, direct, through SQS or through EventBridge.
 //! - [`object`]: one version of one object, streamed.
 //! - [`plan`]: the options by which a file is read, stored with its load.
 //! - [`payload`]: a record as JSON.
@@ -22,7 +21,6 @@ mod dead_letters;
 mod handler;
 mod load;
 mod loads;
-mod notification;
 mod object;
 mod payload;
 mod plan;

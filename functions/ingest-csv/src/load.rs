@@ -22,10 +22,10 @@ use tracing::{info, warn};
 use crate::chunks::{Chunk, Chunker, End, send_chunks};
 use crate::dead_letters::Sender;
 use crate::loads::{self, CommittedChunk, Ending};
-use crate::notification::ObjectCreated;
 use crate::object::{Object, ObjectReader};
 use crate::plan::LoadPlan;
 use crate::settings::Settings;
+use millrace::notification::ObjectCreated;
 use millrace_csv::{Decoded, Position, Records};
 
 /// The limit for one transaction, however much time the invocation has. After it the message is retried, possibly in a

@@ -13,7 +13,7 @@ use millrace::{Error, Kind, Result};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::notification::ObjectCreated;
+use millrace::notification::ObjectCreated;
 
 /// How many pieces are buffered between the network and the parser.
 const PIECES: usize = 8;

@@ -11,7 +11,7 @@ use aws_sdk_sqs::error::DisplayErrorContext;
 use millrace::Policy;
 use tracing::{debug, warn};
 
-use crate::notification::Message;
+use millrace::notification::Message;
 
 /// Hides messages of one queue.
 #[derive(Debug, Clone, Copy)]

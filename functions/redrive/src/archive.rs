@@ -4,12 +4,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use aws_sdk_s3::primitives::ByteStream;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use millrace::dead_letter::run::ArchiveSummary;
 use millrace::dead_letter::scan::Scan;
 use millrace::dead_letter::{ARCHIVE_PREFIX, DeadLetterReader, Message};
 use millrace::{Error, Kind, Result};
 use time::OffsetDateTime;
-
-use crate::request::Archived;
 
 /// The number of objects that are written concurrently.
 const CONCURRENCY: usize = 8;
@@ -25,15 +24,15 @@ pub struct Archive<'a> {
 impl Archive<'_> {
     /// Moves the dead letters that are old enough, with unchanged bodies. The other messages are visible again when
     /// this returns.
-    pub async fn run(&self) -> Result<Archived> {
+    pub async fn run(&self) -> Result<ArchiveSummary> {
         let mut scan = self.reader.scan();
-        let mut archived = Archived::default();
+        let mut archived = ArchiveSummary::default();
         let ended = self.take(&mut scan, &mut archived).await;
         let finished = scan.finish().await;
         ended.and(finished).map(|()| archived)
     }
 
-    async fn take(&self, scan: &mut Scan, archived: &mut Archived) -> Result<()> {
+    async fn take(&self, scan: &mut Scan, archived: &mut ArchiveSummary) -> Result<()> {
         let newest = SystemTime::now() - self.older_than;
         while let Some(messages) = scan.next().await? {
             let (old, young): (Vec<Message>, Vec<Message>) =

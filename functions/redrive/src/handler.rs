@@ -1,9 +1,12 @@
 //! Handles an invocation: redrives or archives the dead letters that the event selects.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace::aws::{lambda_client, load_config, s3_client, sqs_client};
+use millrace::config::Sources;
 use millrace::dead_letter::DeadLetterQueue;
+use millrace::dead_letter::run::{ArchiveRun, ArchiveSummary, RedriveRun, RedriveSummary, RunRequest};
 use millrace::metrics::{self, names};
 use millrace::{Result, clock};
 use serde::Serialize;
@@ -12,7 +15,7 @@ use time::OffsetDateTime;
 use tracing::info;
 
 use crate::archive::Archive;
-use crate::request::{self, Archived, Request, Summary};
+
 use crate::run::Run;
 use crate::settings::Settings;
 use crate::targets::RedriveTargets;
@@ -21,20 +24,25 @@ use crate::targets::RedriveTargets;
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Reply {
-    Redrive(Summary),
-    Archive(Archived),
+    Redrive(RedriveSummary),
+    Archive(ArchiveSummary),
 }
 
 pub struct Redrive {
     settings: Settings,
     s3: aws_sdk_s3::Client,
     dead_letter_queue: DeadLetterQueue,
+    sources: Arc<Sources>,
     targets: RedriveTargets,
 }
 
 impl Redrive {
-    /// Builds the clients.
-    pub async fn new(settings: Settings) -> Self {
+    /// Reads `sources.toml` and builds the clients.
+    ///
+    /// # Errors
+    /// `sources.toml` is invalid.
+    pub async fn new(settings: Settings) -> Result<Self> {
+        let sources = Arc::new(Sources::load(&settings.pipeline)?);
         let config = load_config().await;
         let (s3, sqs) = (s3_client(&config), sqs_client(&config));
         let dead_letter_queue = DeadLetterQueue::new(sqs.clone(), s3.clone(), settings.dead_letters.clone());
@@ -46,21 +54,21 @@ impl Redrive {
             ingest_webhook: settings.ingest_webhook.clone(),
             transform: settings.transform.clone(),
         };
-        Redrive { settings, s3, dead_letter_queue, targets }
+        Ok(Redrive { settings, s3, dead_letter_queue, sources, targets })
     }
 
     /// Runs the action of `event`.
     pub async fn handle(&self, event: Value, deadline: Instant) -> Result<Reply> {
         let until = clock::before(deadline, self.settings.deadline_margin, 2);
-        match Request::read(event)? {
-            Request::Redrive(asked) => self.redrive(&asked, until).await.map(Reply::Redrive),
-            Request::Archive(asked) => self.archive(&asked, until).await.map(Reply::Archive),
+        match RunRequest::read(event)? {
+            RunRequest::Redrive(asked) => self.redrive(&asked, until).await.map(Reply::Redrive),
+            RunRequest::Archive(asked) => self.archive(&asked, until).await.map(Reply::Archive),
         }
     }
 
-    async fn redrive(&self, asked: &request::Redrive, until: Instant) -> Result<Summary> {
+    async fn redrive(&self, asked: &RedriveRun, until: Instant) -> Result<RedriveSummary> {
         let started = Instant::now();
-        let reader = self.dead_letter_queue.reader();
+        let reader = self.dead_letter_queue.reader().with_sources(Arc::clone(&self.sources));
         let run = Run {
             reader: reader.clone(),
             dead_letter_queue: &self.dead_letter_queue,
@@ -95,7 +103,7 @@ impl Redrive {
         Ok(summary)
     }
 
-    async fn archive(&self, asked: &request::Archive, until: Instant) -> Result<Archived> {
+    async fn archive(&self, asked: &ArchiveRun, until: Instant) -> Result<ArchiveSummary> {
         let started = Instant::now();
         let reader = self.dead_letter_queue.reader();
         let archive = Archive {

@@ -5,8 +5,7 @@
 //!
 //! # Layout
 //!
-//! - [`request`]: the events that the function accepts, and its responses.
-//! - [`handler`]: handles an invocation.
+//! - [`handler`]: handles an invocation: a [`RunRequest`](millrace::dead_letter::run::RunRequest).
 //! - [`run`](mod@run): moves dead letters from the queue to their targets, until none is left or time is up.
 //! - [`targets`]: the functions and the queue to which dead letters are redriven.
 //! - [`archive`]: moves old dead letters into the bucket.
@@ -14,7 +13,6 @@
 
 mod archive;
 mod handler;
-mod request;
 mod run;
 mod settings;
 mod targets;

@@ -5,6 +5,6 @@ use redrive::{Redrive, Settings};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), runtime::Error> {
-    let function = runtime::start(Settings::read, async |settings| Ok(Redrive::new(settings).await)).await?;
+    let function = runtime::start(Settings::read, Redrive::new).await?;
     runtime::run(async |Invocation { event, deadline, .. }| function.handle(event, deadline).await).await
 }

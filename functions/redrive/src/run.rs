@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use millrace::Result;
 use millrace::dead_letter::redrive::RedriveOutcome;
+use millrace::dead_letter::run::RedriveSummary;
 use millrace::dead_letter::scan::Scan;
 use millrace::dead_letter::{
     DeadLetter, DeadLetterKind, DeadLetterQueue, DeadLetterReader, Filter, Message, ParsedMessage, Reason,
@@ -18,7 +19,6 @@ use time::OffsetDateTime;
 use tracing::info;
 use uuid::Uuid;
 
-use crate::request::Summary;
 use crate::targets::RedriveTargets;
 
 /// The number of dead letters in a batch.
@@ -53,15 +53,15 @@ impl Run<'_> {
     /// # Errors
     /// When the queue cannot be read or written. Dead letters that a redrive target refuses are counted and are no
     /// error.
-    pub async fn run(&self) -> Result<Summary> {
+    pub async fn run(&self) -> Result<RedriveSummary> {
         let mut scan = self.reader.scan();
-        let mut summary = Summary::default();
+        let mut summary = RedriveSummary::default();
         let ended = self.take(&mut scan, &mut summary).await;
         let finished = scan.finish().await;
         ended.and(finished).map(|()| summary)
     }
 
-    async fn take(&self, scan: &mut Scan, summary: &mut Summary) -> Result<()> {
+    async fn take(&self, scan: &mut Scan, summary: &mut RedriveSummary) -> Result<()> {
         let mut batch: Vec<Received> = Vec::new();
         loop {
             if self.is_over(summary) {
@@ -71,7 +71,7 @@ impl Run<'_> {
             let messages = scan.next().await?;
             let is_last = messages.is_none();
             for message in messages.into_iter().flatten() {
-                match message.read() {
+                match message.read(self.reader.sources()) {
                     ParsedMessage::DeadLetter(dead_letter) if self.is_meant(&message, &dead_letter) => {
                         batch.push(Received { message, dead_letter });
                     }
@@ -91,16 +91,16 @@ impl Run<'_> {
     }
 
     /// The size of the next batch, within the limits that are left.
-    fn most(&self, summary: &Summary) -> usize {
+    fn most(&self, summary: &RedriveSummary) -> usize {
         let room = self.at_most.saturating_sub(summary.tried());
         BATCH_SIZE.min(self.rate as usize).min(usize::try_from(room).unwrap_or(usize::MAX))
     }
 
-    fn is_over(&self, summary: &Summary) -> bool {
+    fn is_over(&self, summary: &RedriveSummary) -> bool {
         self.most(summary) == 0 || Instant::now() >= self.until
     }
 
-    fn is_full(&self, batch: &[Received], summary: &Summary) -> bool {
+    fn is_full(&self, batch: &[Received], summary: &RedriveSummary) -> bool {
         let bytes: usize = batch.iter().map(|received| received.message.body.len()).sum();
         batch.len() >= self.most(summary) || bytes >= BATCH_BYTES
     }
@@ -110,7 +110,7 @@ impl Run<'_> {
     }
 
     /// Handles one batch: sends it to its targets, then deletes its messages.
-    async fn redrive(&self, scan: &Scan, batch: Vec<Received>, summary: &mut Summary) -> Result<()> {
+    async fn redrive(&self, scan: &Scan, batch: Vec<Received>, summary: &mut RedriveSummary) -> Result<()> {
         let started = Instant::now();
         // A dead letter may be in the queue twice. It is sent once, and both messages have its outcome.
         let mut dead_letters: HashMap<Uuid, &DeadLetter> = HashMap::new();
@@ -168,7 +168,7 @@ impl Run<'_> {
     }
 }
 
-fn count(summary: &mut Summary, outcome: Option<&RedriveOutcome>) {
+fn count(summary: &mut RedriveSummary, outcome: Option<&RedriveOutcome>) {
     match outcome {
         Some(RedriveOutcome::Redriven) => summary.redriven += 1,
         Some(RedriveOutcome::Duplicate) => summary.duplicate += 1,

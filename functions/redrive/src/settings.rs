@@ -1,5 +1,6 @@
 //! What the environment says, read once. `docs/configuration.md` lists every variable.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use millrace::config::environment::Reader;
@@ -7,6 +8,8 @@ use millrace::dead_letter;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// The folder of `sources.toml`.
+    pub pipeline: PathBuf,
     pub dead_letters: dead_letter::Settings,
     /// Where files go back to.
     pub upload_queue_url: String,
@@ -24,6 +27,7 @@ impl Settings {
     /// Reads the variables through `env`.
     pub fn read(env: &mut Reader<'_>) -> Self {
         Settings {
+            pipeline: env.pipeline(),
             dead_letters: dead_letter::Settings::read(env),
             upload_queue_url: env.required("MILLRACE_UPLOAD_QUEUE_URL"),
             ingest_csv: env.required("MILLRACE_INGEST_CSV_FUNCTION"),

@@ -2,12 +2,11 @@
 
 use aws_sdk_lambda::error::{DisplayErrorContext, SdkError};
 use aws_sdk_lambda::primitives::Blob;
-use millrace::dead_letter::redrive::{
-    RedriveOutcome, RedriveRequest, RedriveResponse, RedriveResult, UploadRedrive,
-};
+use millrace::dead_letter::redrive::{RedriveOutcome, RedriveRequest, RedriveResponse, RedriveResult};
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Payload};
+use millrace::notification::{UploadRedrive, with_redrive};
 use millrace::{Error, Kind, Result};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// A synchronous Lambda invocation accepts 6 MiB. Dead letters are escaped once more in its payload.
 const REQUEST_BYTES: usize = 3 << 20;
@@ -114,14 +113,14 @@ fn said(error: SdkError<aws_sdk_lambda::operation::invoke::InvokeError>) -> Stri
 /// Adds to the notification what ingest-csv needs for another attempt. A notification that AWS moved to the queue
 /// failed before its file was attempted, so it is sent unchanged.
 fn with_attempt(notification: &Value, dead_letter: &DeadLetter) -> Value {
-    let mut body = notification.clone();
-    if !matches!(dead_letter.reason.code.as_str(), "received_too_often" | "invocation_failed") {
-        body[UploadRedrive::KEY] = json!(UploadRedrive {
-            attempt: dead_letter.attempts.saturating_add(1),
-            first_failed_at: dead_letter.first_failed_at.clone(),
-        });
+    if matches!(dead_letter.reason.code.as_str(), "received_too_often" | "invocation_failed") {
+        return notification.clone();
     }
-    body
+    let attempt = dead_letter.attempts.saturating_add(1);
+    with_redrive(
+        notification,
+        &UploadRedrive { attempt, first_failed_at: dead_letter.first_failed_at.clone() },
+    )
 }
 
 /// Splits dead letters into parts that fit into an invocation.
@@ -145,6 +144,7 @@ fn parts(dead_letters: &[DeadLetter]) -> Vec<&[DeadLetter]> {
 #[cfg(test)]
 mod tests {
     use millrace::dead_letter::{Origin, Reason};
+    use serde_json::json;
 
     use super::*;
 

@@ -2,6 +2,7 @@
 //!
 //! # Layout, in the order of the data
 //!
+//! - [`notification`]: S3 notifications, read and written.
 //! - [`batch`]: rows gathered into batches, the unit of everything; no I/O.
 //! - [`copy`]: a batch's rows into `staging.events`, and finding the rows PostgreSQL refuses.
 //! - [`ledger`]: one transaction a batch, claimed by its origin: exactly-once.
@@ -27,6 +28,7 @@ pub mod error;
 pub mod ledger;
 pub mod metrics;
 pub mod migrate;
+pub mod notification;
 #[cfg(feature = "runtime")]
 pub mod runtime;
 #[cfg(feature = "secretsmanager")]

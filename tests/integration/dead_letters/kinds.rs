@@ -204,3 +204,26 @@ async fn a_payload_that_looks_like_a_pointer_opens_and_deletes_nothing() {
     let head = fixture.aws.clients.s3.head_object().bucket(&fixture.aws.bucket).key("incoming/secret");
     head.send().await.expect("the object is still there");
 }
+
+#[tokio::test]
+async fn a_notification_is_listed_under_the_source_that_declares_its_path() {
+    let fixture = DeadLetterFixture::new().await;
+    let pipeline = tempfile::tempdir().unwrap();
+    let sources = "[erp.csv]\npath = 'incoming/shop/orders/*'\nevent_type = 'invoices'\n";
+    std::fs::write(pipeline.path().join("sources.toml"), sources).unwrap();
+    fixture.send_body(&notification("b").to_string()).await;
+    let list = async |source: &str| {
+        let arguments = ["list", "--json", "--source", source];
+        let output = fixture.command(&arguments).env("MILLRACE_PIPELINE", pipeline.path()).output();
+        let output = output.await.unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let declared = list("erp").await;
+    assert_eq!(declared["dead_letters"][0]["event_type"], "invoices");
+    assert_eq!(list("shop").await["matching"], 0);
+
+    // An invalid file does not hide the dead letters.
+    std::fs::write(pipeline.path().join("sources.toml"), "[erp.csv]\npaht = 'x'\n").unwrap();
+    assert_eq!(list("shop").await["matching"], 1);
+}

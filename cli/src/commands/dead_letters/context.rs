@@ -22,6 +22,7 @@ impl Context<'_> {
             clients: self.clients,
             bucket: &self.environment.bucket,
             queue_url: &self.environment.queue_url,
+            sources: self.reader.sources(),
         }
     }
 

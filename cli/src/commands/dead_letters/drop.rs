@@ -132,14 +132,15 @@ async fn drop_found(
     while let Some(messages) = scan.next().await? {
         let (chosen, others): (Vec<Message>, Vec<Message>) =
             messages.into_iter().partition(|message| message_ids.contains(&message.id));
-        staying.extend(others.into_iter().filter_map(|other| Some(Entry::of_message(other).dead_letter?.id)));
+        let id = |message| Some(Entry::of_message(message, context.reader.sources()).dead_letter?.id);
+        staying.extend(others.into_iter().filter_map(id));
         if chosen.is_empty() {
             continue;
         }
         scan.delete(&chosen.iter().collect::<Vec<_>>()).await?;
         progress.add(chosen.len());
         for message in chosen {
-            let entry = Entry::of_message(message);
+            let entry = Entry::of_message(message, context.reader.sources());
             dropped.ids.insert(entry.id);
             dropped.messages += 1;
             pointers.extend(

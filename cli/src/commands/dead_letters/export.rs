@@ -100,7 +100,7 @@ async fn dead_letters(
     while let Some(messages) = scan.next().await? {
         progress.add(messages.len());
         for message in messages {
-            let entry = Entry::of_message(message);
+            let entry = Entry::of_message(message, context.reader.sources());
             if !entry.is_meant(filter) {
                 continue;
             }

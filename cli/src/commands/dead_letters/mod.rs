@@ -11,13 +11,17 @@ mod restore;
 mod selection;
 mod show;
 
+use std::sync::Arc;
+
 use millrace::Result;
+use millrace::config::Sources;
 
 use self::context::Context;
 use super::{Outcome, Stop};
 use crate::arguments::dead_letters::DeadLettersCommand;
 use crate::checkout::Checkout;
-use crate::environment::DeadLetterEnvironment;
+use crate::environment::{DeadLetterEnvironment, Variables};
+use crate::sources::load_sources;
 use crate::terminal::Terminal;
 
 pub async fn run(
@@ -33,8 +37,11 @@ pub async fn run(
     }
     let environment = DeadLetterEnvironment::load(checkout)?;
     let clients = environment.clients().await?;
-    let context =
-        Context { reader: environment.reader(&clients), environment: &environment, clients: &clients };
+    let context = Context {
+        reader: environment.reader(&clients).with_sources(sources(checkout)),
+        environment: &environment,
+        clients: &clients,
+    };
     let mut stop = Stop::listen()?;
     let ended = match command {
         DeadLettersCommand::List(arguments) => list::run(arguments, &context, &mut stop, terminal).await,
@@ -51,4 +58,14 @@ pub async fn run(
     // Also after an error: the messages that a scan hid become visible again before this program ends.
     context.reader.wait_for_scans().await;
     ended
+}
+
+/// The declared sources. An invalid `sources.toml` does not hide the dead letters that it caused: their files are then listed
+/// by the naming convention.
+fn sources(checkout: &Checkout) -> Arc<Sources> {
+    let sources = Variables::load(checkout).and_then(|variables| load_sources(checkout, &variables));
+    Arc::new(sources.unwrap_or_else(|error| {
+        Terminal::stderr().bad(&format!("files are listed by the naming convention: {}", error.chain()));
+        Sources::default()
+    }))
 }

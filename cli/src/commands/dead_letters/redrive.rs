@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use aws_sdk_lambda::primitives::Blob;
 use millrace::dead_letter::Filter;
+use millrace::dead_letter::run::{ReasonCount, RedriveRun, RedriveSummary, RunRequest};
 use millrace::{Error, Kind, Result};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::context::Context;
 use super::ids;
@@ -24,28 +24,6 @@ use crate::terminal::{Extent, Terminal, counted, figure, one_line};
 /// Runs in a row that did nothing though there is more to do: going on would never end.
 const FRUITLESS_RUNS: u32 = 3;
 
-/// What one run of the function answers: dead letters by outcome. Each must be there: an answer to something else is
-/// not to be taken for nothing done.
-#[derive(Debug, Deserialize)]
-struct Answer {
-    redriven: u64,
-    duplicate: u64,
-    void: u64,
-    failed: u64,
-    pending: u64,
-    left: u64,
-    more: bool,
-    reasons: Vec<Failure>,
-}
-
-/// Dead letters that failed again, for one reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Failure {
-    code: String,
-    message: String,
-    count: u64,
-}
-
 /// All runs together; what `--json` prints.
 #[derive(Debug, Default, Serialize)]
 struct Sums {
@@ -59,11 +37,11 @@ struct Sums {
     runs: u64,
     /// True when `--at-most` or somebody ended it before everything was done.
     more: bool,
-    reasons: Vec<Failure>,
+    reasons: Vec<ReasonCount>,
 }
 
 impl Sums {
-    fn add(&mut self, answer: Answer) {
+    fn add(&mut self, answer: RedriveSummary) {
         self.redriven += answer.redriven;
         self.duplicate += answer.duplicate;
         self.void += answer.void;
@@ -76,7 +54,7 @@ impl Sums {
         for failure in self.reasons.drain(..).chain(answer.reasons) {
             *counts.entry((failure.code, failure.message)).or_default() += failure.count;
         }
-        let failure = |((code, message), count)| Failure { code, message, count };
+        let failure = |((code, message), count)| ReasonCount { code, message, count };
         self.reasons = counts.into_iter().map(failure).collect();
         self.reasons.sort_by_key(|failure| std::cmp::Reverse(failure.count));
     }
@@ -105,12 +83,11 @@ pub(super) async fn run(
         )
     })?;
     let now = OffsetDateTime::now_utc();
-    let sent_before =
-        now.format(&Rfc3339).map_err(|error| Error::new(Kind::Bug, "write the time").with_source(error))?;
     let Some(filter) = stop.unless_asked(ids::filter(&arguments.filter, false, context)).await? else {
         return Ok(stopped("no dead letter is redriven", &mut Terminal::stderr()));
     };
-    let redrive = Redrive { client: environment.lambda().await, function, filter, sent_before, arguments };
+    let redrive =
+        Redrive { client: environment.lambda().await, function, filter, sent_before: now, arguments };
     let mut sums = Sums::default();
     let ended = {
         let progress = Progress::new("redriving dead letters");
@@ -139,7 +116,7 @@ struct Redrive<'a> {
     client: aws_sdk_lambda::Client,
     function: &'a str,
     filter: Filter,
-    sent_before: String,
+    sent_before: OffsetDateTime,
     arguments: &'a RedriveDeadLetters,
 }
 
@@ -166,18 +143,18 @@ impl Redrive<'_> {
         }
     }
 
-    async fn invoke(&self, at_most: Option<u64>) -> Result<Answer> {
-        let mut request =
-            json!({ "action": "redrive", "filter": self.filter, "sent_before": self.sent_before });
-        if let Some(at_most) = at_most {
-            request["at_most"] = Value::from(at_most);
-        }
-        if let Some(rate) = self.arguments.rate {
-            request["rate"] = Value::from(rate);
-        }
+    async fn invoke(&self, at_most: Option<u64>) -> Result<RedriveSummary> {
+        let request = RunRequest::Redrive(RedriveRun {
+            filter: self.filter.clone(),
+            at_most,
+            rate: self.arguments.rate,
+            sent_before: Some(self.sent_before),
+        });
+        let request = serde_json::to_vec(&request)
+            .map_err(|error| Error::new(Kind::Bug, "write the request as JSON").with_source(error))?;
         let invoke = self.client.invoke().function_name(self.function);
         let answer = invoke
-            .payload(Blob::new(request.to_string()))
+            .payload(Blob::new(request))
             .send()
             .await
             .map_err(|error| aws_failure(&format!("invoke the function {}", self.function), &error))?;
@@ -233,9 +210,11 @@ fn print(sums: &Sums, as_json: bool, terminal: &mut Terminal) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn answer(json: Value) -> Answer {
+    fn answer(json: Value) -> RedriveSummary {
         serde_json::from_value(json).unwrap()
     }
 

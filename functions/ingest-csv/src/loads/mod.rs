@@ -10,9 +10,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql, Type};
 use uuid::Uuid;
 
-use crate::notification::ObjectCreated;
 use crate::object::Object;
 use crate::plan::LoadPlan;
+use millrace::notification::ObjectCreated;
 
 const FIND_LOAD: &str = include_str!("find_load.sql");
 const START_LOAD: &str = include_str!("start_load.sql");

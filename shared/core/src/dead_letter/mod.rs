@@ -7,7 +7,8 @@
 //! - [`filter`]: filters of dead letters.
 //! - [`queue`]: sending; [`reader`]: receiving, hiding, deleting; [`scan`]: everything that is there, without taking it.
 //! - [`settings`]: the queue, the bucket for large dead letters and the limit on a message.
-//! - [`redrive`]: dead letters on their way back into a function.
+//! - [`redrive`]: the request with which dead letters are sent back to the function that sent them, and the outcomes.
+//! - [`run`]: the requests that the function redrive accepts, and its responses.
 
 pub mod envelope;
 pub mod filter;
@@ -17,6 +18,7 @@ pub mod queue;
 #[cfg(all(feature = "sqs", feature = "s3"))]
 pub mod reader;
 pub mod redrive;
+pub mod run;
 #[cfg(all(feature = "sqs", feature = "s3"))]
 pub mod scan;
 pub mod settings;

@@ -3,12 +3,13 @@
 //! Two of those are known, and read as dead letters of kind `upload`: the S3 notification that the upload queue's redrive policy
 //! moved here after it was received too often, and the record of an `OnFailure` destination.
 
-use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::envelope::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
+use crate::config::{Route, Sources};
+use crate::notification::NamedObject;
 
 /// The content of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,127 +20,80 @@ pub enum ParsedMessage {
     Unreadable,
 }
 
-/// Parses a message's body. The id of a dead letter that is made of a record of AWS follows from `message_id` alone, so
-/// that every scan of the queue finds the same dead letter. If the record contains no time of its failure, `sent_at` is
-/// used.
-pub(super) fn parse_body(message_id: &str, body: &str, sent_at: OffsetDateTime) -> ParsedMessage {
+/// Parses the body of the message `message_id`. The dead letter made of a record of AWS has an id that follows from
+/// `message_id` alone, so that every read of the queue finds the same dead letter. `sources` decides which source and event
+/// type its file belongs to. A record that has no time of its own failed at `sent_at`.
+pub fn parse_body(message_id: &str, body: &str, sent_at: OffsetDateTime, sources: &Sources) -> ParsedMessage {
     if let Ok(dead_letter) = serde_json::from_str::<DeadLetter>(body) {
         return ParsedMessage::DeadLetter(dead_letter);
     }
     let Ok(body) = serde_json::from_str::<Value>(body) else { return ParsedMessage::Unreadable };
-    let read = if is_failure_record(&body) {
-        invocation_failed(message_id, &body)
-    } else if let Some(object) = notified_object(&body) {
-        received_too_often(message_id, &body, object)
+    let (reason, object, payload, failed_at) = if is_failure_record(&body) {
+        let request = &body["requestPayload"];
+        let failed_at = body["timestamp"].as_str().map(str::to_owned);
+        match NamedObject::of(request) {
+            Some(object) => (failure_reason(&body), object, json!({ "notification": request }), failed_at),
+            None => (failure_reason(&body), NamedObject::default(), json!({ "request": request }), failed_at),
+        }
+    } else if let Some(object) = NamedObject::of(&body) {
+        let reason = Reason::new(
+            "received_too_often",
+            "the function failed on the notification too often; its log has the error",
+        );
+        let failed_at = object.notified_at.clone();
+        (reason, object, json!({ "notification": body }), failed_at)
     } else {
         return ParsedMessage::Unreadable;
     };
-    let (mut dead_letter, failed_at) = read;
-    let failed_at = failed_at.and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok()).unwrap_or(sent_at);
+    let mut dead_letter = upload(message_id, object, reason, payload, sources);
+    let failed_at = failed_at.and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok()).unwrap_or(sent_at);
     dead_letter.first_failed_at = failed_at.format(&Rfc3339).unwrap_or_default();
     ParsedMessage::DeadLetter(dead_letter)
 }
 
-/// The object that a notification of S3 is about.
-struct Object {
-    bucket: Option<String>,
-    /// Decoded.
-    key: Option<String>,
-    version: Option<String>,
-}
-
-/// The object of the first record: S3 sends one record a notification.
-fn notified_object(body: &Value) -> Option<Object> {
-    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    if body["source"] == "aws.s3" {
-        let detail = &body["detail"];
-        return Some(Object {
-            bucket: text(&detail["bucket"]["name"]),
-            key: text(&detail["object"]["key"]),
-            version: text(&detail["object"]["version-id"]),
-        });
-    }
-    let record = body["Records"].as_array()?.iter().find(|record| record["eventSource"] == "aws:s3")?;
-    let s3 = &record["s3"];
-    Some(Object {
-        bucket: text(&s3["bucket"]["name"]),
-        key: s3["object"]["key"].as_str().and_then(decode_key),
-        version: text(&s3["object"]["versionId"]),
-    })
-}
-
-/// A key as S3's notifications write it: form-urlencoded. EventBridge's are plain. `None` when it is not UTF-8 once decoded.
-pub fn decode_key(key: &str) -> Option<String> {
-    let spaced = key.replace('+', " ");
-    Some(percent_decode_str(&spaced).decode_utf8().ok()?.into_owned())
-}
-
-/// When S3 made the notification.
-fn notified_at(body: &Value) -> Option<&str> {
-    body["Records"][0]["eventTime"].as_str().or_else(|| body["time"].as_str())
-}
-
-fn received_too_often<'a>(
-    message_id: &str,
-    body: &'a Value,
-    object: Object,
-) -> (DeadLetter, Option<&'a str>) {
-    let reason = Reason::new(
-        "received_too_often",
-        "the notification was delivered to the function too often; its log says what it failed on",
-    );
-    (upload(message_id, object, reason, json!({ "notification": body })), notified_at(body))
-}
-
+/// Whether `body` is the record that Lambda sends to an `OnFailure` destination.
 fn is_failure_record(body: &Value) -> bool {
     body["requestContext"]["condition"].is_string() && body.get("requestPayload").is_some()
 }
 
-fn invocation_failed<'a>(message_id: &str, body: &'a Value) -> (DeadLetter, Option<&'a str>) {
+fn failure_reason(body: &Value) -> Reason {
     let condition = body["requestContext"]["condition"].as_str().unwrap_or_default();
-    let said = &body["responsePayload"]["errorMessage"];
-    let message = match said.as_str().or_else(|| body["responseContext"]["functionError"].as_str()) {
-        Some(said) => format!("{condition}: {said}"),
+    let error = &body["responsePayload"]["errorMessage"];
+    let message = match error.as_str().or_else(|| body["responseContext"]["functionError"].as_str()) {
+        Some(error) => format!("{condition}: {error}"),
         None => condition.to_owned(),
     };
-    let reason = Reason::new("invocation_failed", message);
-    let request = &body["requestPayload"];
-    let dead_letter = match notified_object(request) {
-        Some(object) => upload(message_id, object, reason, json!({ "notification": request })),
-        None => {
-            let nowhere = Object { bucket: None, key: None, version: None };
-            upload(message_id, nowhere, reason, json!({ "request": request }))
-        }
-    };
-    (dead_letter, body["timestamp"].as_str())
+    Reason::new("invocation_failed", message)
 }
 
-fn upload(message_id: &str, object: Object, reason: Reason, payload: Value) -> DeadLetter {
-    let place = object.key.as_deref().and_then(conventional);
+fn upload(
+    message_id: &str,
+    object: NamedObject,
+    reason: Reason,
+    payload: Value,
+    sources: &Sources,
+) -> DeadLetter {
+    let route = match object.key.as_deref().map(|key| sources.route(key)) {
+        Some(Route::Csv(route)) => Some(route),
+        _ => None,
+    };
     let origin = Origin {
-        bucket: object.bucket.clone(),
-        key: object.key.clone(),
+        bucket: object.bucket,
+        key: object.key,
         // "null" is the version of an object put while versions were off.
-        version: object.version.clone().filter(|version| version != "null"),
+        version: object.version_id.filter(|version| version != "null"),
         message_id: Some(message_id.to_owned()),
         ..Origin::default()
     };
     DeadLetter::new(
         DeadLetterKind::Upload,
         &format!("message:{message_id}"),
-        place.map(|(source, _)| source),
-        place.map(|(_, event_type)| event_type),
+        route.as_ref().map(|route| &*route.source),
+        route.as_ref().map(|route| &*route.event_type),
         reason,
         origin,
         Payload::Json(payload),
     )
-}
-
-/// Source and event type of `incoming/<source>/<event_type>/…`.
-fn conventional(key: &str) -> Option<(&str, &str)> {
-    let mut parts = key.strip_prefix("incoming/")?.splitn(3, '/');
-    let (source, event_type, rest) = (parts.next()?, parts.next()?, parts.next()?);
-    (!source.is_empty() && !event_type.is_empty() && !rest.is_empty()).then_some((source, event_type))
 }
 
 #[cfg(test)]
@@ -148,12 +102,12 @@ mod tests {
 
     const MESSAGE: &str = "0a5d8a6c-1c7b-4f0e-9f43-0d4f5d7c2b11";
 
-    fn parse_now(message_id: &str, body: &str) -> ParsedMessage {
-        parse_body(message_id, body, OffsetDateTime::now_utc())
+    fn parse(message_id: &str, body: &str) -> ParsedMessage {
+        parse_body(message_id, body, OffsetDateTime::now_utc(), &Sources::default())
     }
 
     fn dead_letter(body: &Value) -> DeadLetter {
-        match parse_now(MESSAGE, &body.to_string()) {
+        match parse(MESSAGE, &body.to_string()) {
             ParsedMessage::DeadLetter(dead_letter) => dead_letter,
             ParsedMessage::Unreadable => panic!("unreadable: {body}"),
         }
@@ -178,7 +132,7 @@ mod tests {
             Origin { line: Some(2), ..Origin::default() },
             Payload::raw(b"a,b"),
         );
-        assert_eq!(parse_now(MESSAGE, &sent.to_body()), ParsedMessage::DeadLetter(sent));
+        assert_eq!(parse(MESSAGE, &sent.to_body()), ParsedMessage::DeadLetter(sent));
     }
 
     #[test]
@@ -205,7 +159,7 @@ mod tests {
     #[test]
     fn the_same_message_is_the_same_dead_letter_and_another_is_another() {
         let body = notification("k.csv").to_string();
-        let id = |message: &str| match parse_now(message, &body) {
+        let id = |message: &str| match parse(message, &body) {
             ParsedMessage::DeadLetter(dead_letter) => dead_letter.id,
             ParsedMessage::Unreadable => panic!("unreadable"),
         };
@@ -215,11 +169,25 @@ mod tests {
 
     #[test]
     fn a_key_off_the_convention_names_no_source() {
-        for key in
-            ["a.csv", "incoming/a.csv", "incoming/shop/a.csv", "incoming//orders/a.csv", "incoming/a/b/"]
-        {
+        for key in ["a.csv", "incoming/a.csv", "incoming/shop/a.csv", "incoming//orders/a.csv"] {
             let dead_letter = dead_letter(&notification(key));
             assert_eq!((dead_letter.source, dead_letter.event_type), (None, None), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_declared_path_goes_before_the_convention() {
+        let sources = "[erp.csv]\npath = 'incoming/exports/daily/orders-*.csv'\nevent_type = 'orders'\n";
+        let sources = Sources::parse("sources.toml", sources).unwrap();
+        let body = notification("incoming/exports/daily/orders-7.csv");
+        for body in [body.to_string(), failure(&body).to_string()] {
+            let ParsedMessage::DeadLetter(dead_letter) =
+                parse_body(MESSAGE, &body, OffsetDateTime::now_utc(), &sources)
+            else {
+                panic!("unreadable")
+            };
+            let place = (dead_letter.source.as_deref(), dead_letter.event_type.as_deref());
+            assert_eq!(place, (Some("erp"), Some("orders")));
         }
     }
 
@@ -275,7 +243,9 @@ mod tests {
         let mut body = notification("k.csv");
         body["Records"][0]["eventTime"] = Value::Null;
         let sent_at = OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
-        let ParsedMessage::DeadLetter(dead_letter) = parse_body(MESSAGE, &body.to_string(), sent_at) else {
+        let body = body.to_string();
+        let ParsedMessage::DeadLetter(dead_letter) = parse_body(MESSAGE, &body, sent_at, &Sources::default())
+        else {
             panic!("unreadable")
         };
         assert_eq!(dead_letter.first_failed_at, "2023-11-14T22:13:20Z");
@@ -295,7 +265,7 @@ mod tests {
             r#"{"id": "not-a-uuid", "kind": "rows"}"#,
             r#"{"requestPayload": {}, "requestContext": {}}"#,
         ] {
-            assert_eq!(parse_now(MESSAGE, body), ParsedMessage::Unreadable, "{body}");
+            assert_eq!(parse(MESSAGE, body), ParsedMessage::Unreadable, "{body}");
         }
     }
 }

@@ -15,6 +15,7 @@ use tracing::warn;
 
 use super::envelope::{DeadLetter, Payload, Pointer};
 use super::parse::{ParsedMessage, parse_body};
+use crate::config::Sources;
 use crate::{Error, Kind, Result};
 
 /// SQS gives and takes ten messages a request.
@@ -35,6 +36,7 @@ pub struct DeadLetterReader {
     sqs: aws_sdk_sqs::Client,
     s3: aws_sdk_s3::Client,
     queue_url: String,
+    sources: Arc<Sources>,
     /// What scans that were given up are still putting back.
     returning: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
@@ -52,8 +54,8 @@ pub struct Message {
 }
 
 impl Message {
-    pub fn read(&self) -> ParsedMessage {
-        parse_body(&self.id, &self.body, OffsetDateTime::from(self.sent_at))
+    pub fn read(&self, sources: &Sources) -> ParsedMessage {
+        parse_body(&self.id, &self.body, OffsetDateTime::from(self.sent_at), sources)
     }
 }
 
@@ -84,7 +86,18 @@ impl Change {
 
 impl DeadLetterReader {
     pub fn new(sqs: aws_sdk_sqs::Client, s3: aws_sdk_s3::Client, queue_url: String) -> Self {
-        DeadLetterReader { sqs, s3, queue_url, returning: Arc::default() }
+        DeadLetterReader { sqs, s3, queue_url, sources: Arc::default(), returning: Arc::default() }
+    }
+
+    /// With the declared sources, which decide the source and event type of a file whose notification AWS itself moved to
+    /// the queue. Without them the naming convention decides.
+    #[must_use]
+    pub fn with_sources(self, sources: Arc<Sources>) -> Self {
+        DeadLetterReader { sources, ..self }
+    }
+
+    pub fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     /// Up to ten messages, hidden from others for `hide`; none when none has come within `wait`, of which at most eight

@@ -32,21 +32,6 @@ pub struct RedriveResult {
     pub outcome: RedriveOutcome,
 }
 
-/// What redrive adds to the notification of a file under [`Self::KEY`], so that a file that was attempted before is read
-/// again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UploadRedrive {
-    /// The number of the attempt at the file: 2 or more.
-    pub attempt: u32,
-    /// RFC 3339. If the file fails again, its new dead letter has this time as its first failure.
-    pub first_failed_at: String,
-}
-
-impl UploadRedrive {
-    /// The key in a notification.
-    pub const KEY: &str = "millrace";
-}
-
 /// The outcome of a dead letter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]

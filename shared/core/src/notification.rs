@@ -1,12 +1,11 @@
-//! Reads S3 notifications: direct, inside SQS messages, or from EventBridge.
+//! S3 notifications: direct, inside SQS messages, or from EventBridge. This module reads and writes the format; no other does.
 //!
 //! Only the fields that are used are read, so that added or missing fields break nothing. In S3 notifications a key is
 //! form-urlencoded (`+` is a space). In EventBridge events it is not encoded.
 
-use millrace::dead_letter::parse::decode_key;
-use millrace::dead_letter::redrive::UploadRedrive;
-use serde::Deserialize;
-use serde_json::Value;
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// One object that was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +22,72 @@ pub struct ObjectCreated {
     pub redrive: Option<UploadRedrive>,
     /// The original notification, for a continuation or a dead letter.
     pub body: Value,
+}
+
+/// What redrive adds to a notification under [`REDRIVE_KEY`], so that a file that was attempted before is read again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadRedrive {
+    /// The number of the attempt at the file: 2 or more.
+    pub attempt: u32,
+    /// RFC 3339. If the file fails again, its new dead letter has this time as its first failure.
+    pub first_failed_at: String,
+}
+
+/// The key of [`UploadRedrive`] in a notification.
+const REDRIVE_KEY: &str = "millrace";
+
+/// `notification` with the number of the next attempt at its file.
+pub fn with_redrive(notification: &Value, redrive: &UploadRedrive) -> Value {
+    let mut body = notification.clone();
+    body[REDRIVE_KEY] = json!(redrive);
+    body
+}
+
+/// The object that a failed notification names. Unlike in [`ObjectCreated`] any field can be missing, because a dead letter
+/// is listed whatever it contains.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NamedObject {
+    pub bucket: Option<String>,
+    /// Decoded.
+    pub key: Option<String>,
+    pub version_id: Option<String>,
+    /// RFC 3339: when S3 sent the notification.
+    pub notified_at: Option<String>,
+}
+
+impl NamedObject {
+    /// The object of the first record, because S3 sends one record in a notification. `None` when `body` is not a
+    /// notification of S3.
+    pub fn of(body: &Value) -> Option<NamedObject> {
+        let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        if body["source"] == BRIDGE_SOURCE {
+            let detail = &body["detail"];
+            return Some(NamedObject {
+                bucket: text(&detail["bucket"]["name"]),
+                key: text(&detail["object"]["key"]),
+                version_id: text(&detail["object"]["version-id"]),
+                notified_at: text(&body["time"]),
+            });
+        }
+        let record = body["Records"].as_array()?.iter().find(|record| record["eventSource"] == "aws:s3")?;
+        let s3 = &record["s3"];
+        Some(NamedObject {
+            bucket: text(&s3["bucket"]["name"]),
+            key: s3["object"]["key"].as_str().and_then(decode_key),
+            version_id: text(&s3["object"]["versionId"]),
+            notified_at: text(&record["eventTime"]),
+        })
+    }
+}
+
+const BRIDGE_SOURCE: &str = "aws.s3";
+/// The detail type of <https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventBridge.html>.
+const BRIDGE_CREATED: &str = "Object Created";
+
+/// A key as S3 writes it in a notification, form-urlencoded. `None` when it is not UTF-8 once decoded.
+fn decode_key(key: &str) -> Option<String> {
+    let spaced = key.replace('+', " ");
+    Some(percent_decode_str(&spaced).decode_utf8().ok()?.into_owned())
 }
 
 impl ObjectCreated {
@@ -134,7 +199,7 @@ fn read_s3_event(body: &Value) -> S3Event {
     if body.get("Event").and_then(Value::as_str) == Some("s3:TestEvent") {
         return S3Event::Nothing;
     }
-    if body.get("source").and_then(Value::as_str) == Some("aws.s3") {
+    if body["source"] == BRIDGE_SOURCE {
         return read_bridge_event(body);
     }
     let redrive = match read_redrive(body) {
@@ -157,9 +222,9 @@ fn read_s3_event(body: &Value) -> S3Event {
         let Some(key) = decode_key(&parsed.s3.object.key) else {
             return S3Event::Unreadable("the key is not UTF-8 once decoded".to_owned());
         };
-        let mut of_record = serde_json::json!({ "Records": [record] });
-        if let Some(redrive) = body.get(UploadRedrive::KEY) {
-            of_record[UploadRedrive::KEY] = redrive.clone();
+        let mut of_record = json!({ "Records": [record] });
+        if let Some(redrive) = body.get(REDRIVE_KEY) {
+            of_record[REDRIVE_KEY] = redrive.clone();
         }
         created.extend(to_object_created(
             parsed.s3.bucket,
@@ -173,7 +238,7 @@ fn read_s3_event(body: &Value) -> S3Event {
 }
 
 fn read_redrive(body: &Value) -> Result<Option<UploadRedrive>, String> {
-    match body.get(UploadRedrive::KEY) {
+    match body.get(REDRIVE_KEY) {
         None => Ok(None),
         Some(redrive) => UploadRedrive::deserialize(redrive)
             .map(Some)
@@ -182,7 +247,7 @@ fn read_redrive(body: &Value) -> Result<Option<UploadRedrive>, String> {
 }
 
 fn read_bridge_event(body: &Value) -> S3Event {
-    if body.get("detail-type").and_then(Value::as_str) != Some("Object Created") {
+    if body["detail-type"] != BRIDGE_CREATED {
         return S3Event::Nothing;
     }
     let redrive = match read_redrive(body) {
@@ -226,7 +291,6 @@ fn to_object_created(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn s3_record(key: &str) -> Value {
         json!({
@@ -259,11 +323,19 @@ mod tests {
         assert_eq!(from_bridge[0].version_id.as_deref(), Some("v2"));
     }
 
+    /// The event of the AWS documentation, as `sam local generate-event` writes it.
     #[test]
     fn the_sample_event_of_eventbridge_names_its_object() {
-        let event = include_str!("../../../infra/events/eventbridge.json");
-        let from_bridge = created(read_s3_event(&serde_json::from_str(event).unwrap()));
-        assert_eq!(from_bridge[0].key, "incoming/nyc/weather/new york + newark.csv");
+        let sample = include_str!("../../../infra/events/eventbridge.json");
+        let event: Value = serde_json::from_str(sample).unwrap();
+        let object = &event["detail"]["object"];
+        let Invocation::Direct(s3_event) = read_invocation(&event) else { panic!("not direct") };
+        let created = created(s3_event);
+        assert_eq!(created.len(), 1);
+        assert_eq!(created[0].key, object["key"].as_str().unwrap());
+        let named = NamedObject::of(&event).unwrap();
+        assert_eq!(named.key.as_deref(), object["key"].as_str());
+        assert_eq!(named.notified_at.as_deref(), event["time"].as_str());
     }
 
     #[test]

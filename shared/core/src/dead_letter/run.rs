@@ -1,22 +1,24 @@
-//! The events that the function accepts, and its responses.
+//! The requests that the function redrive accepts, and its responses.
 
-use millrace::dead_letter::{Filter, Reason};
-use millrace::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use super::envelope::Reason;
+use super::filter::{Filter, moment};
+use crate::{Error, Kind, Result};
+
 /// The event of an invocation.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Request {
-    Redrive(Redrive),
-    Archive(Archive),
+pub enum RunRequest {
+    Redrive(RedriveRun),
+    Archive(ArchiveRun),
 }
 
 /// Redrives dead letters.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Redrive {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RedriveRun {
     /// Selects dead letters. An empty filter selects all of them. It must be given explicitly.
     pub filter: Filter,
     /// The maximum number of dead letters.
@@ -27,17 +29,17 @@ pub struct Redrive {
     pub rate: Option<u32>,
     /// Only dead letters that were sent before this time. A caller that invokes repeatedly passes the same time, so
     /// that a dead letter that fails again is not redriven again.
-    #[serde(default, with = "millrace::dead_letter::filter::moment")]
+    #[serde(default, with = "moment")]
     pub sent_before: Option<OffsetDateTime>,
 }
 
 /// Archives dead letters in the bucket.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Archive {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArchiveRun {
     pub older_than_days: u32,
 }
 
-impl Request {
+impl RunRequest {
     /// # Errors
     /// [`Kind::Contract`], with the accepted forms.
     pub fn read(event: Value) -> Result<Self> {
@@ -53,8 +55,8 @@ impl Request {
 }
 
 /// The outcomes of the dead letters, as counts of messages.
-#[derive(Debug, Default, Clone, PartialEq, Serialize)]
-pub struct Summary {
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RedriveSummary {
     /// Their content is committed now, or the upload is queued again.
     pub redriven: u64,
     /// Their content was stored before.
@@ -73,7 +75,7 @@ pub struct Summary {
     pub reasons: Vec<ReasonCount>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReasonCount {
     pub code: String,
     pub message: String,
@@ -83,7 +85,7 @@ pub struct ReasonCount {
 /// Further distinct reasons are counted and not reported.
 const REASONS: usize = 20;
 
-impl Summary {
+impl RedriveSummary {
     pub fn add_reason(&mut self, reason: &Reason) {
         if let Some(known) =
             self.reasons.iter_mut().find(|known| known.code == reason.code && known.message == reason.message)
@@ -103,7 +105,7 @@ impl Summary {
 
 /// The counts of an archive run.
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
-pub struct Archived {
+pub struct ArchiveSummary {
     pub archived: u64,
     /// Dead letters that are not old enough.
     pub left: u64,
@@ -118,14 +120,14 @@ mod tests {
 
     #[test]
     fn requests_have_an_explicit_action_and_filter() {
-        let read = |event: Value| Request::read(event);
+        let read = |event: Value| RunRequest::read(event);
         assert!(read(json!({ "action": "redrive", "filter": {} })).is_ok());
         assert!(
             read(json!({ "action": "redrive", "filter": { "kind": "rows" }, "rate": 5,
                          "sent_before": "2026-01-01T00:00:00Z" }))
             .is_ok()
         );
-        let archive = Request::Archive(Archive { older_than_days: 12 });
+        let archive = RunRequest::Archive(ArchiveRun { older_than_days: 12 });
         assert_eq!(read(json!({ "action": "archive", "older_than_days": 12 })).ok(), Some(archive));
         for event in [
             json!({}),
@@ -142,7 +144,7 @@ mod tests {
 
     #[test]
     fn reasons_are_counted_by_text() {
-        let mut summary = Summary::default();
+        let mut summary = RedriveSummary::default();
         for message in ["a", "b", "a"] {
             summary.add_reason(&Reason::new("c", message));
         }
