@@ -146,7 +146,7 @@ create table pipeline.runs (
     outcome text not null,
     detail text,
     constraint runs_pkey primary key (run_id, model),
-    constraint runs_activity_known check (activity in ('transform', 'refresh', 'backfill', 'retract', 'redrive', 'test')),
+    constraint runs_activity_known check (activity in ('transform', 'refresh', 'backfill', 'retract', 'redrive')),
     constraint runs_outcome_known check (outcome in ('ok', 'warned', 'failed', 'skipped'))
 );
 create index runs_model_idx on pipeline.runs (model, started_at);
@@ -154,7 +154,7 @@ create index runs_model_idx on pipeline.runs (model, started_at);
 comment on table pipeline.runs is 'The result of each run for each model.';
 comment on column pipeline.runs.run_id is
     'One invocation of a function or of the command line. All models of a run have the same value.';
-comment on column pipeline.runs.activity is 'transform, refresh, backfill, retract, redrive or test.';
+comment on column pipeline.runs.activity is 'transform, refresh, backfill, retract or redrive.';
 comment on column pipeline.runs.event_count is 'Events that the model processed.';
 comment on column pipeline.runs.row_count is 'Rows written. An event can produce no row or several.';
 comment on column pipeline.runs.quarantined_count is 'Events that the model refused. They are in the dead-letter queue.';

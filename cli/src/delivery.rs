@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use millrace::config::WebhookSource;
 use millrace::config::environment::Secret;
-use millrace::{Error, Kind, Result};
+use millrace::{Code, Error, Kind, Result};
 use millrace_webhook::verify::sign;
 use millrace_webhook::{Content, DeliveryIdRule, EventTypeRule, Place, Scheme};
 
@@ -33,7 +33,7 @@ pub fn headers(
 ) -> Result<HeaderMap> {
     let id = choice.id.unwrap_or(choice.new_id);
     let mut headers = sign(&source.scheme, secret, id, body, now)
-        .map_err(|error| Error::new(Kind::Config, error.to_string()).with_code("bad_secret"))?;
+        .map_err(|error| Error::new(Kind::Config, error.to_string()).with_code(Code::BadSecret))?;
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(source.content, file, body)));
     headers.insert(USER_AGENT, HeaderValue::from_static("millrace-send"));
 

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use millrace::database::failure::from_postgres;
 use millrace::database::{self, Settings};
-use millrace::{Error, Kind, Result};
+use millrace::{Error, Kind, LoadOutcome, Result};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
@@ -23,15 +23,14 @@ pub struct Load {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
-    /// `loaded`, `stopped`, `failed` or `superseded`.
-    pub outcome: String,
+    pub outcome: LoadOutcome,
     pub reason: Option<String>,
 }
 
 impl End {
     /// Whether the file's rows are where they should be.
     pub fn is_good(&self) -> bool {
-        matches!(self.outcome.as_str(), "loaded" | "superseded")
+        self.outcome.is_good()
     }
 }
 
@@ -86,7 +85,7 @@ pub async fn ended_since(client: &Client, moment: SystemTime) -> Result<Vec<Ende
 }
 
 fn read_load(row: &Row) -> Load {
-    let outcome: Option<String> = row.get("outcome");
+    let outcome = row.get::<_, Option<&str>>("outcome").and_then(LoadOutcome::parse);
     Load {
         staged: row.get("staged_count"),
         rejected: row.get("rejected_count"),

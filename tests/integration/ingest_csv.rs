@@ -1,5 +1,6 @@
 //! The compiled ingest-csv behind a Lambda Runtime API: a real bucket, real queues, a real database.
 
+use millrace::Code;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
@@ -162,7 +163,7 @@ async fn a_poison_file_or_message_becomes_a_dead_letter_and_others_are_loaded() 
     assert_eq!(function.invoke(&rubbish, LONG).await.response(), accepted());
     let dead_letters = stack.aws.dead_letters().await;
     assert_eq!(
-        dead_letters.iter().filter(|dead_letter| dead_letter.reason.code == "not_a_notification").count(),
+        dead_letters.iter().filter(|dead_letter| dead_letter.reason.code == Code::NotANotification).count(),
         1
     );
     let event = stack.aws.put("incoming/shop/orders/good.csv", b"a,b\n1,2\n".to_vec()).await;

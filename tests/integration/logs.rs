@@ -1,5 +1,6 @@
 //! The log lines of each function are those of `docs/metrics.md`, field by field.
 
+use millrace::Code;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
@@ -94,7 +95,7 @@ async fn redriven_and_archived_dead_letters_are_logged_and_counted() {
     }
     let function = Function::spawn(&binary("redrive"), &variables).await;
     // No redrive target exists: the dead letter stays.
-    let (reason, origin) = (Reason::new("wrong_type", "not a number"), Origin::default());
+    let (reason, origin) = (Reason::new(Code::WrongType, "not a number"), Origin::default());
     let dead_letter = DeadLetter::new(
         DeadLetterKind::Rows,
         "o",

@@ -1,9 +1,14 @@
 //! The schema: privileges, partitions, the view, migrations.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use millrace::Kind;
+use millrace::config::csv::OnNewVersion;
 use millrace::migrate::{MIGRATIONS, migrate, pending};
+use millrace::{Code, Kind, LoadOutcome};
+use millrace_models::backfill::Target;
+use millrace_models::model;
+use millrace_models::runs::{Activity, RunOutcome};
 use millrace_tests::postgres::{Database, client, number, start_server};
 use serde_json::Value;
 use tokio_postgres::Client;
@@ -106,6 +111,33 @@ async fn every_role_has_timeouts_and_a_fixed_search_path() {
         let seconds = "select current_setting('tcp_keepalives_idle')::bigint
              + current_setting('tcp_keepalives_interval')::bigint * current_setting('tcp_keepalives_count')::bigint";
         assert!((1..=30).contains(&number(&client, seconds).await), "{role}");
+    }
+}
+
+/// The words that the check constraint `name` allows.
+async fn allowed_words(client: &Client, name: &str) -> BTreeSet<String> {
+    let row = client
+        .query_one("select pg_get_constraintdef(oid) from pg_constraint where conname = $1", &[&name])
+        .await
+        .expect(name);
+    let definition: String = row.get(0);
+    definition.split('\'').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn the_constraints_allow_the_words_of_the_code_and_no_other() {
+    let database = Database::new().await;
+    let owner = database.owner().await;
+    let words = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
+    for (constraint, expected) in [
+        ("load_results_outcome_known", words(&LoadOutcome::ALL.map(LoadOutcome::name))),
+        ("loads_on_new_version_known", words(&OnNewVersion::ALL.map(OnNewVersion::name))),
+        ("runs_activity_known", words(&Activity::ALL.map(Activity::name))),
+        ("runs_outcome_known", words(&RunOutcome::ALL.map(RunOutcome::name))),
+        ("models_kind_known", words(&model::Kind::ALL.map(model::Kind::name))),
+        ("backfills_target_known", words(&Target::ALL.map(Target::name))),
+    ] {
+        assert_eq!(allowed_words(&owner, constraint).await, expected, "{constraint}");
     }
 }
 
@@ -365,7 +397,7 @@ async fn drift_is_refused_with_advice() {
         let mut client = database.owner().await;
         client.batch_execute(change).await.unwrap();
         let error = migrate(&mut client, |_, _| {}).await.unwrap_err();
-        assert_eq!((error.kind(), error.code()), (Kind::Config, "migration_drift"));
+        assert_eq!((error.kind(), error.code()), (Kind::Config, Code::MigrationDrift));
         assert!(error.message().contains(word), "{}", error.message());
     }
 }

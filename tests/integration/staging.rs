@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use millrace::batch::{Batch, BatchBuilder, Bounds};
 use millrace::clock::ReceivedAt;
 use millrace::ledger::{Entry, Staged, stage};
-use millrace::{Error, Kind};
+use millrace::{Code, Error, Kind};
 use millrace_tests::postgres::{Database, number};
 
 fn batch(payloads: &[&str]) -> Batch {
@@ -206,7 +206,7 @@ async fn a_read_only_database_acknowledges_nothing() {
     let error = stage(&mut database.ingest(), &batch(&["{}"]), &entry("o"), deadline, async |_| Ok(()))
         .await
         .unwrap_err();
-    assert_eq!((error.kind(), error.code()), (Kind::Transient, "database_read_only"));
+    assert_eq!((error.kind(), error.code()), (Kind::Transient, Code::DatabaseReadOnly));
     // It becomes writable during the retries, so the same call succeeds.
     let name = database.name().to_owned();
     let recover = async {

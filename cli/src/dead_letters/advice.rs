@@ -37,14 +37,16 @@ pub fn all() -> impl Iterator<Item = Advice> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use millrace::Code;
+
     use super::*;
 
     #[test]
     fn a_known_reason_has_advice_and_an_unknown_one_has_none() {
-        let advice = find(DeadLetterKind::Rows, &Reason::new("wrong_type", "why")).unwrap();
+        let advice = find(DeadLetterKind::Rows, &Reason::new(Code::WrongType, "why")).unwrap();
         assert!(advice.meaning.contains("`columns`"), "{advice:?}");
         assert!(advice.what_to_do.contains("redrive"), "{advice:?}");
-        assert_eq!(find(DeadLetterKind::Event, &Reason::new("wrong_type", "why")), None);
+        assert_eq!(find(DeadLetterKind::Event, &Reason::new(Code::WrongType, "why")), None);
     }
 
     #[test]

@@ -54,6 +54,8 @@ impl Entry {
 mod tests {
     use millrace::dead_letter::{DeadLetterKind, Origin, Payload, Reason};
 
+    use millrace::Code;
+
     use super::*;
 
     const MESSAGE: &str = "0a5d8a6c-1c7b-4f0e-9f43-0d4f5d7c2b11";
@@ -78,7 +80,7 @@ mod tests {
             "s3://b/k@1",
             Some("shop"),
             None,
-            Reason::new("wrong_type", "no number"),
+            Reason::new(Code::WrongType, "no number"),
             Origin::default(),
             Payload::raw(b"a"),
         );

@@ -254,9 +254,11 @@ mod tests {
 
     use millrace::dead_letter::{DeadLetter, Message, Payload};
 
+    use millrace::Code;
+
     use super::*;
 
-    fn dead_letter(name: &str, code: &str, first_failed_at: &str) -> DeadLetter {
+    fn dead_letter(name: &str, code: Code, first_failed_at: &str) -> DeadLetter {
         let mut dead_letter = DeadLetter::new(
             DeadLetterKind::Rows,
             name,
@@ -286,9 +288,9 @@ mod tests {
     #[test]
     fn lines_are_newest_first_by_the_moment_and_copies_are_one() {
         let mut summary = Summary::default();
-        let old = dead_letter("a", "wrong_type", "2026-01-01T00:00:00Z");
-        let middle = dead_letter("b", "wrong_type", "2026-01-02T01:30:00+02:00");
-        let new = dead_letter("c", "field_too_long", "2026-01-02T00:00:00Z");
+        let old = dead_letter("a", Code::WrongType, "2026-01-01T00:00:00Z");
+        let middle = dead_letter("b", Code::WrongType, "2026-01-02T01:30:00+02:00");
+        let new = dead_letter("c", Code::FieldTooLong, "2026-01-02T00:00:00Z");
         for dead_letter in [&old, &new, &middle, &old, &old] {
             summary.add(&entry(dead_letter));
         }
@@ -303,9 +305,9 @@ mod tests {
     #[test]
     fn the_copy_that_failed_last_says_why() {
         for turned in [false, true] {
-            let first = dead_letter("a", "wrong_type", "2026-01-01T00:00:00Z");
+            let first = dead_letter("a", Code::WrongType, "2026-01-01T00:00:00Z");
             let again =
-                DeadLetter { attempts: 2, reason: Reason::new("field_too_long", "why"), ..first.clone() };
+                DeadLetter { attempts: 2, reason: Reason::new(Code::FieldTooLong, "why"), ..first.clone() };
             let mut copies = [first, again];
             if turned {
                 copies.reverse();
@@ -321,7 +323,7 @@ mod tests {
     fn a_short_id_is_unique_among_all_dead_letters() {
         let mut summary = Summary::default();
         let mut add = |id: &str| {
-            let mut other = dead_letter("a", "wrong_type", "2026-01-01T00:00:00Z");
+            let mut other = dead_letter("a", Code::WrongType, "2026-01-01T00:00:00Z");
             other.id = Uuid::parse_str(id).unwrap();
             summary.add(&entry(&other));
             summary.unique_id_characters()
@@ -333,7 +335,7 @@ mod tests {
 
     #[test]
     fn no_line_is_longer_than_a_line() {
-        let mut long = dead_letter("a", "wrong_type", "2026-01-01T00:00:00Z");
+        let mut long = dead_letter("a", Code::WrongType, "2026-01-01T00:00:00Z");
         long.reason.message = "ä".repeat(10_000);
         let mut summary = Summary::default();
         summary.add(&entry(&long));

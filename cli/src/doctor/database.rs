@@ -1,7 +1,7 @@
 //! The server, the migrations, and what is deployed against what the checkout says.
 
 use millrace::database::failure::from_postgres;
-use millrace::{Kind, Result, migrate};
+use millrace::{Code, Kind, Result, migrate};
 use millrace_models::project::Project;
 use millrace_models::registry::definition_hash;
 use tokio_postgres::Client;
@@ -55,7 +55,7 @@ pub async fn migrations(client: &mut Client) -> Result<(Vec<Finding>, bool)> {
             );
             Ok((vec![Finding::problem(CHECK, found, "millrace migrate")], true))
         }
-        Err(error) if error.kind() == Kind::Config && error.code() == "migration_drift" => {
+        Err(error) if error.kind() == Kind::Config && error.code() == Code::MigrationDrift => {
             let action = "git log --oneline -- migrations/  # what the database has and this checkout does not, or not like this";
             Ok((vec![Finding::problem(CHECK, error.chain(), action)], false))
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use millrace::Result;
 use millrace::database::failure::from_postgres;
+use millrace_models::runs::RunOutcome;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
@@ -42,7 +43,7 @@ pub fn runs(models: &[ModelRun]) -> Vec<Finding> {
     const CHECK: &str = "model-runs";
     let findings = models
         .iter()
-        .filter(|run| run.outcome.as_deref() == Some("failed"))
+        .filter(|run| run.outcome.as_deref() == Some(RunOutcome::Failed.name()))
         .map(|run| {
             let why = run.detail.as_deref().unwrap_or("it does not say why");
             let found = format!(

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use millrace::database::{self, Settings};
-use millrace::{Error, Kind, Result, migrate};
+use millrace::{Code, Error, Kind, Result, migrate};
 
 use super::deploy::Parameters;
 use super::postgres::{self, Server};
@@ -68,7 +68,7 @@ impl Database {
         let mut client = connect(&self.url).await?;
         let summary = migrate::migrate(&mut client, |_, _| {}).await.map_err(|error| {
             // Our own server holds what was tried out here, made by another state of the checkout.
-            if self.server.is_none() || error.code() != "migration_drift" {
+            if self.server.is_none() || error.code() != Code::MigrationDrift {
                 return error;
             }
             let advice = "the local database is of another state of this checkout; remove .millrace to begin with an empty one";

@@ -10,13 +10,13 @@ use std::time::Instant;
 use millrace::batch::{Batch, BatchBuilder, Bounds, Push};
 use millrace::clock::ReceivedAt;
 use millrace::ledger::{Repair, Span};
-use millrace::{Error, Kind, Result};
+use millrace::{Code, Error, Kind, Result};
 use tokio::sync::mpsc;
 
 use crate::loads::CommittedChunk;
 use crate::payload::PayloadEncoder;
 use crate::plan::LoadPlan;
-use millrace_csv::{Position, Record, Records, Reject, Row};
+use millrace_csv::{CsvCode, Position, Record, Records, Reject, Row};
 
 /// The rows of one future batch, with its rejects and repairs.
 #[derive(Debug)]
@@ -156,7 +156,7 @@ pub fn read_single_chunk<R: Read>(mut records: Records<R>, chunker: &Chunker) ->
             Record::Row(row) => {
                 if open.row(chunker, &row) == Push::Full {
                     return Err(Error::new(Kind::Contract, "the text holds more than a chunk takes")
-                        .with_code("record_too_long"));
+                        .with_code(Code::RecordTooLong));
                 }
             }
         }
@@ -208,7 +208,7 @@ impl Open {
             self.reject(Reject {
                 position: row.position,
                 column: chunker.columns.get(mismatch.index).cloned(),
-                code: "wrong_type",
+                code: CsvCode::WrongType,
                 reason: format!("not a {}", mismatch.expected).into(),
                 raw: row.raw.to_vec(),
                 raw_len: row.raw.len() as u64,

@@ -9,7 +9,7 @@ use millrace::database::{self, Connection};
 use millrace::dead_letter::redrive::{RedriveRequest, RedriveResponse};
 use millrace::dead_letter::{DeadLetter, DeadLetterQueue, Origin, Reason};
 use millrace::metrics::{self, names};
-use millrace::{Error, Kind, Policy, Result, clock};
+use millrace::{Code, Error, Kind, Policy, Result, clock};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -130,7 +130,7 @@ impl IngestCsv {
             }
             S3Event::Unreadable(why) => {
                 let origin = Origin { message_id: Some(message.id.clone()), ..Origin::default() };
-                let reason = Reason::new("not_a_notification", why);
+                let reason = Reason::new(Code::NotANotification, why);
                 let body = Value::String(message.body.clone());
                 self.send(message_dead_letter(&format!("message:{}", message.id), reason, origin, body))
                     .await?;
@@ -150,7 +150,7 @@ impl IngestCsv {
             S3Event::Nothing => Vec::new(),
             S3Event::ObjectCreated(created) => created,
             S3Event::Unreadable(why) => {
-                let reason = Reason::new("not_a_notification", why);
+                let reason = Reason::new(Code::NotANotification, why);
                 self.send(message_dead_letter(
                     &format!("invocation:{request_id}"),
                     reason,
@@ -174,7 +174,9 @@ impl IngestCsv {
 
     async fn handle_object_created(&self, created: &ObjectCreated, deadline: Instant) -> Result<Attempt> {
         if deadline.saturating_duration_since(Instant::now()) < WORTH_BEGINNING {
-            return Err(Error::new(Kind::Transient, "too little time is left to begin").with_code("no_time"));
+            return Err(
+                Error::new(Kind::Transient, "too little time is left to begin").with_code(Code::NoTime)
+            );
         }
         match self.loader.load(created, deadline).await {
             Ok(Attempt::ToBeContinued) => {
@@ -183,7 +185,12 @@ impl IngestCsv {
             }
             // The file itself is at fault, and no load of it is recorded yet.
             Err(error) if error.kind().policy() == Policy::DeadLetter => {
-                warn!(key = created.key, code = error.code(), error = error.chain(), "file dead-lettered");
+                warn!(
+                    key = created.key,
+                    code = error.code().name(),
+                    error = error.chain(),
+                    "file dead-lettered"
+                );
                 let origin = Origin {
                     bucket: Some(created.bucket.clone()),
                     key: Some(created.key.clone()),
@@ -217,7 +224,7 @@ impl IngestCsv {
             .await
             .map_err(|error| {
                 Error::new(Kind::Transient, "queue the continuation of a load")
-                    .with_code("continuation_not_sent")
+                    .with_code(Code::ContinuationNotSent)
                     .with_source(error)
             })?;
         info!(key = created.key, "time is up; the rest of the file is queued");
@@ -238,17 +245,17 @@ async fn in_time<T>(deadline: Instant, work: impl Future<Output = Result<T>>) ->
             Kind::Transient,
             "the store, a queue or the database did not respond before the deadline",
         )
-        .with_code("no_time"))
+        .with_code(Code::NoTime))
     })
 }
 
 fn report(failure: &Error) {
     match failure.kind().policy() {
         Policy::Stop => {
-            error!(code = failure.code(), error = failure.chain(), "not loaded: an operator must act")
+            error!(code = failure.code().name(), error = failure.chain(), "not loaded: an operator must act")
         }
         _ => warn!(
-            code = failure.code(),
+            code = failure.code().name(),
             error = failure.chain(),
             "not loaded; the queue will deliver it again"
         ),

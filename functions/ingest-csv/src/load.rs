@@ -14,7 +14,7 @@ use millrace::database::Connection;
 use millrace::dead_letter::{DeadLetterQueue, Reason};
 use millrace::ledger::{self, Entry, Staged};
 use millrace::metrics::{self, names};
-use millrace::{Error, Kind, Result, clock};
+use millrace::{Code, Error, Kind, LoadOutcome, Result, clock};
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc};
 use tracing::{info, warn};
@@ -70,7 +70,7 @@ impl Loader {
         let route = match self.sources.route(&created.key) {
             Route::Csv(route) => route,
             Route::Unroutable { reason } => {
-                return Err(Error::new(Kind::Contract, reason).with_code("no_source_for_key"));
+                return Err(Error::new(Kind::Contract, reason).with_code(Code::NoSourceForKey));
             }
         };
         let object = Object::pin(&self.s3, created).await?;
@@ -78,7 +78,11 @@ impl Loader {
         let known = loads::find(&mut *first.lock().await, &object.origin(), soon(commit_by)).await?;
         let (load, fresh) = match known {
             Some(load) if load.leaves_nothing_to(created.attempt()) => {
-                info!(object = object.name(), outcome = load.outcome, "attempted before; nothing to do");
+                info!(
+                    object = object.name(),
+                    outcome = load.outcome.map(LoadOutcome::name),
+                    "attempted before; nothing to do"
+                );
                 return Ok(Attempt::Ended { already: true });
             }
             Some(load) if load.attempt == created.attempt() => (load, None),
@@ -113,7 +117,7 @@ impl Loader {
                     warn!(object = object.name(), note, "note on the file");
                 }
                 let reason = (!notes.is_empty()).then(|| notes.join("; "));
-                (Some(Ending { outcome: "loaded", record_count, reason }), None)
+                (Some(Ending { outcome: LoadOutcome::Loaded, record_count, reason }), None)
             }
             Ok(End::Deadline) if progress.chunks > 0 => (None, None),
             Ok(End::Deadline) => {
@@ -121,7 +125,7 @@ impl Loader {
                     Kind::Transient,
                     "no chunk could be committed before the deadline; raise the function's timeout or lower MILLRACE_CHUNK_ROWS",
                 )
-                .with_code("no_progress"));
+                .with_code(Code::NoProgress));
             }
             Ok(End::TooManyRejects { read, rejected, next }) => {
                 let message =
@@ -130,8 +134,12 @@ impl Loader {
                     "staged": staged,
                     "resume_from": { "record": next.record, "line": next.line, "offset": next.offset },
                 });
-                let reason = Reason::new("too_many_rejects", &message);
-                let ending = Ending { outcome: "stopped", record_count: next.record, reason: Some(message) };
+                let reason = Reason::new(Code::TooManyRejects, &message);
+                let ending = Ending {
+                    outcome: LoadOutcome::Stopped,
+                    record_count: next.record,
+                    reason: Some(message),
+                };
                 (Some(ending), Some((reason, extent)))
             }
             Ok(End::Abandoned) => return Err(Error::new(Kind::Bug, "reading was abandoned without a cause")),
@@ -140,7 +148,8 @@ impl Loader {
                 let chunks =
                     loads::committed_chunks(&mut *first.lock().await, load.id, soon(commit_by)).await?;
                 let record_count = chunks.iter().map(|chunk| chunk.next_record - chunk.first_record).sum();
-                let ending = Ending { outcome: "failed", record_count, reason: Some(error.chain()) };
+                let ending =
+                    Ending { outcome: LoadOutcome::Failed, record_count, reason: Some(error.chain()) };
                 (Some(ending), Some((reason, json!({ "staged": staged }))))
             }
             Err(error) => return Err(error),
@@ -153,8 +162,11 @@ impl Loader {
         let attempt = match ending {
             Some(ending) => {
                 loads::finish(&mut *first.lock().await, load.id, &ending, soon(commit_by)).await?;
-                let outcome =
-                    if ending.outcome == "loaded" { names::FILES_LOADED } else { names::FILES_FAILED };
+                let outcome = if ending.outcome == LoadOutcome::Loaded {
+                    names::FILES_LOADED
+                } else {
+                    names::FILES_FAILED
+                };
                 metrics::add_of(self.declared(sender.source), outcome, 1);
                 metrics::add_of(self.declared(sender.source), names::FILE_BYTES, object.size);
                 Attempt::Ended { already: false }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use bytes::{Buf, Bytes};
-use millrace::{Error, Kind, Result};
+use millrace::{Code, Error, Kind, Result};
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -148,7 +148,7 @@ impl Object {
         while let Some(piece) = body.next().await {
             let mut piece = piece.map_err(|error| {
                 Error::new(Kind::Transient, "read the object's body")
-                    .with_code("s3_unavailable")
+                    .with_code(Code::S3Unavailable)
                     .with_source(error)
             })?;
             let passed = piece.len().min(usize::try_from(before).unwrap_or(usize::MAX));
@@ -164,7 +164,7 @@ impl Object {
         }
         if *position < self.size {
             return Err(Error::new(Kind::Transient, "read the object's body: it ended early")
-                .with_code("s3_unavailable"));
+                .with_code(Code::S3Unavailable));
         }
         Ok(())
     }
@@ -187,7 +187,7 @@ impl Read for ObjectReader {
                 None => {
                     return Err(io::Error::other(
                         Error::new(Kind::Transient, "read the object's body: fetching it was stopped")
-                            .with_code("s3_unavailable"),
+                            .with_code(Code::S3Unavailable),
                     ));
                 }
                 Some(Ok(piece)) => {
@@ -213,12 +213,12 @@ where
     let (kind, name) = match (status, code) {
         // The object of this notification no longer exists: it was deleted, expired, or replaced in a bucket without
         // versioning.
-        (404, _) | (405, _) => (Kind::Contract, "object_missing"),
-        (412, _) => (Kind::Contract, "object_replaced"),
+        (404, _) | (405, _) => (Kind::Contract, Code::ObjectMissing),
+        (412, _) => (Kind::Contract, Code::ObjectReplaced),
         // Without s3:ListBucket a missing key is also a 403. An operator must look.
-        (403, _) => (Kind::Config, "s3_access_denied"),
-        (400, _) => (Kind::Contract, "s3_refused"),
-        _ => (Kind::Transient, "s3_unavailable"),
+        (403, _) => (Kind::Config, Code::S3AccessDenied),
+        (400, _) => (Kind::Contract, Code::S3Refused),
+        _ => (Kind::Transient, Code::S3Unavailable),
     };
     let detail = if code.is_empty() {
         format!("HTTP status {status}")

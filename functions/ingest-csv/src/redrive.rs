@@ -12,11 +12,11 @@ use millrace::batch::{Batch, BatchBuilder};
 use millrace::clock::ReceivedAt;
 use millrace::config::sources::Route;
 use millrace::database::Connection;
-use millrace::dead_letter::envelope::REFUSED_BY_DATABASE;
+
 use millrace::dead_letter::redrive::{RedriveOutcome, RedriveResult};
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Reason};
 use millrace::ledger::{self, Entry, Repair, Staged};
-use millrace::{Error, Kind, Result};
+use millrace::{Code, Error, Kind, Result};
 use tokio::sync::Mutex;
 
 use crate::chunks::{Chunker, read_single_chunk};
@@ -108,7 +108,8 @@ impl Loader {
         let staged = ledger::stage(&mut connection, &batch, &entry, deadline, async |refused| {
             let Some(row) = refused.first() else { return Ok(()) };
             refusal = Some(Reason::refused(&row.refusal));
-            Err(Error::new(Kind::Contract, "the database refuses the record").with_code(REFUSED_BY_DATABASE))
+            Err(Error::new(Kind::Contract, "the database refuses the record")
+                .with_code(Code::RefusedByDatabase))
         })
         .await;
         if let Some(reason) = refusal {
@@ -129,7 +130,7 @@ impl Loader {
         raw: &[u8],
         plan: LoadPlan,
     ) -> Result<(Batch, Vec<Repair>), Reason> {
-        if dead_letter.reason.code == REFUSED_BY_DATABASE {
+        if dead_letter.reason.code == Code::RefusedByDatabase {
             // The record was already parsed and is JSON.
             let mut builder =
                 BatchBuilder::new(&plan.source, &plan.event_type, ReceivedAt::now(), plan.bounds());

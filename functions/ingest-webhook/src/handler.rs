@@ -12,7 +12,7 @@ use millrace::database::{self, Connection};
 use millrace::dead_letter::redrive;
 use millrace::dead_letter::{DeadLetter, DeadLetterQueue, Reason};
 use millrace::ledger::Repair;
-use millrace::{Error, Kind, Result, clock, metrics};
+use millrace::{Code, Error, Kind, Result, clock, metrics};
 use millrace_webhook::Preset;
 use serde::Serialize;
 use tokio::time::timeout_at;
@@ -146,7 +146,7 @@ impl IngestWebhook {
             Err(error) => {
                 // An operator must act, and the sender must send the delivery again: it can neither be accepted nor
                 // refused.
-                error!(code = error.code(), error = error.chain(), "source without a usable secret");
+                error!(code = error.code().name(), error = error.chain(), "source without a usable secret");
                 metrics::failed(&error);
                 return Err(unavailable("The source cannot be verified at the moment."));
             }
@@ -193,7 +193,7 @@ impl IngestWebhook {
             Err(NotTaken::Failed(error)) => error,
         };
         error!(
-            code = failure.code(),
+            code = failure.code().name(),
             error = failure.chain(),
             "not stored; sending to the dead-letter queue"
         );
@@ -243,7 +243,7 @@ impl IngestWebhook {
         let until = clock::before(deadline, QUEUE_MARGIN, 3);
         timeout_at(until.into(), self.store.put(delivery)).await.unwrap_or_else(|_| {
             let error = Error::new(Kind::Transient, "store the delivery: no answer in time");
-            Err(NotStored::Failed(Arc::new(error.with_code("database_timeout"))))
+            Err(NotStored::Failed(Arc::new(error.with_code(Code::DatabaseTimeout))))
         })
     }
 
@@ -257,7 +257,7 @@ impl IngestWebhook {
             Ok(Err(error)) => error,
             Err(_) => Error::new(Kind::Transient, "send dead letters: no answer in time"),
         };
-        error!(code = failure.code(), error = failure.chain(), "delivery not stored");
+        error!(code = failure.code().name(), error = failure.chain(), "delivery not stored");
         metrics::failed(&failure);
         Err(unavailable("The delivery could not be stored. Send it again."))
     }

@@ -1,6 +1,7 @@
 //! Redrives dead letters of whole deliveries and of single records. Each is parsed again under the current
 //! `sources.toml`. They were verified when they were received, and their signatures are not kept.
 
+use millrace::Code;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use millrace::config::{Sources, WebhookSource};
-use millrace::dead_letter::envelope::REFUSED_BY_DATABASE;
+
 use millrace::dead_letter::redrive::{RedriveOutcome, RedriveResult};
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Payload, Reason};
 use millrace_webhook::{Content, UNNAMED_EVENT_TYPE};
@@ -20,9 +21,8 @@ use time::{Duration, OffsetDateTime};
 
 use crate::dead_letters::Sender;
 use crate::handler::{Attempt, IngestWebhook, NotTaken, events, reject_dead_letters};
-use crate::problem::Problem;
 use crate::store::{Delivery, NotStored, Stored};
-use millrace_webhook::content::{self, Options};
+use millrace_webhook::content::{self, BodyError, Options};
 
 /// How long the key of a redriven record is kept, in days: longer than any dead letter is kept.
 const RECORD_DAYS: u16 = 365;
@@ -49,14 +49,17 @@ impl IngestWebhook {
         };
         let parsed = match content::parse(&redriven.headers, &redriven.body, redriven.options) {
             Ok(parsed) => parsed,
-            Err(problem) => return RedriveOutcome::Failed { reason: problem_reason(&problem.into()) },
+            Err(error) => return RedriveOutcome::Failed { reason: body_reason(&error) },
         };
         if redriven.is_record {
             if let Some(reject) = parsed.rejects.first() {
                 return RedriveOutcome::Failed { reason: Reason::new(reject.code, reject.reason.clone()) };
             }
             if parsed.records.len() != 1 {
-                return failed("malformed_body", "the dead letter holds something other than one JSON value");
+                return failed(
+                    Code::MalformedBody,
+                    "the dead letter holds something other than one JSON value",
+                );
             }
         }
         let sender = Sender {
@@ -85,7 +88,7 @@ impl IngestWebhook {
                 Ok(Stored::Duplicate) => RedriveOutcome::Duplicate,
                 Err(NotStored::Refused(refused)) => match refused.into_iter().next() {
                     Some((_, refusal)) => RedriveOutcome::Failed { reason: Reason::refused(&refusal) },
-                    None => failed(REFUSED_BY_DATABASE, "the database refuses the record"),
+                    None => failed(Code::RefusedByDatabase, "the database refuses the record"),
                 },
                 Err(NotStored::Failed(error)) => RedriveOutcome::Pending { message: error.chain() },
             };
@@ -204,11 +207,15 @@ fn check_age(dead_letter: &DeadLetter, source: &WebhookSource) -> Result<(), Str
     ))
 }
 
-fn problem_reason(problem: &Problem) -> Reason {
-    let code = problem.kind.type_uri().rsplit(':').next().unwrap_or_default().replace('-', "_");
-    Reason::new(code, problem.detail.clone())
+fn body_reason(error: &BodyError) -> Reason {
+    let code = match error {
+        BodyError::Empty => Code::EmptyBody,
+        BodyError::Malformed(_) => Code::MalformedBody,
+        BodyError::Unsupported(_) => Code::UnsupportedMediaType,
+    };
+    Reason::new(code, error.to_string())
 }
 
-fn failed(code: &str, message: &str) -> RedriveOutcome {
+fn failed(code: Code, message: &str) -> RedriveOutcome {
     RedriveOutcome::Failed { reason: Reason::new(code, message) }
 }

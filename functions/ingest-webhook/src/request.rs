@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use millrace::dead_letter::DeadLetter;
-use millrace::{Error, Kind};
+use millrace::{Code, Error, Kind};
 use percent_encoding::percent_decode_str;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -150,7 +150,7 @@ impl Request {
 
 fn not_a_request(reason: impl fmt::Display) -> Error {
     let message = format!("the event is not an HTTP request of API Gateway or a function URL: it {reason}");
-    Error::new(Kind::Contract, message).with_code("not_an_http_request")
+    Error::new(Kind::Contract, message).with_code(Code::NotAnHttpRequest)
 }
 
 /// `/webhooks/{source}`, with at most one part before it (a stage, or the base path of a custom domain) and at most one

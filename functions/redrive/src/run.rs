@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use millrace::Result;
 use millrace::dead_letter::redrive::RedriveOutcome;
 use millrace::dead_letter::run::RedriveSummary;
 use millrace::dead_letter::scan::Scan;
 use millrace::dead_letter::{
     DeadLetter, DeadLetterKind, DeadLetterQueue, DeadLetterReader, Filter, Message, ParsedMessage, Reason,
 };
+use millrace::{Code, Result};
 use time::OffsetDateTime;
 use tracing::info;
 use uuid::Uuid;
@@ -179,7 +179,7 @@ fn count(summary: &mut RedriveSummary, outcome: Option<&RedriveOutcome>) {
         }
         Some(RedriveOutcome::Pending { message }) => {
             summary.pending += 1;
-            summary.add_reason(&Reason::new("pending", message));
+            summary.add_reason(&Reason::new(Code::Pending, message));
         }
         None => summary.pending += 1,
     }

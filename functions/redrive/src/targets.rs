@@ -5,7 +5,7 @@ use aws_sdk_lambda::primitives::Blob;
 use millrace::dead_letter::redrive::{RedriveOutcome, RedriveRequest, RedriveResponse, RedriveResult};
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Payload};
 use millrace::notification::{UploadRedrive, with_redrive};
-use millrace::{Error, Kind, Result};
+use millrace::{Code, Error, Kind, Result};
 use serde_json::Value;
 
 /// A synchronous Lambda invocation accepts 6 MiB. Dead letters are escaped once more in its payload.
@@ -80,7 +80,7 @@ impl RedriveTargets {
     async fn invoke(&self, function: &str, dead_letters: &[DeadLetter]) -> Result<Vec<RedriveOutcome>> {
         let failed = |why: String| {
             Error::new(Kind::Transient, format!("invoke {function}: {why}"))
-                .with_code("redrive_target_unavailable")
+                .with_code(Code::RedriveTargetUnavailable)
         };
         let request = RedriveRequest { redrive: dead_letters.to_vec() };
         let payload = serde_json::to_vec(&request)
@@ -113,7 +113,7 @@ fn said(error: SdkError<aws_sdk_lambda::operation::invoke::InvokeError>) -> Stri
 /// Adds to the notification what ingest-csv needs for another attempt. A notification that AWS moved to the queue
 /// failed before its file was attempted, so it is sent unchanged.
 fn with_attempt(notification: &Value, dead_letter: &DeadLetter) -> Value {
-    if matches!(dead_letter.reason.code.as_str(), "received_too_often" | "invocation_failed") {
+    if [Code::ReceivedTooOften, Code::InvocationFailed].iter().any(|code| dead_letter.reason.code == *code) {
         return notification.clone();
     }
     let attempt = dead_letter.attempts.saturating_add(1);
@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    fn dead_letter(code: &str, bytes: usize) -> DeadLetter {
+    fn dead_letter(code: Code, bytes: usize) -> DeadLetter {
         let payload = Payload::Json(json!({ "notification": { "Records": [] }, "x": "y".repeat(bytes) }));
         DeadLetter::new(
             DeadLetterKind::Upload,
@@ -163,18 +163,19 @@ mod tests {
 
     #[test]
     fn the_attempt_is_sent_unless_aws_moved_the_message() {
-        let dead_letter_of_ours = dead_letter("too_many_rejects", 0);
+        let dead_letter_of_ours = dead_letter(Code::TooManyRejects, 0);
         let notification = json!({ "Records": [] });
         let body = with_attempt(&notification, &dead_letter_of_ours);
         assert_eq!(body["millrace"]["attempt"], 2);
         assert_eq!(body["millrace"]["first_failed_at"], dead_letter_of_ours.first_failed_at);
-        assert_eq!(with_attempt(&notification, &dead_letter("received_too_often", 0)), notification);
+        assert_eq!(with_attempt(&notification, &dead_letter(Code::ReceivedTooOften, 0)), notification);
     }
 
     #[test]
     fn parts_hold_every_dead_letter_within_the_payload_limit() {
-        let dead_letters: Vec<DeadLetter> =
-            [10, 2 << 20, 2 << 20, 10, 4 << 20, 10].map(|bytes| dead_letter("c", bytes)).into();
+        let dead_letters: Vec<DeadLetter> = [10, 2 << 20, 2 << 20, 10, 4 << 20, 10]
+            .map(|bytes| dead_letter(Code::TooManyRejects, bytes))
+            .into();
         let lengths: Vec<usize> = parts(&dead_letters).iter().map(|part| part.len()).collect();
         assert_eq!(lengths, [2, 2, 1, 1]);
         assert!(parts(&[]).is_empty());

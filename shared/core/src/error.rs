@@ -8,6 +8,8 @@ use std::fmt;
 
 use millrace_csv::ErrorKind;
 
+use crate::code::Code;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The kind of a failure. [`Kind::policy`] maps it to the action that follows.
@@ -58,7 +60,7 @@ pub struct Error(Box<Inner>);
 #[derive(Debug)]
 struct Inner {
     kind: Kind,
-    code: &'static str,
+    code: Code,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -67,17 +69,17 @@ impl Error {
     /// `message` names the operation, in the infinitive or as a full sentence: "copy rows into staging.events".
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let code = match kind {
-            Kind::Config => "config",
-            Kind::Contract => "contract",
-            Kind::Transient => "transient",
-            Kind::Conflict => "conflict",
-            Kind::Bug => "bug",
+            Kind::Config => Code::Config,
+            Kind::Contract => Code::Contract,
+            Kind::Transient => Code::Transient,
+            Kind::Conflict => Code::Conflict,
+            Kind::Bug => Code::Bug,
         };
         Error(Box::new(Inner { kind, code, message: message.into(), source: None }))
     }
 
-    /// A stable word for dead letters and alarms: `truncated_gzip`. Defaults to the kind's name.
-    pub fn with_code(mut self, code: &'static str) -> Self {
+    /// Defaults to the kind's name.
+    pub fn with_code(mut self, code: Code) -> Self {
         self.0.code = code;
         self
     }
@@ -91,7 +93,7 @@ impl Error {
         self.0.kind
     }
 
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         self.0.code
     }
 
@@ -120,7 +122,7 @@ impl Error {
 /// The error of the reader below passes through; a file that breaks a rule is a breach of contract.
 impl From<millrace_csv::Error> for Error {
     fn from(error: millrace_csv::Error) -> Self {
-        let (code, message) = (error.code(), error.to_string());
+        let (code, message) = (Code::from(error.code()), error.to_string());
         let kind = match error.kind() {
             ErrorKind::Option => Kind::Config,
             ErrorKind::File => Kind::Contract,

@@ -6,6 +6,7 @@
 //! - [`batch`]: rows gathered into batches, the unit of everything; no I/O.
 //! - [`copy`]: a batch's rows into `staging.events`, and finding the rows PostgreSQL refuses.
 //! - [`ledger`]: one transaction a batch, claimed by its origin: exactly-once.
+//! - [`load_outcome`]: how the load of a file ended.
 //! - [`dead_letter`]: whatever could not become an event, with its reason.
 //! - [`database`]: connecting to PostgreSQL, TLS, named transactions with retries.
 //! - [`config`]: the environment and `sources.toml`.
@@ -14,18 +15,20 @@
 //! - [`migrate`]: the files of `migrations/`, applied once and in order.
 //! - [`runtime`]: the process of a Lambda function; with [`telemetry`], linked only by the functions (feature `runtime`).
 //! - [`telemetry`], [`metrics`]: JSON logs, and numbers for CloudWatch beside them.
-//! - [`clock`], [`error`]: time in PostgreSQL's microseconds, one error type.
+//! - [`clock`], [`error`], [`code`](mod@code): time in PostgreSQL's microseconds, one error type, its stable codes.
 
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod batch;
 pub mod clock;
+pub mod code;
 pub mod config;
 pub mod copy;
 pub mod database;
 pub mod dead_letter;
 pub mod error;
 pub mod ledger;
+pub mod load_outcome;
 pub mod metrics;
 pub mod migrate;
 pub mod notification;
@@ -36,4 +39,6 @@ pub mod secrets;
 #[cfg(feature = "runtime")]
 pub mod telemetry;
 
+pub use code::Code;
 pub use error::{Error, Kind, Policy, Result};
+pub use load_outcome::LoadOutcome;

@@ -44,7 +44,7 @@ pub async fn start<S, F>(
             Err(error)
         }
     };
-    created.inspect_err(|error| error!(code = error.code(), error = error.chain(), "not started"))
+    created.inspect_err(|error| error!(code = error.code().name(), error = error.chain(), "not started"))
 }
 
 /// Calls `handle` for each invocation, one at a time.

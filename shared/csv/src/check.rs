@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use encoding_rs::WINDOWS_1252;
 use memchr::memchr;
 
+use crate::code::CsvCode;
 use crate::dialect::Dialect;
 use crate::limits::Limits;
 use crate::line_end::LineEnds;
@@ -42,7 +43,7 @@ pub(crate) enum Checked {
     },
     Reject {
         extent: Extent,
-        code: &'static str,
+        code: CsvCode,
         reason: Cow<'static, str>,
         column: Option<usize>,
     },
@@ -112,7 +113,7 @@ impl RecordCheck {
         if self.fields.count > self.limits.max_columns {
             let reason =
                 format!("{} fields, more than the {} allowed", self.fields.count, self.limits.max_columns);
-            return reject("too_many_columns", reason.into(), None);
+            return reject(CsvCode::TooManyColumns, reason.into(), None);
         }
         if self.fields.count == width + 1 && self.last_field_is_empty() {
             self.fields.spans.pop();
@@ -122,13 +123,13 @@ impl RecordCheck {
         self.watch_width(count, line);
         if count != width && self.ragged == Ragged::Reject {
             let reason = format!("{count} fields where the table has {width} columns");
-            return reject("wrong_column_count", reason.into(), None);
+            return reject(CsvCode::WrongColumnCount, reason.into(), None);
         }
         let max = self.limits.max_field_bytes;
         if record.len() > max
             && let Some(long) = self.fields.spans.iter().position(|s| (s.end - s.start) as usize > max)
         {
-            return reject("field_too_long", format!("a field over {max} bytes").into(), Some(long));
+            return reject(CsvCode::FieldTooLong, format!("a field over {max} bytes").into(), Some(long));
         }
         self.replaced.clear();
         // The record as a whole first: nearly every record is valid, and one pass over it is cheaper than many.
@@ -156,9 +157,9 @@ impl RecordCheck {
                 continue;
             }
             let (code, rule, reason) = if is_valid {
-                ("nul_character", "nul_replaced", "a NUL character, which PostgreSQL cannot store")
+                (CsvCode::NulCharacter, "nul_replaced", "a NUL character, which PostgreSQL cannot store")
             } else {
-                ("invalid_utf8", "invalid_utf8_replaced", "bytes that are not UTF-8")
+                (CsvCode::InvalidUtf8, "invalid_utf8_replaced", "bytes that are not UTF-8")
             };
             if self.invalid == InvalidCharacters::Reject {
                 return reject(code, reason.into(), Some(index));
@@ -197,9 +198,9 @@ impl RecordCheck {
             }
         }
         let (code, reason) = match defect {
-            Defect::Unclosed => ("unclosed_quote", "a quote is opened and not closed"),
-            Defect::StrayQuote => ("malformed_quotes", "a quote inside an unquoted field"),
-            Defect::TextAfterQuote => ("malformed_quotes", "text after a closing quote"),
+            Defect::Unclosed => (CsvCode::UnclosedQuote, "a quote is opened and not closed"),
+            Defect::StrayQuote => (CsvCode::MalformedQuotes, "a quote inside an unquoted field"),
+            Defect::TextAfterQuote => (CsvCode::MalformedQuotes, "text after a closing quote"),
         };
         Checked::Reject { extent, code, reason: reason.into(), column: None }
     }

@@ -14,6 +14,7 @@ use std::io::{self, BufRead, Read};
 use flate2::bufread::GzDecoder;
 use serde::{Deserialize, Serialize};
 
+use crate::code::CsvCode;
 use crate::error::{Error, Result};
 
 /// Limits on the decompressed size of a compressed file. Uncompressed files have no such limit.
@@ -163,11 +164,11 @@ impl<R: Read> Decompressed<R> {
         let limits = &self.limits;
         if self.produced > limits.max_decompressed_bytes {
             let message = format!("decompress the object: over {} bytes", limits.max_decompressed_bytes);
-            return Err(io::Error::other(Error::file("decompression_bomb", message)));
+            return Err(io::Error::other(Error::file(CsvCode::DecompressionBomb, message)));
         }
         if self.produced > RATIO_JUDGED_PAST && self.produced / self.consumed().max(1) > limits.max_ratio {
             let message = format!("decompress the object: over {} times its size", limits.max_ratio);
-            return Err(io::Error::other(Error::file("decompression_bomb", message)));
+            return Err(io::Error::other(Error::file(CsvCode::DecompressionBomb, message)));
         }
         Ok(())
     }
@@ -186,7 +187,7 @@ impl<R: Read> Decompressed<R> {
             }
             if rest.iter().any(|byte| *byte != 0) {
                 let message = "decompress the object: bytes that are not gzip follow a gzip member";
-                return Err(io::Error::other(Error::file("corrupt_gzip", message)));
+                return Err(io::Error::other(Error::file(CsvCode::CorruptGzip, message)));
             }
             let count = rest.len();
             input.consume(count);
@@ -195,7 +196,7 @@ impl<R: Read> Decompressed<R> {
 }
 
 /// The decoder's own error about the bytes, or the error from the reader below it.
-fn broken(error: io::Error, truncated: &'static str, corrupt: &'static str) -> io::Error {
+fn broken(error: io::Error, truncated: CsvCode, corrupt: CsvCode) -> io::Error {
     if error.get_ref().is_some_and(|inner| inner.is::<Error>()) {
         return error;
     }
@@ -211,12 +212,12 @@ impl<R: Read> Read for Decompressed<R> {
         loop {
             let count = match &mut self.format {
                 Format::Plain(input) => return input.read(into),
-                Format::Gzip(decoder) => {
-                    decoder.read(into).map_err(|error| broken(error, "truncated_gzip", "corrupt_gzip"))?
-                }
-                Format::Zstd(decoder) => {
-                    decoder.read(into).map_err(|error| broken(error, "truncated_zstd", "corrupt_zstd"))?
-                }
+                Format::Gzip(decoder) => decoder
+                    .read(into)
+                    .map_err(|error| broken(error, CsvCode::TruncatedGzip, CsvCode::CorruptGzip))?,
+                Format::Zstd(decoder) => decoder
+                    .read(into)
+                    .map_err(|error| broken(error, CsvCode::TruncatedZstd, CsvCode::CorruptZstd))?,
             };
             self.produced += count as u64;
             self.check_caps()?;

@@ -6,6 +6,7 @@
 use memchr::memmem;
 
 use crate::candidates::best_candidate;
+use crate::code::CsvCode;
 use crate::dialect::{Declared, Dialect, Terminator};
 use crate::directive::directive;
 use crate::error::{Error, Result};
@@ -35,13 +36,13 @@ pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) 
     let fixed_names = matches!(declared.header, Some(Header::Names(_) | Header::Rows(0)));
     if !whole && !fixed_names && line_ends.find(text).is_none() {
         let message = format!("detect the header: the first line is over {} bytes", text.len());
-        return Err(Error::file("header_too_long", message));
+        return Err(Error::file(CsvCode::HeaderTooLong, message));
     }
     let skipped = declared.skip_lines.unwrap_or(0);
     let (mut offset, mut line) = skip_lines(text, bom, skipped, line_ends);
     if !whole && line <= skipped {
         let message = format!("skip {skipped} lines: they are over {} bytes", text.len());
-        return Err(Error::file("preamble_too_long", message));
+        return Err(Error::file(CsvCode::PreambleTooLong, message));
     }
     let directive = directive(&text[bom..], line_ends);
     let mut declared = declared.clone();
@@ -115,7 +116,7 @@ pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) 
     };
     if width > limits.max_columns {
         let message = format!("detect the columns: {width}, more than the {} allowed", limits.max_columns);
-        return Err(Error::file("too_many_columns", message));
+        return Err(Error::file(CsvCode::TooManyColumns, message));
     }
     if width == 1 && !dialect.delimiter.is_empty() && declared.delimiter.is_none() {
         // The delimiter yields no table: every line is a value.

@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
+use crate::code::CsvCode;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,23 +22,23 @@ pub enum ErrorKind {
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
-    code: &'static str,
+    code: CsvCode,
     message: String,
     source: Option<io::Error>,
 }
 
 impl Error {
-    pub(crate) fn file(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn file(code: CsvCode, message: impl Into<String>) -> Self {
         Error { kind: ErrorKind::File, code, message: message.into(), source: None }
     }
 
     pub(crate) fn option(message: String) -> Self {
-        Error { kind: ErrorKind::Option, code: "config", message, source: None }
+        Error { kind: ErrorKind::Option, code: CsvCode::Config, message, source: None }
     }
 
     pub(crate) fn read(source: io::Error) -> Self {
         let message = "read the object".to_owned();
-        Error { kind: ErrorKind::Read, code: "read_failed", message, source: Some(source) }
+        Error { kind: ErrorKind::Read, code: CsvCode::ReadFailed, message, source: Some(source) }
     }
 
     pub(crate) fn with_source(mut self, source: io::Error) -> Self {
@@ -49,7 +51,7 @@ impl Error {
     }
 
     /// A stable word, such as `truncated_gzip`. `docs/csv.md` lists them.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> CsvCode {
         self.code
     }
 

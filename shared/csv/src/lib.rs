@@ -32,6 +32,7 @@
 
 mod candidates;
 mod check;
+mod code;
 mod decode;
 mod detect;
 mod dialect;
@@ -57,6 +58,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
+pub use code::CsvCode;
 pub use decode::{Compression, DecodeLimits};
 pub use detect::detect;
 pub use dialect::{Declared, Dialect, Terminator};

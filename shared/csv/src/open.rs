@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use encoding_rs::{UTF_8, WINDOWS_1252};
 use serde::{Deserialize, Serialize};
 
+use crate::code::CsvCode;
 use crate::decode::{Compression, Decompressed};
 use crate::detect::detect;
 use crate::dialect::{Declared, Dialect};
@@ -149,7 +150,7 @@ pub fn reopen<R: Read>(
     };
     if decompressed.compression() != plan.compression {
         let message = "read on: the object is not compressed as it was on the first attempt";
-        return Err(Error::file("object_changed", message));
+        return Err(Error::file(CsvCode::ObjectChanged, message));
     }
     let transcoder = Transcoder::new(none(decompressed), encoding);
     let mut decoded = Decoded(Prefixed { head: Vec::new(), given: 0, reader: transcoder });

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use memchr::memchr;
 
 use crate::check::{Checked, Extent, RecordCheck};
+use crate::code::CsvCode;
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -305,7 +306,7 @@ impl<R: Read> Records<R> {
         Ok(Reject {
             position: start,
             column: None,
-            code: "record_too_long",
+            code: CsvCode::RecordTooLong,
             reason: format!("a line over {} bytes", self.check.limits.max_record_bytes).into(),
             raw: kept,
             raw_len,

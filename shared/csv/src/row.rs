@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::CsvCode;
 use crate::split::Fields;
 
 /// The start of a record. A reader started at this position yields the same records as this reader does from there.
@@ -67,7 +68,7 @@ pub struct Reject {
     /// The column with the defect, if it is known.
     pub column: Option<String>,
     /// A stable code: `docs/csv.md` lists them.
-    pub code: &'static str,
+    pub code: CsvCode,
     pub reason: Cow<'static, str>,
     /// The bytes as they are in the decoded text, without the line end, truncated to [`Limits::max_reject_bytes`](crate::Limits).
     pub raw: Vec<u8>,

@@ -11,6 +11,7 @@ use std::io::{self, Read};
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
+use crate::code::CsvCode;
 use crate::error::{Error, Result};
 
 /// The encoding with a declared name.
@@ -46,8 +47,9 @@ const OTHER_FORMATS: [(&[u8], &str); 17] = [
 
 /// Finds the encoding from the file's first bytes, or refuses a file that is not text: `not_text`.
 pub(crate) fn detect(sample: &[u8], whole: bool, declared: Option<&str>) -> Result<&'static Encoding> {
-    let not_text =
-        |what: &str| Err(Error::file("not_text", format!("read the object as text: it looks like {what}")));
+    let not_text = |what: &str| {
+        Err(Error::file(CsvCode::NotText, format!("read the object as text: it looks like {what}")))
+    };
     if let Some((_, what)) = OTHER_FORMATS.iter().find(|(magic, _)| sample.starts_with(magic)) {
         return not_text(what);
     }

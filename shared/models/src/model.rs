@@ -47,6 +47,8 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Kind; 4] = [Kind::Fact, Kind::Rollup, Kind::MaterializedView, Kind::View];
+
     /// As a header writes it.
     pub fn name(self) -> &'static str {
         match self {

@@ -22,7 +22,11 @@ pub enum Activity {
 }
 
 impl Activity {
-    fn name(self) -> &'static str {
+    pub const ALL: [Activity; 5] =
+        [Activity::Transform, Activity::Refresh, Activity::Backfill, Activity::Retract, Activity::Redrive];
+
+    /// As in the column `activity`.
+    pub const fn name(self) -> &'static str {
         match self {
             Activity::Transform => "transform",
             Activity::Refresh => "refresh",
@@ -68,11 +72,29 @@ pub async fn count(
     Ok(())
 }
 
-/// How a run ended for a model to which it did nothing.
+/// The outcome of a run for a model, in `pipeline.runs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RunOutcome {
+    Ok,
+    /// Events were quarantined, or a test with the severity `warn` failed.
+    Warned,
     Failed,
     Skipped,
+}
+
+impl RunOutcome {
+    pub const ALL: [RunOutcome; 4] =
+        [RunOutcome::Ok, RunOutcome::Warned, RunOutcome::Failed, RunOutcome::Skipped];
+
+    /// As in the column `outcome`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RunOutcome::Ok => "ok",
+            RunOutcome::Warned => "warned",
+            RunOutcome::Failed => "failed",
+            RunOutcome::Skipped => "skipped",
+        }
+    }
 }
 
 /// Writes down that a run did not get to do what it was to do to a model. What it did before stays counted.
@@ -81,13 +103,10 @@ pub async fn record(
     run_id: Uuid,
     model: &str,
     activity: Activity,
-    (outcome, detail): (Outcome, &str),
+    (outcome, detail): (RunOutcome, &str),
     deadline: Instant,
 ) -> Result<()> {
-    let outcome = match outcome {
-        Outcome::Failed => "failed",
-        Outcome::Skipped => "skipped",
-    };
+    let outcome = outcome.name();
     connection
         .run_statement("record a run", deadline, async |session| {
             session

@@ -2,6 +2,7 @@
 
 use std::process::{Output, Stdio};
 
+use millrace::Code;
 use millrace::dead_letter::{DeadLetter, Payload};
 use millrace_tests::runtime_api::binary;
 use tokio::io::AsyncWriteExt;
@@ -18,7 +19,7 @@ async fn objects(fixture: &DeadLetterFixture) -> usize {
 async fn drop_deletes_only_matching_dead_letters_and_their_objects() {
     let fixture = DeadLetterFixture::new().await;
     let mut dead_letters = many(20);
-    let large = |number| rows_dead_letter(number, "field_too_long", Payload::raw(&[b'a'; 5_000]));
+    let large = |number| rows_dead_letter(number, Code::FieldTooLong, Payload::raw(&[b'a'; 5_000]));
     dead_letters.extend([large(20), large(21)]);
     fixture.send_within(&dead_letters, 4_096).await;
     // A copy is deleted with its dead letter.

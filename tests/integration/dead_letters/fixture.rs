@@ -5,6 +5,7 @@ use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::QueueAttributeName;
+use millrace::Code;
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, DeadLetterQueue, Origin, Payload, Reason};
 use millrace_tests::aws::Aws;
 use millrace_tests::runtime_api::binary;
@@ -147,7 +148,7 @@ pub fn page_ids(page: &Value) -> Vec<Uuid> {
 }
 
 /// A dead letter of a record, as ingest-csv sends it.
-pub fn rows_dead_letter(number: u64, code: &str, payload: Payload) -> DeadLetter {
+pub fn rows_dead_letter(number: u64, code: Code, payload: Payload) -> DeadLetter {
     let origin = Origin {
         bucket: Some("bucket".to_owned()),
         key: Some("incoming/shop/orders/a.csv".to_owned()),
@@ -169,7 +170,7 @@ pub fn rows_dead_letter(number: u64, code: &str, payload: Payload) -> DeadLetter
 pub fn many(count: u64) -> Vec<DeadLetter> {
     (0..count)
         .map(|number| {
-            rows_dead_letter(number, "wrong_column_count", Payload::raw(format!("{number},a").as_bytes()))
+            rows_dead_letter(number, Code::WrongColumnCount, Payload::raw(format!("{number},a").as_bytes()))
         })
         .collect()
 }

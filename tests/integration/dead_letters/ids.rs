@@ -1,5 +1,6 @@
 //! The commands accept the first characters of an id.
 
+use millrace::Code;
 use millrace::dead_letter::{DeadLetter, Payload};
 use uuid::Uuid;
 
@@ -16,7 +17,7 @@ fn dead_letters() -> Vec<DeadLetter> {
         .zip(IDS)
         .map(|(number, id)| DeadLetter {
             id: Uuid::parse_str(id).unwrap(),
-            ..rows_dead_letter(number, "wrong_type", Payload::raw(b"a"))
+            ..rows_dead_letter(number, Code::WrongType, Payload::raw(b"a"))
         })
         .collect()
 }

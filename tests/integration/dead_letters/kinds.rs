@@ -1,5 +1,6 @@
 //! Dead letters of every kind, printed in full, and the messages that AWS itself sends to the queue.
 
+use millrace::Code;
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
 use millrace_tests::terminal::unwrapped;
 use serde_json::{Value, json};
@@ -92,8 +93,8 @@ async fn a_notification_moved_by_the_redrive_policy_is_listed() {
 async fn show_prints_the_whole_dead_letter_and_advice() {
     let fixture = DeadLetterFixture::new().await;
     let record = "7,\"a\u{1b}[2Jb\",\u{9b}x";
-    let rows = rows_dead_letter(7, "wrong_column_count", Payload::raw(record.as_bytes()));
-    let mut reason = Reason::new("refused_by_model", "invalid input syntax for type numeric: \"free\"");
+    let rows = rows_dead_letter(7, Code::WrongColumnCount, Payload::raw(record.as_bytes()));
+    let mut reason = Reason::new(Code::RefusedByModel, "invalid input syntax for type numeric: \"free\"");
     reason.sqlstate = Some("22P02".to_owned());
     reason.model = Some("orders".to_owned());
     let event = DeadLetter::new(
@@ -112,7 +113,7 @@ async fn show_prints_the_whole_dead_letter_and_advice() {
         "webhook:github:d1",
         Some("github"),
         Some("push"),
-        Reason::new("database_unreachable", "connect to the database: connection refused"),
+        Reason::new(Code::DatabaseUnreachable, "connect to the database: connection refused"),
         Origin { delivery_id: Some("d1".to_owned()), ..Origin::default() },
         Payload::Json(body),
     );
@@ -165,7 +166,7 @@ async fn show_prints_the_whole_dead_letter_and_advice() {
 #[tokio::test]
 async fn show_prints_the_object_of_a_pointer_and_reports_a_missing_one() {
     let fixture = DeadLetterFixture::new().await;
-    let large = rows_dead_letter(0, "field_too_long", Payload::raw("canary ".repeat(2_000).as_bytes()));
+    let large = rows_dead_letter(0, Code::FieldTooLong, Payload::raw("canary ".repeat(2_000).as_bytes()));
     fixture.send_within(std::slice::from_ref(&large), 4_096).await;
     assert!(matches!(fixture.aws.dead_letters().await[0].payload, Payload::Pointer { .. }));
     let id = large.id.to_string();
@@ -193,7 +194,7 @@ async fn a_payload_that_looks_like_a_pointer_opens_and_deletes_nothing() {
         "message:1",
         None,
         None,
-        Reason::new("not_a_notification", "neither an S3 notification nor an EventBridge event of S3"),
+        Reason::new(Code::NotANotification, "neither an S3 notification nor an EventBridge event of S3"),
         Origin::default(),
         Payload::Json(pointer),
     );

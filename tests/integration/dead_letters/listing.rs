@@ -1,5 +1,6 @@
 //! `millrace dead-letters list` and `export` return every dead letter once and delete none.
 
+use millrace::Code;
 use std::collections::BTreeSet;
 
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
@@ -61,7 +62,7 @@ async fn pages_show_each_dead_letter_once_newest_first() {
 }
 
 fn mixed() -> Vec<DeadLetter> {
-    let mut reason = Reason::new("refused_by_model", "invalid input syntax for type numeric");
+    let mut reason = Reason::new(Code::RefusedByModel, "invalid input syntax for type numeric");
     reason.sqlstate = Some("22P02".to_owned());
     reason.model = Some("orders".to_owned());
     let origin = Origin { batch_id: Some(Uuid::nil()), event_id: Some(7), ..Origin::default() };
@@ -82,12 +83,12 @@ fn mixed() -> Vec<DeadLetter> {
         "webhook:github:d1",
         Some("github"),
         Some("push"),
-        Reason::new("lone_surrogate", "half of a surrogate pair"),
+        Reason::new(Code::LoneSurrogate, "half of a surrogate pair"),
         origin,
         Payload::raw(b"{}"),
     );
     delivery.first_failed_at = minutes_ago(30);
-    vec![rows_dead_letter(0, "wrong_type", Payload::raw(b"a")), delivery, event]
+    vec![rows_dead_letter(0, Code::WrongType, Payload::raw(b"a")), delivery, event]
 }
 
 #[tokio::test]
@@ -171,9 +172,13 @@ async fn list_fits_the_terminal_and_shows_the_message_of_each_reason() {
 async fn export_writes_dead_letters_unchanged_and_keeps_them() {
     let fixture = DeadLetterFixture::new().await;
     let mut dead_letters = mixed();
-    dead_letters.push(rows_dead_letter(1, "invalid_utf8", Payload::raw(b"\xff\x00,\xfe")));
-    dead_letters.push(rows_dead_letter(2, "wrong_type", Payload::raw("\u{ffff}\u{1b}[31m\r\n\"".as_bytes())));
-    dead_letters.push(rows_dead_letter(3, "field_too_long", Payload::raw("ä".repeat(3_000).as_bytes())));
+    dead_letters.push(rows_dead_letter(1, Code::InvalidUtf8, Payload::raw(b"\xff\x00,\xfe")));
+    dead_letters.push(rows_dead_letter(
+        2,
+        Code::WrongType,
+        Payload::raw("\u{ffff}\u{1b}[31m\r\n\"".as_bytes()),
+    ));
+    dead_letters.push(rows_dead_letter(3, Code::FieldTooLong, Payload::raw("ä".repeat(3_000).as_bytes())));
     // The largest is over the queue's limit, and therefore in the bucket.
     fixture.send_within(&dead_letters, 4_096).await;
     fixture.send(&dead_letters[..1]).await;

@@ -6,7 +6,7 @@ use millrace::batch::{Batch, BatchBuilder, Bounds};
 use millrace::clock::ReceivedAt;
 use millrace::database::{Connection, Settings};
 use millrace::ledger::{Entry, Staged, stage};
-use millrace::{Kind, Result};
+use millrace::{Code, Kind, Result};
 use millrace_tests::postgres::{Database, number};
 use millrace_tests::proxy::{Direction, Proxy};
 use serde_json::json;
@@ -261,7 +261,7 @@ async fn a_refused_or_reset_connection_is_retried_until_the_deadline() {
     let proxied = ProxiedDatabase::new().await;
     proxied.proxy.refuse();
     let error = proxied.stage(&batch(10), within(Duration::from_secs(1))).await.expect_err("nobody listens");
-    assert_eq!((error.kind(), error.code()), (Kind::Transient, "database_unreachable"));
+    assert_eq!((error.kind(), error.code()), (Kind::Transient, Code::DatabaseUnreachable));
     proxied.holds(0).await;
     let batch = batch(ROWS);
     let recovery = async {

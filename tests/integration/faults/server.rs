@@ -6,12 +6,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use millrace::Kind;
 use millrace::batch::{Batch, BatchBuilder, Bounds};
 use millrace::clock::ReceivedAt;
 use millrace::database::failure::refusal;
 use millrace::database::{Connection, Settings};
 use millrace::ledger::{Entry, Staged, stage};
+use millrace::{Code, Kind};
 use millrace_cli::stack::postgres::Server;
 use millrace_tests::postgres::{ROLE_PASSWORD, client, number, prepare, start_server};
 use millrace_tests::proxy::{Direction, Proxy};
@@ -138,7 +138,12 @@ async fn with_a_full_disk_a_batch_is_stored_only_after_space_is_free() {
         }
         assert!(acknowledged < 1_000, "the disk does not fill up");
     };
-    assert_eq!((error.kind(), error.code()), (Kind::Transient, "database_unavailable"), "{}", error.chain());
+    assert_eq!(
+        (error.kind(), error.code()),
+        (Kind::Transient, Code::DatabaseUnavailable),
+        "{}",
+        error.chain()
+    );
     assert_eq!(refusal(&error).map(|refusal| refusal.sqlstate.as_str()), Some("53100"));
     let holds = async |batches: i64| {
         assert_eq!(number(&owner, "select count(*) from raw_events").await, batches * 1_000);

@@ -1,5 +1,6 @@
 //! Archives dead letters before the queue deletes them.
 
+use millrace::Code;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ async fn with_dead_letters() -> (RedriveFixture, BTreeSet<String>) {
     let fixture = RedriveFixture::new(LAX, &[]).await;
     let mut bodies = BTreeSet::from(["no dead letter at all".to_owned()]);
     for number in 1..MANY {
-        let reason = Reason::new("wrong_type", "not a number");
+        let reason = Reason::new(Code::WrongType, "not a number");
         let name = format!("s3://b/k?version=1@{number}");
         let (origin, payload) = (Origin::default(), Payload::raw(b"1,two"));
         let dead_letter = DeadLetter::new(

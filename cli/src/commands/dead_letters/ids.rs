@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use millrace::dead_letter::Filter;
-use millrace::{Error, Kind, Result};
+use millrace::{Code, Error, Kind, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -46,7 +46,7 @@ impl Matches {
         if self.ids.len() > LISTED {
             message.push_str(&format!("\n  and {} more", self.ids.len() - LISTED));
         }
-        Err(Error::new(Kind::Config, message).with_code("id_ambiguous"))
+        Err(Error::new(Kind::Config, message).with_code(Code::IdAmbiguous))
     }
 }
 
@@ -97,7 +97,7 @@ async fn resolve(prefixes: &[IdPrefix], archived: bool, context: &Context<'_>) -
         (Some(id), _) | (None, Some(id)) => Ok(id),
         (None, None) => {
             let message = format!("no dead letter has an id that begins with `{prefix}`");
-            Err(Error::new(Kind::Config, message).with_code("id_unknown"))
+            Err(Error::new(Kind::Config, message).with_code(Code::IdUnknown))
         }
     };
     prefixes.iter().zip(&matches).map(id).collect()

@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use millrace::database::Connection;
 use millrace::dead_letter::DeadLetterQueue;
-use millrace::{Error, Kind as ErrorKind, Result};
+use millrace::{Code, Error, Kind as ErrorKind, Result};
 use millrace_models::backfill::{self, Options, Progress, Target, target_for};
 use millrace_models::deploy;
 use millrace_models::model::{Kind, Model};
@@ -33,7 +33,7 @@ pub async fn run(
     let mut connection = connect(checkout)?;
     let deployment = Box::pin(deploy::deploy(&mut connection, project, deadline())).await?;
     if let Some(error) = deployment.stopped.get(&model.name)
-        && !(arguments.full_refresh && error.code() == "model_changed")
+        && !(arguments.full_refresh && error.code() == Code::ModelChanged)
     {
         terminal.bad(&format!("  failed    {}: {}", model.name, error.chain()));
         return Ok(Outcome::Bad);
@@ -60,7 +60,7 @@ pub fn check_has_history(model: &Model) -> Result<()> {
         return Ok(());
     }
     let message = format!("{} is a {}: only facts have a history of events", model.name, model.kind.name());
-    Err(Error::new(ErrorKind::Config, message).with_code("model_has_no_history"))
+    Err(Error::new(ErrorKind::Config, message).with_code(Code::ModelHasNoHistory))
 }
 
 /// How a model is run over what it has not seen.

@@ -10,7 +10,7 @@ mod test;
 
 use std::path::PathBuf;
 
-use millrace::{Error, Kind, Result};
+use millrace::{Code, Error, Kind, Result};
 use millrace_models::graph;
 use millrace_models::project::Project;
 
@@ -27,7 +27,7 @@ pub async fn run(arguments: &Models, checkout: &Checkout, terminal: &mut Termina
     let folder = given.unwrap_or_else(|| checkout.pipeline());
     if !folder.is_dir() {
         let message = format!("{} is no folder: it has models/ in it", folder.display());
-        return Err(Error::new(Kind::Config, message).with_code("pipeline_missing"));
+        return Err(Error::new(Kind::Config, message).with_code(Code::PipelineMissing));
     }
     let project = Project::load(&folder)?;
     if project.models.is_empty() && project.broken.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millrace::Result;
+use millrace::{Code, Result};
 use millrace_models::deploy::{self, Deployment};
 use millrace_models::model::{Kind, Model};
 use millrace_models::project::Project;
@@ -61,7 +61,8 @@ pub async fn run(
     if arguments.full_refresh {
         for model in &models {
             // That its table cannot follow is what a rebuild is for.
-            let other = deployment.stopped.get(&model.name).filter(|error| error.code() != "model_changed");
+            let other =
+                deployment.stopped.get(&model.name).filter(|error| error.code() != Code::ModelChanged);
             if other.is_some() {
                 continue;
             }
@@ -98,7 +99,7 @@ pub async fn run(
     }
     for model in &models {
         if let Some(error) = deployment.stopped.get(&model.name) {
-            let skipped = error.code() == "model_upstream_stopped";
+            let skipped = error.code() == Code::ModelUpstreamStopped;
             let word = if skipped { "skipped" } else { "failed" };
             terminal.bad(&format!("  {word:<9} {}: {}", model.name, error.chain()));
             *(if skipped { &mut counts.skipped } else { &mut counts.failed }) += 1;

@@ -1,7 +1,7 @@
 //! Models selected by name.
 
 use millrace::config::nearest::did_you_mean;
-use millrace::{Error, Kind, Result};
+use millrace::{Code, Error, Kind, Result};
 use millrace_models::model::Model;
 use millrace_models::project::Project;
 
@@ -36,6 +36,6 @@ pub(super) fn find<'p>(project: &'p Project, name: &str) -> Result<&'p Model> {
                 format!("no model is called `{name}`{hint}")
             }
         };
-        Error::new(Kind::Config, message).with_code("model_unknown")
+        Error::new(Kind::Config, message).with_code(Code::ModelUnknown)
     })
 }

@@ -1,7 +1,7 @@
 //! `millrace models test`
 
-use millrace::Result;
 use millrace::database::Connection;
+use millrace::{Code, Result};
 use millrace_models::model::{Model, Severity};
 use millrace_models::testing;
 
@@ -22,7 +22,7 @@ pub async fn run(
             Ok(findings) => findings,
             Err(error) => {
                 terminal.bad(&format!("  failed  {}: {}", model.name, error.chain()));
-                if error.code() == "schema_missing" {
+                if error.code() == Code::SchemaMissing {
                     terminal.line("          is it deployed? `millrace models run` does that");
                 }
                 failed += 1;

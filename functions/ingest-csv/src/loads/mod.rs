@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use millrace::database::Connection;
 use millrace::database::failure::from_postgres;
-use millrace::{Error, Kind, Result};
+use millrace::{Error, Kind, LoadOutcome, Result};
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql, Type};
 use uuid::Uuid;
@@ -29,16 +29,16 @@ pub struct Load {
     pub plan: LoadPlan,
     /// Starts at 1 and grows by one each time the file's dead letter is redriven.
     pub attempt: u32,
-    /// Set when the load has ended: `loaded`, `stopped`, `failed` or `superseded`.
-    pub outcome: Option<String>,
+    /// Set when the load has ended.
+    pub outcome: Option<LoadOutcome>,
 }
 
 impl Load {
     /// Whether this load, the last of its object version, makes attempt `attempt` unnecessary: it has ended, or a later
     /// attempt is in progress.
     pub fn leaves_nothing_to(&self, attempt: u32) -> bool {
-        match &self.outcome {
-            Some(outcome) => attempt <= self.attempt || matches!(outcome.as_str(), "loaded" | "superseded"),
+        match self.outcome {
+            Some(outcome) => attempt <= self.attempt || outcome.is_good(),
             None => attempt < self.attempt,
         }
     }
@@ -58,8 +58,8 @@ pub struct CommittedChunk {
 
 /// The outcome of a load.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ending<'a> {
-    pub outcome: &'a str,
+pub struct Ending {
+    pub outcome: LoadOutcome,
     pub record_count: u64,
     pub reason: Option<String>,
 }
@@ -79,7 +79,7 @@ pub async fn find(connection: &mut Connection, origin: &str, deadline: Instant) 
                 id: row.get("load_id"),
                 plan,
                 attempt: attempt.unsigned_abs(),
-                outcome: row.get("outcome"),
+                outcome: row.get::<_, Option<&str>>("outcome").and_then(LoadOutcome::parse),
             }))
         })
         .await
@@ -206,7 +206,7 @@ pub async fn committed_chunks(
 pub async fn finish(
     connection: &mut Connection,
     load_id: Uuid,
-    ending: &Ending<'_>,
+    ending: &Ending,
     deadline: Instant,
 ) -> Result<()> {
     let record_count = i64::try_from(ending.record_count).unwrap_or(i64::MAX);
@@ -217,7 +217,7 @@ pub async fn finish(
                     FINISH_LOAD,
                     &[
                         (&load_id, Type::UUID),
-                        (&ending.outcome, Type::TEXT),
+                        (&ending.outcome.name(), Type::TEXT),
                         (&record_count, Type::INT8),
                         (&ending.reason, Type::TEXT),
                     ],

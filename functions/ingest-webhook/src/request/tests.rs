@@ -1,3 +1,4 @@
+use millrace::Code;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -183,7 +184,7 @@ fn what_is_no_request_is_named_as_such() {
     ] {
         match read(&event) {
             Err(Refusal::NotARequest(error)) => {
-                assert_eq!((error.kind(), error.code()), (Kind::Contract, "not_an_http_request"));
+                assert_eq!((error.kind(), error.code()), (Kind::Contract, Code::NotAnHttpRequest));
                 assert!(!error.chain().contains("canary"), "{}", error.chain());
             }
             other => panic!("{event}: {other:?}"),

@@ -8,9 +8,9 @@ use millrace::batch::{self, Batch, BatchBuilder};
 use millrace::clock::ReceivedAt;
 use millrace::copy::find_refused_rows;
 use millrace::database::Connection;
-use millrace::database::failure::{PARTITION_MISSING, Refusal, refused_rows};
+use millrace::database::failure::{Refusal, refused_rows};
 use millrace::metrics::{self, names};
-use millrace::{Error, Kind, Result, ledger};
+use millrace::{Code, Error, Kind, Result, ledger};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::types::Type;
 use tracing::{debug, info, warn};
@@ -142,7 +142,7 @@ impl Writer {
         let flush = Flush::new(&deliveries);
         let mut written = self.try_flush(&flush, deadline).await;
         if let Err(error) = &written
-            && error.code() == PARTITION_MISSING
+            && error.code() == Code::PartitionMissing
         {
             ledger::ensure_partition(&mut self.connection, flush.received_at, deadline).await?;
             written = self.try_flush(&flush, deadline).await;

@@ -62,6 +62,8 @@ pub enum OnNewVersion {
 }
 
 impl OnNewVersion {
+    pub const ALL: [OnNewVersion; 2] = [OnNewVersion::Append, OnNewVersion::Replace];
+
     pub fn name(self) -> &'static str {
         match self {
             OnNewVersion::Append => "append",

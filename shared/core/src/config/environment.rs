@@ -30,7 +30,7 @@ use std::time::Duration;
 
 pub use secrecy::{ExposeSecret, SecretString as Secret};
 
-use crate::{Error, Kind, Result};
+use crate::{Code, Error, Kind, Result};
 
 /// Reads settings from this process's environment. See [`read`].
 pub fn read_environment<T>(build: impl FnOnce(&mut Reader<'_>) -> T) -> Result<T> {
@@ -54,7 +54,7 @@ pub fn read<T>(
     if reader.problems.is_empty() {
         return Ok(settings);
     }
-    Err(Error::new(Kind::Config, reader.problems.join("; ")).with_code("bad_environment"))
+    Err(Error::new(Kind::Config, reader.problems.join("; ")).with_code(Code::BadEnvironment))
 }
 
 /// Reads variables by name and remembers what is wrong with them. An empty variable counts as unset: templates

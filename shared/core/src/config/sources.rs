@@ -14,7 +14,7 @@ use super::glob::Glob;
 use super::names::{check_name, quoted};
 use super::nearest::did_you_mean;
 use super::webhook::WebhookSource;
-use crate::{Error, Kind, Result};
+use crate::{Code, Error, Kind, Result};
 
 mod webhook;
 pub use webhook::KEYS as WEBHOOK_KEYS;
@@ -124,7 +124,7 @@ impl Sources {
         if problems.is_empty() {
             return Ok(sources);
         }
-        Err(Error::new(Kind::Config, problems.join("\n")).with_code("bad_sources"))
+        Err(Error::new(Kind::Config, problems.join("\n")).with_code(Code::BadSources))
     }
 
     fn check_paths(&self, document: &mut Document<'_>, name: &Key<'_>, source: &CsvSource) {
@@ -174,7 +174,7 @@ impl Sources {
                 hint => hint,
             };
             let message = format!("no source {} has a webhook in sources.toml{hint}", quoted(source));
-            Error::new(Kind::Config, message).with_code("unknown_source")
+            Error::new(Kind::Config, message).with_code(Code::UnknownSource)
         })
     }
 

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use super::failure::from_postgres;
 use super::{Session, Settings, StallDetector};
 use crate::metrics::{self, names};
-use crate::{Error, Kind, Result};
+use crate::{Code, Error, Kind, Result};
 
 /// Idle for longer than this, a connection is pinged before it is trusted.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
@@ -108,7 +108,7 @@ async fn open(settings: &Settings, stall_detector: StallDetector) -> Result<(Cli
                 Kind::Transient,
                 format!("connect to the database: no answer within {connect_timeout:?}"),
             )
-            .with_code("database_unreachable")
+            .with_code(Code::DatabaseUnreachable)
         })?
         .map_err(|error| from_postgres("connect to the database", error))?;
     stall_detector.activity();

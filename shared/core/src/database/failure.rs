@@ -7,10 +7,7 @@ use std::fmt;
 
 use tokio_postgres::error::{DbError, SqlState};
 
-use crate::{Error, Kind};
-
-/// The code of a failure that [`crate::ledger::ensure_partition`] fixes.
-pub const PARTITION_MISSING: &str = "partition_missing";
+use crate::{Code, Error, Kind};
 
 /// A server's refusal without the data in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,10 +41,12 @@ pub fn from_postgres(doing: &str, error: tokio_postgres::Error) -> Error {
     let Some(refused) = error.as_db_error() else {
         // Not the server's word: the socket closed, timed out or was refused, or TLS failed.
         let kind = if is_misuse(&error) { Kind::Bug } else { Kind::Transient };
-        return Error::new(kind, doing).with_code("database_unreachable").with_source(Lost(causes(&error)));
+        return Error::new(kind, doing)
+            .with_code(Code::DatabaseUnreachable)
+            .with_source(Lost(causes(&error)));
     };
     let (kind, code) = match lacks_partition(refused) {
-        true => (Kind::Contract, PARTITION_MISSING),
+        true => (Kind::Contract, Code::PartitionMissing),
         false => classify(refused.code()),
     };
     Error::new(kind, doing).with_code(code).with_source(Refusal {
@@ -78,24 +77,26 @@ fn lacks_partition(refused: &DbError) -> bool {
         && (refused.schema(), refused.table()) == (Some("staging"), Some("events"))
 }
 
-fn classify(state: &SqlState) -> (Kind, &'static str) {
+fn classify(state: &SqlState) -> (Kind, Code) {
     match *state {
-        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => (Kind::Conflict, "conflict"),
-        // After a fail-over the old connection ends at a server that only reads.
-        SqlState::READ_ONLY_SQL_TRANSACTION => (Kind::Transient, "database_read_only"),
-        SqlState::LOCK_NOT_AVAILABLE => (Kind::Transient, "lock_timeout"),
-        SqlState::QUERY_CANCELED => (Kind::Transient, "statement_timeout"),
-        SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN | SqlState::UNDEFINED_FUNCTION => {
-            (Kind::Config, "schema_missing")
+        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
+            (Kind::Conflict, Code::Conflict)
         }
-        SqlState::INSUFFICIENT_PRIVILEGE => (Kind::Config, "privilege_missing"),
+        // After a fail-over the old connection ends at a server that only reads.
+        SqlState::READ_ONLY_SQL_TRANSACTION => (Kind::Transient, Code::DatabaseReadOnly),
+        SqlState::LOCK_NOT_AVAILABLE => (Kind::Transient, Code::LockTimeout),
+        SqlState::QUERY_CANCELED => (Kind::Transient, Code::StatementTimeout),
+        SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN | SqlState::UNDEFINED_FUNCTION => {
+            (Kind::Config, Code::SchemaMissing)
+        }
+        SqlState::INSUFFICIENT_PRIVILEGE => (Kind::Config, Code::PrivilegeMissing),
         _ => match &state.code()[..2] {
-            "08" | "53" | "57" | "58" | "XX" => (Kind::Transient, "database_unavailable"),
-            "55" => (Kind::Transient, "database_busy"),
-            "22" | "23" | "54" => (Kind::Contract, "database_refused_data"),
-            "28" | "3D" | "3F" | "42" => (Kind::Config, "database_refused_access"),
-            "25" | "26" | "34" | "40" => (Kind::Transient, "transaction_state"),
-            _ => (Kind::Bug, "database_error"),
+            "08" | "53" | "57" | "58" | "XX" => (Kind::Transient, Code::DatabaseUnavailable),
+            "55" => (Kind::Transient, Code::DatabaseBusy),
+            "22" | "23" | "54" => (Kind::Contract, Code::DatabaseRefusedData),
+            "28" | "3D" | "3F" | "42" => (Kind::Config, Code::DatabaseRefusedAccess),
+            "25" | "26" | "34" | "40" => (Kind::Transient, Code::TransactionState),
+            _ => (Kind::Bug, Code::DatabaseError),
         },
     }
 }

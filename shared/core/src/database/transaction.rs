@@ -11,14 +11,11 @@ use tracing::{debug, info};
 use super::failure::from_postgres;
 use super::{Connection, Session};
 use crate::metrics::{self, names};
-use crate::{Error, Kind, Policy, Result};
+use crate::{Code, Error, Kind, Policy, Result};
 
 /// The first pause before another try; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// The code of an attempt that the deadline ended.
-const OUT_OF_TIME: &str = "database_timeout";
-
 impl Connection {
     /// Runs `work` in one transaction and commits it. `name` is for logs.
     ///
@@ -73,7 +70,7 @@ impl Connection {
                     return Ok(value);
                 }
                 // Why it was tried again says more than that time ran out meanwhile.
-                Err(error) if error.code() == OUT_OF_TIME => return Err(before.unwrap_or(error)),
+                Err(error) if error.code() == Code::DatabaseTimeout => return Err(before.unwrap_or(error)),
                 Err(error) => error,
             };
             match error.kind().policy() {
@@ -85,7 +82,13 @@ impl Connection {
             if Instant::now() + pause >= deadline {
                 return Err(error);
             }
-            info!(transaction = name, attempt, code = error.code(), error = error.chain(), "trying again");
+            info!(
+                transaction = name,
+                attempt,
+                code = error.code().name(),
+                error = error.chain(),
+                "trying again"
+            );
             metrics::add(names::DATABASE_RETRIES, 1);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -122,11 +125,11 @@ impl Connection {
             }
             () = tokio::time::sleep_until(deadline.into()) => {
                 Error::new(Kind::Transient, format!("{name}: no answer before the deadline"))
-                    .with_code(OUT_OF_TIME)
+                    .with_code(Code::DatabaseTimeout)
             }
             () = stalled => {
                 let what = format!("{name}: nothing moved for {:?}", limit.unwrap_or_default());
-                Error::new(Kind::Transient, what).with_code("database_stalled")
+                Error::new(Kind::Transient, what).with_code(Code::DatabaseStalled)
             }
         };
         self.in_transaction = false;

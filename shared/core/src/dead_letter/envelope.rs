@@ -8,13 +8,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use crate::code::Code;
 use crate::database::failure::Refusal;
 
 /// Names of dead letters are UUIDv5 within this namespace, so the same failure always has the same id.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_93c4_2a57_4e0b_9c1e_5b7a_0d43_18e2);
-
-/// The code of a well-formed record that PostgreSQL refused. Its dead letter holds the record as JSON.
-pub const REFUSED_BY_DATABASE: &str = "refused_by_database";
 
 /// The content of a dead letter, which determines its redrive target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,14 +54,20 @@ pub struct Reason {
 }
 
 impl Reason {
-    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Reason { code: code.into(), message: message.into(), column: None, sqlstate: None, model: None }
+    pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
+        Reason {
+            code: code.into().name().to_owned(),
+            message: message.into(),
+            column: None,
+            sqlstate: None,
+            model: None,
+        }
     }
 
-    /// The reason of [`REFUSED_BY_DATABASE`].
+    /// The reason of [`Code::RefusedByDatabase`].
     pub fn refused(refusal: &Refusal) -> Self {
         let sqlstate = Some(refusal.sqlstate.clone());
-        Reason { sqlstate, ..Reason::new(REFUSED_BY_DATABASE, refusal.message.clone()) }
+        Reason { sqlstate, ..Reason::new(Code::RefusedByDatabase, refusal.message.clone()) }
     }
 }
 
@@ -239,7 +243,7 @@ mod tests {
             "s3://b/k?version=1@412",
             Some("shop"),
             Some("orders"),
-            Reason::new("wrong_column_count", "3 columns where 4 are expected"),
+            Reason::new(Code::WrongColumnCount, "3 columns where 4 are expected"),
             Origin { line: Some(7), offset: Some(412), ..Origin::default() },
             payload,
         )

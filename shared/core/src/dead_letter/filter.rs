@@ -92,9 +92,10 @@ mod tests {
 
     use super::super::envelope::{Origin, Payload, Reason};
     use super::*;
+    use crate::code::Code;
 
     fn dead_letter() -> DeadLetter {
-        let mut reason = Reason::new("refused_by_model", "no");
+        let mut reason = Reason::new(Code::RefusedByModel, "no");
         reason.model = Some("orders".to_owned());
         let mut dead_letter = DeadLetter::new(
             DeadLetterKind::Event,

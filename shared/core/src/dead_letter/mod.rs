@@ -4,12 +4,14 @@
 //! repeated dead letter has the same id.
 //!
 //! - [`envelope`]: the format of a dead letter; [`parse`]: parses a message of the queue, including records of AWS.
+//! - [`codes`]: which dead letters can have a code.
 //! - [`filter`]: filters of dead letters.
 //! - [`queue`]: sending; [`reader`]: receiving, hiding, deleting; [`scan`]: everything that is there, without taking it.
 //! - [`settings`]: the queue, the bucket for large dead letters and the limit on a message.
 //! - [`redrive`]: the request with which dead letters are sent back to the function that sent them, and the outcomes.
 //! - [`run`]: the requests that the function redrive accepts, and its responses.
 
+pub mod codes;
 pub mod envelope;
 pub mod filter;
 pub mod parse;

@@ -3,6 +3,7 @@
 //! Two of those are known, and read as dead letters of kind `upload`: the S3 notification that the upload queue's redrive policy
 //! moved here after it was received too often, and the record of an `OnFailure` destination.
 
+use crate::code::Code;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -37,7 +38,7 @@ pub fn parse_body(message_id: &str, body: &str, sent_at: OffsetDateTime, sources
         }
     } else if let Some(object) = NamedObject::of(&body) {
         let reason = Reason::new(
-            "received_too_often",
+            Code::ReceivedTooOften,
             "the function failed on the notification too often; its log has the error",
         );
         let failed_at = object.notified_at.clone();
@@ -63,7 +64,7 @@ fn failure_reason(body: &Value) -> Reason {
         Some(error) => format!("{condition}: {error}"),
         None => condition.to_owned(),
     };
-    Reason::new("invocation_failed", message)
+    Reason::new(Code::InvocationFailed, message)
 }
 
 fn upload(
@@ -128,7 +129,7 @@ mod tests {
             "s3://b/k@1",
             Some("shop"),
             None,
-            Reason::new("wrong_type", "no number"),
+            Reason::new(Code::WrongType, "no number"),
             Origin { line: Some(2), ..Origin::default() },
             Payload::raw(b"a,b"),
         );

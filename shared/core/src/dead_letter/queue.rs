@@ -10,7 +10,7 @@ use tracing::warn;
 use super::DeadLetterReader;
 use super::envelope::{DeadLetter, Payload, Pointer};
 use super::settings::Settings;
-use crate::{Error, Kind, Result};
+use crate::{Code, Error, Kind, Result};
 
 /// SQS takes ten messages a request.
 const ENTRIES: usize = 10;
@@ -86,7 +86,7 @@ impl DeadLetterQueue {
             .await
             .map_err(|error| {
                 Error::new(Kind::Transient, "put a dead letter over the queue's limit in the bucket")
-                    .with_code("dead_letter_not_sent")
+                    .with_code(Code::DeadLetterNotSent)
                     .with_source(error)
             })?;
         let pointer =
@@ -112,7 +112,7 @@ impl DeadLetterQueue {
             }
             let answer = request.send().await.map_err(|error| {
                 Error::new(Kind::Transient, "send dead letters")
-                    .with_code("dead_letter_not_sent")
+                    .with_code(Code::DeadLetterNotSent)
                     .with_source(error)
             })?;
             // Each entry can fail alone.
@@ -141,6 +141,6 @@ impl DeadLetterQueue {
             Kind::Transient,
             format!("send dead letters: {} refused ({last_failure})", group.len()),
         )
-        .with_code("dead_letter_not_sent"))
+        .with_code(Code::DeadLetterNotSent))
     }
 }

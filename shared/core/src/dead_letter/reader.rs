@@ -16,7 +16,7 @@ use tracing::warn;
 use super::envelope::{DeadLetter, Payload, Pointer};
 use super::parse::{ParsedMessage, parse_body};
 use crate::config::Sources;
-use crate::{Error, Kind, Result};
+use crate::{Code, Error, Kind, Result};
 
 /// SQS gives and takes ten messages a request.
 const ENTRIES: usize = 10;
@@ -235,7 +235,7 @@ impl DeadLetterReader {
         let wrong = |what: &str| {
             let place = format!("s3://{}/{}", pointer.bucket, pointer.key);
             Error::new(Kind::Contract, format!("open a dead letter: {place} {what}"))
-                .with_code("dead_letter_object_missing")
+                .with_code(Code::DeadLetterObjectMissing)
         };
         let answer = self.s3.get_object().bucket(&pointer.bucket).key(&pointer.key).send().await;
         let object = answer.map_err(|error| {
@@ -325,7 +325,7 @@ fn whole_seconds(duration: Duration) -> i32 {
 }
 
 fn failed(kind: Kind, doing: &str) -> Error {
-    Error::new(kind, doing).with_code("dead_letters_unavailable")
+    Error::new(kind, doing).with_code(Code::DeadLettersUnavailable)
 }
 
 #[cfg(test)]

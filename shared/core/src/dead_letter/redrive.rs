@@ -11,7 +11,7 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::{DeadLetter, Reason};
-use crate::{Error, Kind, Result};
+use crate::{Code, Error, Kind, Result};
 
 /// An invocation's event: `{"redrive": [dead_letter, …]}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,7 +72,7 @@ impl RedriveRequest {
         let dead_letters = event.get("redrive")?;
         Some(Vec::deserialize(dead_letters).map_err(|error| {
             Error::new(Kind::Contract, "read the dead letters to take back")
-                .with_code("not_a_dead_letter")
+                .with_code(Code::NotADeadLetter)
                 .with_source(error)
         }))
     }
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn an_outcome_is_tagged_and_carries_its_reason() {
         let id = Uuid::nil();
-        let reason = Reason::new("wrong_type", "not a number");
+        let reason = Reason::new(Code::WrongType, "not a number");
         let cases = [
             (RedriveOutcome::Redriven, json!({ "id": id, "outcome": "redriven" })),
             (
@@ -125,12 +125,12 @@ mod tests {
             RedriveRequest::read(&json!({ "redrive": [] })).is_some_and(|dead_letters| dead_letters.is_ok())
         );
         let error = RedriveRequest::read(&json!({ "redrive": [1] })).and_then(Result::err);
-        assert_eq!(error.map(|error| error.code()), Some("not_a_dead_letter"));
+        assert_eq!(error.map(|error| error.code()), Some(Code::NotADeadLetter));
     }
 
     #[test]
     fn only_what_cannot_pass_fails_again() {
-        let contract = Error::new(Kind::Contract, "no").with_code("wrong_type");
+        let contract = Error::new(Kind::Contract, "no").with_code(Code::WrongType);
         assert!(matches!(RedriveOutcome::of_error(&contract), RedriveOutcome::Failed { .. }));
         for kind in [Kind::Transient, Kind::Conflict, Kind::Config, Kind::Bug] {
             assert!(matches!(

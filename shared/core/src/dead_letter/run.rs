@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::envelope::Reason;
 use super::filter::{Filter, moment};
-use crate::{Error, Kind, Result};
+use crate::{Code, Error, Kind, Result};
 
 /// The event of an invocation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,14 +22,14 @@ pub struct RedriveRun {
     /// Selects dead letters. An empty filter selects all of them. It must be given explicitly.
     pub filter: Filter,
     /// The maximum number of dead letters.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_most: Option<u64>,
     /// The maximum number of dead letters per second.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<u32>,
     /// Only dead letters that were sent before this time. A caller that invokes repeatedly passes the same time, so
     /// that a dead letter that fails again is not redriven again.
-    #[serde(default, with = "moment")]
+    #[serde(default, with = "moment", skip_serializing_if = "Option::is_none")]
     pub sent_before: Option<OffsetDateTime>,
 }
 
@@ -48,7 +48,7 @@ impl RunRequest {
                 Kind::Contract,
                 "ask for {\"action\": \"redrive\", \"filter\": {…}} or {\"action\": \"archive\", \"older_than_days\": 12}",
             )
-            .with_code("bad_request")
+            .with_code(Code::BadRequest)
             .with_source(error)
         })
     }
@@ -138,7 +138,7 @@ mod tests {
             json!({ "source": "aws.events", "detail-type": "Scheduled Event" }),
         ] {
             let error = read(event.clone()).err();
-            assert_eq!(error.map(|error| error.code()), Some("bad_request"), "{event}");
+            assert_eq!(error.map(|error| error.code()), Some(Code::BadRequest), "{event}");
         }
     }
 
@@ -146,7 +146,7 @@ mod tests {
     fn reasons_are_counted_by_text() {
         let mut summary = RedriveSummary::default();
         for message in ["a", "b", "a"] {
-            summary.add_reason(&Reason::new("c", message));
+            summary.add_reason(&Reason::new(Code::Pending, message));
         }
         let counts: Vec<_> = summary.reasons.iter().map(|reason| (&*reason.message, reason.count)).collect();
         assert_eq!(counts, [("a", 2), ("b", 1)]);

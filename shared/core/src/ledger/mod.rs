@@ -13,8 +13,8 @@ use uuid::Uuid;
 use crate::batch::Batch;
 use crate::copy::{RefusedRow, copy_rows, find_refused_rows};
 use crate::database::Connection;
-use crate::database::failure::{PARTITION_MISSING, from_postgres, refused_rows};
-use crate::{Error, Kind, Result};
+use crate::database::failure::{from_postgres, refused_rows};
+use crate::{Code, Error, Kind, Result};
 
 const CLAIM_BATCH: &str = include_str!("claim_batch.sql");
 const ADD_REPAIRS: &str = include_str!("add_repairs.sql");
@@ -81,7 +81,7 @@ pub async fn stage(
 ) -> Result<Staged> {
     let mut staged = stage_once(connection, batch, entry, &[], deadline, &mut before_commit).await;
     if let Err(error) = &staged
-        && error.code() == PARTITION_MISSING
+        && error.code() == Code::PartitionMissing
     {
         ensure_partition(connection, batch.received_at.to_system_time(), deadline).await?;
         staged = stage_once(connection, batch, entry, &[], deadline, &mut before_commit).await;

@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
 use crate::database::failure::from_postgres;
-use crate::{Error, Kind, Result};
+use crate::{Code, Error, Kind, Result};
 
 const PREPARE: &str = include_str!("prepare.sql");
 const PREPARED: &str = include_str!("prepared.sql");
@@ -176,7 +176,7 @@ async fn check<'m>(transaction: &Transaction<'_>, files: &'m [Migration]) -> Res
 }
 
 fn drift(message: String) -> Error {
-    Error::new(Kind::Config, message).with_code("migration_drift")
+    Error::new(Kind::Config, message).with_code(Code::MigrationDrift)
 }
 
 #[cfg(test)]

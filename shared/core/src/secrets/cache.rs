@@ -13,7 +13,7 @@ use millrace_webhook::Keys;
 use super::fetch::Fetch;
 use crate::config::WebhookSource;
 use crate::config::environment::{ExposeSecret, Secret};
-use crate::{Error, Kind, Result};
+use crate::{Code, Error, Kind, Result};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
@@ -163,7 +163,7 @@ impl<F: Fetch> SecretCache<F> {
                 attempts.remember(&error);
                 tracing::warn!(
                     source_name = source.name,
-                    code = error.code(),
+                    code = error.code().name(),
                     error = error.chain(),
                     "secrets not refreshed; the last known ones stay"
                 );
@@ -177,7 +177,7 @@ impl<F: Fetch> SecretCache<F> {
         for reference in &source.secrets {
             let named = |kind, why: &str| {
                 let message = format!("source {}: the secret {reference}: {why}", source.name);
-                Error::new(kind, message).with_code("missing_secret")
+                Error::new(kind, message).with_code(Code::MissingSecret)
             };
             let fetched = tokio::time::timeout(self.timing.fetch, self.store.fetch(reference)).await;
             let secret = fetched
@@ -188,7 +188,7 @@ impl<F: Fetch> SecretCache<F> {
         let keys = Keys::new(&source.scheme, &secrets).map_err(|bad| {
             let reference = source.secrets.get(bad.index).map(ToString::to_string).unwrap_or_default();
             let message = format!("source {}: the secret {reference} {}", source.name, bad.why);
-            Error::new(Kind::Config, message).with_code("bad_secret")
+            Error::new(Kind::Config, message).with_code(Code::BadSecret)
         })?;
         Ok(Cached { keys: Arc::new(keys), secrets, fetched_at: SystemTime::now() })
     }
@@ -225,7 +225,7 @@ impl Attempts {
 
 impl Failure {
     fn to_error(&self) -> Error {
-        Error::new(self.kind, self.message.clone()).with_code("missing_secret")
+        Error::new(self.kind, self.message.clone()).with_code(Code::MissingSecret)
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::fetch::Fetch;
 use crate::config::SecretReference;
 use crate::config::environment::Secret;
-use crate::{Error, Kind, Result};
+use crate::{Code, Error, Kind, Result};
 
 type Variables = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
@@ -56,7 +56,7 @@ impl Fetch for References {
 }
 
 fn missing(why: &str) -> Error {
-    Error::new(Kind::Config, why).with_code("missing_secret")
+    Error::new(Kind::Config, why).with_code(Code::MissingSecret)
 }
 
 fn read_file(path: &Path) -> Result<Secret> {
@@ -82,7 +82,7 @@ async fn ask(client: &Client, id: &str) -> Result<String> {
             Some(error) => service_words(error),
             None => DisplayErrorContext(&error).to_string(),
         };
-        Error::new(kind, "Secrets Manager did not give it").with_code("missing_secret").with_source(cause)
+        Error::new(kind, "Secrets Manager did not give it").with_code(Code::MissingSecret).with_source(cause)
     })?;
     answer.secret_string.ok_or_else(|| missing("Secrets Manager has no text there, but a binary secret"))
 }

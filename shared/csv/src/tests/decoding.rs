@@ -65,19 +65,19 @@ fn a_poison_file_is_refused_with_a_code() {
             (noise >> 56) as u8
         })
         .collect();
-    let cases: Vec<(&str, Vec<u8>)> = vec![
-        ("truncated_gzip", gz[..gz.len() - 3].to_vec()),
-        ("truncated_gzip", gz[..gz.len() / 2].to_vec()),
-        ("truncated_gzip", b"\x1f\x8b\x08".to_vec()),
-        ("corrupt_gzip", wrong_sum),
-        ("corrupt_gzip", [gz, b"rubbish".to_vec()].concat()),
-        ("truncated_zstd", zst[..zst.len() - 3].to_vec()),
-        ("corrupt_zstd", wrong_zstd),
-        ("not_text", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec()),
-        ("not_text", b"PK\x03\x04rest of a workbook".to_vec()),
-        ("not_text", b"PAR1rest".to_vec()),
-        ("not_text", random),
-        ("not_text", vec![0; 4096]),
+    let cases: Vec<(CsvCode, Vec<u8>)> = vec![
+        (CsvCode::TruncatedGzip, gz[..gz.len() - 3].to_vec()),
+        (CsvCode::TruncatedGzip, gz[..gz.len() / 2].to_vec()),
+        (CsvCode::TruncatedGzip, b"\x1f\x8b\x08".to_vec()),
+        (CsvCode::CorruptGzip, wrong_sum),
+        (CsvCode::CorruptGzip, [gz, b"rubbish".to_vec()].concat()),
+        (CsvCode::TruncatedZstd, zst[..zst.len() - 3].to_vec()),
+        (CsvCode::CorruptZstd, wrong_zstd),
+        (CsvCode::NotText, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec()),
+        (CsvCode::NotText, b"PK\x03\x04rest of a workbook".to_vec()),
+        (CsvCode::NotText, b"PAR1rest".to_vec()),
+        (CsvCode::NotText, random),
+        (CsvCode::NotText, vec![0; 4096]),
     ];
     for (code, bytes) in cases {
         let error = failure(&bytes[..], &Limits::default());
@@ -89,22 +89,24 @@ fn a_poison_file_is_refused_with_a_code() {
 fn a_bomb_stops_at_either_cap() {
     // After an ordinary line one of 150 MiB, which never becomes a record.
     let bomb = zstd(&[b"0\n".to_vec(), vec![b'0'; 150 << 20]].concat());
-    assert_eq!(failure(&bomb[..], &Limits::default()).code(), "decompression_bomb");
+    assert_eq!(failure(&bomb[..], &Limits::default()).code(), CsvCode::DecompressionBomb);
     let decode = DecodeLimits { max_decompressed_bytes: 10_000, ..DecodeLimits::default() };
     let limits = Limits { decode, ..Limits::default() };
-    assert_eq!(failure(&gzip(&vec![b'0'; 20_000])[..], &limits).code(), "decompression_bomb");
+    assert_eq!(failure(&gzip(&vec![b'0'; 20_000])[..], &limits).code(), CsvCode::DecompressionBomb);
 }
 
 #[test]
 fn a_file_that_is_one_endless_line_is_refused_or_rejected() {
     let endless = || io::repeat(b'x').take(50 << 20);
-    assert_eq!(failure(endless(), &Limits::default()).code(), "header_too_long");
+    assert_eq!(failure(endless(), &Limits::default()).code(), CsvCode::HeaderTooLong);
     let declared = Declared { header: Some(Header::Names(vec!["a".into()])), ..Declared::default() };
     let opened =
         open(endless(), &declared, &Limits::default(), Ragged::Reject, InvalidCharacters::Reject).unwrap();
     let mut records = opened.records;
     let kept = drain(&mut records).unwrap();
-    assert!(matches!(&kept[..], [Kept::Reject(r)] if r.code == "record_too_long" && r.raw_len == 50 << 20));
+    assert!(
+        matches!(&kept[..], [Kept::Reject(r)] if r.code == CsvCode::RecordTooLong && r.raw_len == 50 << 20)
+    );
 }
 
 #[test]
@@ -122,7 +124,7 @@ fn a_failed_read_is_not_the_files_fault() {
         [TEXT.as_bytes().to_vec(), gzip(TEXT.as_bytes()), zstd(TEXT.as_bytes()), b"\x1f\x8b".to_vec()]
     {
         let error = failure(Broken(&bytes), &Limits::default());
-        assert_eq!((error.kind(), error.code()), (ErrorKind::Read, "read_failed"));
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Read, CsvCode::ReadFailed));
     }
 }
 

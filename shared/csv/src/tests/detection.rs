@@ -91,7 +91,7 @@ fn a_plan_survives_being_stored() {
 #[test]
 fn a_table_of_too_many_columns_is_refused() {
     let error = failure("a,".repeat(2_000).as_bytes(), &Limits::default());
-    assert_eq!((error.kind(), error.code()), (ErrorKind::File, "too_many_columns"));
+    assert_eq!((error.kind(), error.code()), (ErrorKind::File, CsvCode::TooManyColumns));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn more_lines_to_skip_than_the_sample_holds_are_refused() {
     let text = "line\n".repeat(1_000_000);
     let opened =
         open(text.as_bytes(), &declared, &Limits::default(), Ragged::Reject, InvalidCharacters::Reject);
-    assert_eq!(opened.err().unwrap().code(), "preamble_too_long");
+    assert_eq!(opened.err().unwrap().code(), CsvCode::PreambleTooLong);
     let (_, kept) =
         read_as(b"a\nb\n", &declared, &Limits::default(), Ragged::Reject, InvalidCharacters::Reject);
     assert_eq!(kept, []);

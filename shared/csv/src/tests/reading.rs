@@ -79,7 +79,7 @@ fn a_reject_says_where_it_is_and_keeps_its_bytes() {
         read_as(bytes, &declared(), &Limits::default(), Ragged::Reject, InvalidCharacters::Reject);
     let Kept::Reject(reject) = &kept[1] else { panic!("{kept:?}") };
     assert_eq!(reject.position, Position { record: 1, line: 4, offset: 13 });
-    assert_eq!((reject.code, reject.column.as_deref()), ("invalid_utf8", Some("b")));
+    assert_eq!((reject.code, reject.column.as_deref()), (CsvCode::InvalidUtf8, Some("b")));
     assert_eq!((reject.raw.as_slice(), reject.raw_len), (&b"4,\xff\xfe,6"[..], 6));
     assert_eq!(kept[2].brief(), ["7", "8", "9"]);
 }
@@ -108,7 +108,7 @@ fn a_line_over_the_cap_is_rejected_and_reading_goes_on_after_it() {
             read_as(text.as_bytes(), &declared(), &limits, Ragged::Reject, InvalidCharacters::Reject);
         assert_eq!(kept.len(), 4);
         let Kept::Reject(reject) = &kept[1] else { panic!("{kept:?}") };
-        assert_eq!((reject.code, reject.raw.len(), reject.raw_len), ("record_too_long", 10, 500_000));
+        assert_eq!((reject.code, reject.raw.len(), reject.raw_len), (CsvCode::RecordTooLong, 10, 500_000));
         assert!(
             matches!(&kept[2], Kept::Row { position, fields, .. } if position.line == 4 && fields[0] == "4")
         );
@@ -121,9 +121,9 @@ fn fields_and_columns_over_their_caps_are_rejected() {
     let text = b"a,b,c\n1,123456,3\n1,2,3,4,5,6\n1,2,3\n";
     let (_, kept) = read_as(text, &declared(), &limits, Ragged::Fill, InvalidCharacters::Reject);
     assert!(
-        matches!(&kept[0], Kept::Reject(r) if r.code == "field_too_long" && r.column.as_deref() == Some("b"))
+        matches!(&kept[0], Kept::Reject(r) if r.code == CsvCode::FieldTooLong && r.column.as_deref() == Some("b"))
     );
-    assert!(matches!(&kept[1], Kept::Reject(r) if r.code == "too_many_columns"));
+    assert!(matches!(&kept[1], Kept::Reject(r) if r.code == CsvCode::TooManyColumns));
     assert_eq!(kept[2].brief(), ["1", "2", "3"]);
 }
 

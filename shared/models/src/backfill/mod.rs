@@ -49,7 +49,10 @@ pub enum Target {
 }
 
 impl Target {
-    fn name(self) -> &'static str {
+    pub const ALL: [Target; 2] = [Target::InPlace, Target::Rebuild];
+
+    /// As in the column `target`.
+    pub const fn name(self) -> &'static str {
         match self {
             Target::InPlace => "in_place",
             Target::Rebuild => "rebuild",

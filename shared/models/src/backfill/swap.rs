@@ -1,7 +1,7 @@
 //! Replaces a table with its rebuilt version.
 
 use millrace::database::failure::from_postgres;
-use millrace::{Error, Kind, Result};
+use millrace::{Code, Error, Kind, Result};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -111,5 +111,5 @@ fn stands_on(model: &Model, dependants: &[String]) -> Error {
             dependants.join(", ")
         ),
     )
-    .with_code("model_has_dependants")
+    .with_code(Code::ModelHasDependants)
 }

@@ -17,7 +17,7 @@ use std::time::Instant;
 use millrace::database::Connection;
 use millrace::database::failure::from_postgres;
 use millrace::metrics::{self, names};
-use millrace::{Error, Kind, Result};
+use millrace::{Code, Error, Kind, Result};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 use tracing::{error, info, warn};
@@ -63,7 +63,7 @@ impl Deployment {
 pub async fn deploy(connection: &mut Connection, project: &Project, deadline: Instant) -> Result<Deployment> {
     let mut deployment = Deployment::default();
     for broken in &project.broken {
-        let error = Error::new(Kind::Config, broken.problems.join("; ")).with_code("model_broken");
+        let error = Error::new(Kind::Config, broken.problems.join("; ")).with_code(Code::ModelBroken);
         error!(file = broken.file, problems = broken.problems.join("; "), "a model's file is broken");
         match &broken.routes {
             Some(routes) => deployment.broken_routes.extend(routes.iter().cloned()),
@@ -77,7 +77,7 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
             let message = format!("it reads {below}, which does not run");
             deployment.stopped.insert(
                 model.name.clone(),
-                Error::new(Kind::Config, message).with_code("model_upstream_stopped"),
+                Error::new(Kind::Config, message).with_code(Code::ModelUpstreamStopped),
             );
             continue;
         }
@@ -99,10 +99,11 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
                 deployment.changed.push(model.name.clone());
             }
             // Somebody reads the table in a long transaction. Its events wait for the next run; the others' need not.
-            Err(error) if error.code() == "lock_timeout" => {
+            Err(error) if error.code() == Code::LockTimeout => {
                 let message =
                     format!("facts.{} is in use, and has to be changed: it is tried again", model.name);
-                let error = Error::new(Kind::Transient, message).with_source(error).with_code("model_in_use");
+                let error =
+                    Error::new(Kind::Transient, message).with_source(error).with_code(Code::ModelInUse);
                 warn!(model = model.name, error = error.chain(), "a model is not deployed yet");
                 deployment.stopped.insert(model.name.clone(), error);
             }

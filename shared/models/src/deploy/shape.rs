@@ -2,7 +2,7 @@
 
 use millrace::Result;
 use millrace::database::failure::from_postgres;
-use millrace::{Error, Kind};
+use millrace::{Code, Error, Kind};
 use tokio_postgres::Transaction;
 use tokio_postgres::error::ErrorPosition;
 
@@ -38,11 +38,11 @@ with no data"
     if let Some(nameless) = columns.iter().position(|column| column.name == "?column?") {
         let message =
             format!("{}: column {} of the query has no name: write `as …`", model.file, nameless + 1);
-        return Err(Error::new(Kind::Config, message).with_code("model_column_unnamed"));
+        return Err(Error::new(Kind::Config, message).with_code(Code::ModelColumnUnnamed));
     }
     if let Some(missing) = model.key.iter().find(|key| !columns.iter().any(|column| column.name == **key)) {
         let message = format!("{}: the key names {missing}, which the query does not make", model.file);
-        return Err(Error::new(Kind::Config, message).with_code("model_key_unknown"));
+        return Err(Error::new(Kind::Config, message).with_code(Code::ModelKeyUnknown));
     }
     Ok(columns)
 }

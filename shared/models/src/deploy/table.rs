@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use millrace::database::failure::from_postgres;
-use millrace::{Error, Kind, Result};
+use millrace::{Code, Error, Kind, Result};
 use ring::digest::{SHA256, digest};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
@@ -71,7 +71,7 @@ pub async fn bring_up(transaction: &Transaction<'_>, model: &Model, ours: bool) 
             file = model.file,
             what = difference.describe(model).join("; "),
         );
-        return Err(Error::new(Kind::Config, message).with_code("model_changed"));
+        return Err(Error::new(Kind::Config, message).with_code(Code::ModelChanged));
     }
     for column in &difference.added {
         run(
@@ -94,7 +94,7 @@ pub fn not_ours(model: &Model) -> Error {
         "facts.{} is there and was not made by a model: rename it, or the file {}",
         model.name, model.file
     );
-    Error::new(Kind::Config, message).with_code("model_name_taken")
+    Error::new(Kind::Config, message).with_code(Code::ModelNameTaken)
 }
 
 /// How the table of `model` differs from its query. Creates and drops a table, so it requires a transaction.

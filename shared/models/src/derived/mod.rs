@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use millrace::database::Connection;
-use millrace::{Error, Kind, Result};
+use millrace::{Code, Error, Kind, Result};
 use tracing::{error, info, warn};
 
 use crate::project::Project;
@@ -75,7 +75,7 @@ fn stop(project: &Project, stopped: &mut BTreeMap<String, Error>, name: &str, er
     for above in project.downstream(name) {
         stopped.entry(above.name.clone()).or_insert_with(|| {
             let message = format!("it stands on {name}, which does not run");
-            Error::new(Kind::Config, message).with_code("model_upstream_stopped")
+            Error::new(Kind::Config, message).with_code(Code::ModelUpstreamStopped)
         });
     }
 }

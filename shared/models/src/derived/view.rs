@@ -1,7 +1,7 @@
 //! Creates a view or materialized view, or replaces it to match its model.
 
 use millrace::database::failure::{from_postgres, refusal};
-use millrace::{Error, Kind, Result};
+use millrace::{Code, Error, Kind, Result};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
@@ -68,7 +68,7 @@ fn taken(model: &Model) -> Error {
         "facts.{} is there and is not what {} makes: rename one of them, or drop what is there",
         model.name, model.file
     );
-    Error::new(Kind::Config, message).with_code("model_name_taken")
+    Error::new(Kind::Config, message).with_code(Code::ModelNameTaken)
 }
 
 /// Makes it under that name; a materialized view with or without its rows.
@@ -129,7 +129,7 @@ async fn remake(
             model.name,
             theirs.join(", ")
         );
-        return Err(Error::new(Kind::Config, message).with_code("model_has_dependants"));
+        return Err(Error::new(Kind::Config, message).with_code(Code::ModelHasDependants));
     }
     // Beside, so that readers wait for the swap alone.
     let beside = format!("{}__next", model.name);

@@ -4,7 +4,7 @@
 //! savepoint, down to the events at fault: k bad events among n cost O(k log n) statements, and everything else stays.
 
 use millrace::database::failure::from_postgres;
-use millrace::{Error, Kind, Result};
+use millrace::{Code, Error, Kind, Result};
 use tokio_postgres::Transaction;
 use tokio_postgres::error::DbError;
 use uuid::Uuid;
@@ -72,7 +72,7 @@ pub async fn apply(
             // The statement is refused without any event to blame.
             Split::Event(None) => {
                 return Err(Error::new(Kind::Config, format!("{}: {}", model.name, refusal.sqlstate))
-                    .with_code("model_refused"));
+                    .with_code(Code::ModelRefused));
             }
         }
     }
@@ -135,7 +135,7 @@ fn check_share(model: &Model, applied: &Applied, event_count: u64) -> Result<()>
             model.file,
         ),
     )
-    .with_code("model_refuses_too_much"))
+    .with_code(Code::ModelRefusesTooMuch))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use millrace::database::Connection;
 use millrace::database::failure::from_postgres;
 use millrace::metrics::{self, names};
-use millrace::{Error, Kind, Result};
+use millrace::{Code, Error, Kind, Result};
 use serde::Serialize;
 use serde_json::json;
 use tokio_postgres::Transaction;
@@ -20,7 +20,7 @@ use crate::derived::catalog::{self, Node, Trigger};
 use crate::derived::invalidate::{invalidate_relation, is_watched};
 use crate::derived::rollup::{Invalidated, recompute, take_invalidations};
 use crate::project::Project;
-use crate::runs::{Activity, Done, Outcome};
+use crate::runs::{Activity, Done, RunOutcome};
 use crate::sql::relation;
 use crate::{deploy, notify, runs, work};
 
@@ -60,7 +60,7 @@ impl Summary {
         let reasons: Vec<String> =
             self.failed.iter().map(|(name, reason)| format!("{name}: {reason}")).collect();
         let message = format!("not refreshed: {}", reasons.join("; "));
-        Some(Error::new(Kind::Config, message).with_code("refresh_failed"))
+        Some(Error::new(Kind::Config, message).with_code(Code::RefreshFailed))
     }
 }
 
@@ -95,12 +95,12 @@ pub async fn run(
         let stopped = deployment.stopped.get(&node.name);
         let below = behind.iter().find(|(relation, _)| node.reads(**relation)).map(|(_, name)| *name);
         let outcome = match (stopped, below) {
-            (Some(error), _) => Err((Outcome::Failed, error.chain())),
+            (Some(error), _) => Err((RunOutcome::Failed, error.chain())),
             (None, Some(below)) => {
-                Err((Outcome::Skipped, format!("it reads {below}, which is not refreshed")))
+                Err((RunOutcome::Skipped, format!("it reads {below}, which is not refreshed")))
             }
             (None, None) => match why_not(node, limits) {
-                Some(reason) => Err((Outcome::Skipped, reason)),
+                Some(reason) => Err((RunOutcome::Skipped, reason)),
                 None => refresh(connection, node, &nodes, &triggers, run_id, limits).await?,
             },
         };
@@ -125,18 +125,15 @@ pub async fn run(
                     limits.deadline,
                 )
                 .await?;
-                if outcome == Outcome::Failed || below.is_some() {
+                if outcome == RunOutcome::Failed || below.is_some() {
                     behind.insert(node.relation, &node.name);
                 }
-                match outcome {
-                    Outcome::Failed => {
-                        error!(model = node.name, error = reason, "not refreshed");
-                        summary.failed.insert(node.name.clone(), reason);
-                    }
-                    Outcome::Skipped => {
-                        info!(model = node.name, reason, "skipped");
-                        summary.skipped.insert(node.name.clone(), reason);
-                    }
+                if outcome == RunOutcome::Failed {
+                    error!(model = node.name, error = reason, "not refreshed");
+                    summary.failed.insert(node.name.clone(), reason);
+                } else {
+                    info!(model = node.name, reason, "skipped");
+                    summary.skipped.insert(node.name.clone(), reason);
                 }
             }
         }
@@ -166,7 +163,7 @@ async fn refresh(
     triggers: &[Trigger],
     run_id: Uuid,
     limits: Limits,
-) -> Result<Result<Came, (Outcome, String)>> {
+) -> Result<Result<Came, (RunOutcome, String)>> {
     let is_watched = is_watched(node, triggers);
     let begun = Instant::now();
     let outcome =
@@ -202,7 +199,7 @@ async fn refresh(
         metrics::record(names::VIEW_DURATION, metrics::millis(duration));
         info!(model = node.name, row_count = rows, duration_ms = duration.as_millis() as u64, "refreshed");
     }
-    Ok(outcome.map_err(|error| (Outcome::Failed, error.chain())))
+    Ok(outcome.map_err(|error| (RunOutcome::Failed, error.chain())))
 }
 
 /// Refreshes a materialized view, without shutting its readers out where that is possible; its rows.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use millrace::Result;
 use millrace::database::failure::from_postgres;
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
+use millrace::{Code, Result};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
@@ -71,8 +71,8 @@ fn name(batch_id: Uuid, event_id: i64, model: &str) -> String {
 pub fn reason(model: &Model, refusal: &Refusal) -> Reason {
     let test = refusal.constraint.as_deref().and_then(|name| enforced(model).get(name).copied());
     let (code, message) = match test {
-        Some(condition) => ("test_failed", format!("the test `{condition}` of the model failed")),
-        None => ("refused_by_model", refusal.message.clone()),
+        Some(condition) => (Code::TestFailed, format!("the test `{condition}` of the model failed")),
+        None => (Code::RefusedByModel, refusal.message.clone()),
     };
     Reason {
         column: refusal.column.clone(),

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use millrace::database::Connection;
 use millrace::dead_letter::DeadLetterQueue;
-use millrace::{Error, Kind, Result};
+use millrace::{Code, Error, Kind, Result};
 use serde::Serialize;
 use tracing::error;
 use uuid::Uuid;
@@ -31,7 +31,7 @@ use uuid::Uuid;
 use crate::deploy;
 use crate::model::Route;
 use crate::project::Project;
-use crate::runs::{self, Activity, Outcome};
+use crate::runs::{self, Activity, RunOutcome};
 pub use bounds::Bounds;
 use claim::{Claim, Claimed};
 
@@ -94,7 +94,7 @@ impl Summary {
             return None;
         }
         let reasons = reasons.into_iter().collect::<Vec<_>>().join("; ");
-        Some(Error::new(Kind::Config, format!("events wait: {reasons}")).with_code("events_wait"))
+        Some(Error::new(Kind::Config, format!("events wait: {reasons}")).with_code(Code::EventsWait))
     }
 }
 
@@ -248,6 +248,6 @@ async fn record_failed(
     reason: &str,
     deadline: Instant,
 ) -> Result<()> {
-    let outcome = (Outcome::Failed, reason);
+    let outcome = (RunOutcome::Failed, reason);
     runs::record(connection, run_id, model, Activity::Transform, outcome, deadline).await
 }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use millrace_jsonb::InvalidCharacters;
 use millrace_jsonb::{Defect, DefectKind, MAX_DEPTH, Scanner, Value, replace_characters};
 
+use super::code::RejectCode;
 use super::record::{Parsed, Position, Record, Reject, Repair};
 
 pub(super) struct Collector<'b> {
@@ -81,7 +82,7 @@ impl<'b> Collector<'b> {
             let at = error.valid_up_to() + value.range.start;
             let place = if in_body { format!(", at byte {at} of the body") } else { String::new() };
             let reason = format!("bytes that are not UTF-8{place}");
-            self.rejects.push(Reject { code: "invalid_utf8", reason, position, raw });
+            self.rejects.push(Reject { code: RejectCode::InvalidUtf8, reason, position, raw });
             return;
         }
         let refused = if self.replace { value.fatal } else { value.defect };
@@ -120,16 +121,20 @@ impl<'b> Collector<'b> {
     }
 }
 
-fn describe(kind: DefectKind) -> (&'static str, Cow<'static, str>) {
+fn describe(kind: DefectKind) -> (RejectCode, Cow<'static, str>) {
     match kind {
-        DefectKind::Nul => ("nul_character", "a NUL character, which PostgreSQL cannot store".into()),
+        DefectKind::Nul => {
+            (RejectCode::NulCharacter, "a NUL character, which PostgreSQL cannot store".into())
+        }
         DefectKind::LoneSurrogate => {
-            ("lone_surrogate", "half of a surrogate pair, which is no character".into())
+            (RejectCode::LoneSurrogate, "half of a surrogate pair, which is no character".into())
         }
         DefectKind::Number => (
-            "number_out_of_range",
+            RejectCode::NumberOutOfRange,
             "a number with more digits, or a larger exponent, than can be stored".into(),
         ),
-        DefectKind::Depth => ("nested_too_deep", format!("nested deeper than {MAX_DEPTH} levels").into()),
+        DefectKind::Depth => {
+            (RejectCode::NestedTooDeep, format!("nested deeper than {MAX_DEPTH} levels").into())
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! - [`slack`]: the challenge of Slack's URL verification.
 
 mod cloudevents;
+mod code;
 mod collect;
 mod error;
 mod form;
@@ -20,6 +21,7 @@ use http::HeaderMap;
 use millrace_jsonb::InvalidCharacters;
 use millrace_jsonb::Pointer;
 
+pub use self::code::RejectCode;
 use self::collect::Collector;
 pub use self::error::BodyError;
 pub use self::format::Content;

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::code::RejectCode;
+
 /// A parsed body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parsed<'b> {
@@ -43,8 +45,7 @@ pub struct Repair<'b> {
 /// A record that jsonb refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject<'b> {
-    /// `nul_character`, `lone_surrogate`, `invalid_utf8`, `number_out_of_range` or `nested_too_deep`.
-    pub code: &'static str,
+    pub code: RejectCode,
     /// For operators. It contains none of the record's content.
     pub reason: String,
     pub position: Position,

@@ -208,9 +208,9 @@ fn a_form_is_an_object_of_strings() {
     let parsed = read(form, b"payload=[1.10,{}]").unwrap();
     assert_eq!(texts(&parsed), ["1.10", "{}"]);
     for (body, code) in [
-        ("a=%00", "nul_character"),
-        ("a=%FF", "invalid_utf8"),
-        ("payload={%22a%22:%22%5Cud800%22}", "lone_surrogate"),
+        ("a=%00", RejectCode::NulCharacter),
+        ("a=%FF", RejectCode::InvalidUtf8),
+        ("payload={%22a%22:%22%5Cud800%22}", RejectCode::LoneSurrogate),
     ] {
         assert_eq!(read(form, body.as_bytes()).unwrap().rejects[0].code, code);
     }
@@ -290,7 +290,7 @@ fn a_record_that_jsonb_refuses_is_a_reject_and_the_rest_is_kept() {
     let parsed = read(JSON, body.as_bytes()).unwrap();
     let records: Vec<&str> = parsed.records.iter().map(|record| record.json.as_ref()).collect();
     assert_eq!(records, ["1", "2", "1e400", "\"\u{e9}\"", "3"]);
-    let rejects: Vec<(&str, u64, u64, &str)> = parsed
+    let rejects: Vec<(RejectCode, u64, u64, &str)> = parsed
         .rejects
         .iter()
         .map(|reject| {
@@ -302,11 +302,11 @@ fn a_record_that_jsonb_refuses_is_a_reject_and_the_rest_is_kept() {
     assert_eq!(
         rejects,
         [
-            ("nul_character", 1, 2, "\"\\u0000\""),
-            ("lone_surrogate", 3, 3, "{\"k\":\"\\udc00\"}"),
-            ("number_out_of_range", 5, 3, "1e401"),
-            ("nested_too_deep", 6, 3, deep.as_str()),
-            ("nul_character", 7, 3, "{\"a\\u0000\":1}"),
+            (RejectCode::NulCharacter, 1, 2, "\"\\u0000\""),
+            (RejectCode::LoneSurrogate, 3, 3, "{\"k\":\"\\udc00\"}"),
+            (RejectCode::NumberOutOfRange, 5, 3, "1e401"),
+            (RejectCode::NestedTooDeep, 6, 3, deep.as_str()),
+            (RejectCode::NulCharacter, 7, 3, "{\"a\\u0000\":1}"),
         ]
     );
     assert_eq!(
@@ -337,9 +337,9 @@ fn characters_are_replaced_where_the_source_says_so_and_the_original_is_kept() {
             (r#""fine""#, None),
         ]
     );
-    let rejects: Vec<(&str, u64)> =
+    let rejects: Vec<(RejectCode, u64)> =
         parsed.rejects.iter().map(|reject| (reject.code, reject.position.record)).collect();
-    assert_eq!(rejects, [("number_out_of_range", 3), ("number_out_of_range", 4)]);
+    assert_eq!(rejects, [(RejectCode::NumberOutOfRange, 3), (RejectCode::NumberOutOfRange, 4)]);
 }
 
 #[test]
@@ -348,12 +348,15 @@ fn bytes_that_are_not_utf_8_reject_only_their_record() {
         read("application/x-ndjson", b"{\"a\":1}\n{\"a\":\"caf\xe9\"}\n{\"a\":\"\xc3\xa9\"}").unwrap();
     assert_eq!(parsed.records.len(), 2);
     let reject = &parsed.rejects[0];
-    assert_eq!((reject.code, reject.position), ("invalid_utf8", Position { record: 1, line: 2, offset: 8 }));
+    assert_eq!(
+        (reject.code, reject.position),
+        (RejectCode::InvalidUtf8, Position { record: 1, line: 2, offset: 8 })
+    );
     assert_eq!(reject.reason, "bytes that are not UTF-8, at byte 17 of the body");
     assert_eq!(*reject.raw, b"{\"a\":\"caf\xe9\"}"[..]);
     // Overlong forms and encoded surrogates are also not UTF-8.
     for bytes in [&b"\"\xc0\x80\""[..], b"\"\xed\xa0\x80\"", b"\"\xf4\x90\x80\x80\""] {
-        assert_eq!(read(JSON, bytes).unwrap().rejects[0].code, "invalid_utf8");
+        assert_eq!(read(JSON, bytes).unwrap().rejects[0].code, RejectCode::InvalidUtf8);
     }
 }
 
