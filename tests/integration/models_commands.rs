@@ -554,7 +554,7 @@ async fn a_name_that_is_no_model_is_refused_before_anything_is_done() {
 }
 
 #[tokio::test]
-async fn tail_prints_a_line_for_each_commit_of_facts() {
+async fn tail_prints_a_line_for_each_commit_of_facts_and_survives_a_restart() {
     let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
     let mut tail = fixture.command(&["tail"]).spawn().unwrap();
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
@@ -569,6 +569,15 @@ async fn tail_prints_a_line_for_each_commit_of_facts() {
         let events = if count == 3 { "3 events" } else { "1,200 events" };
         assert_eq!(next().await, format!("transform  shop/orders  {events}  orders +{count}"));
     }
+    // A database that restarts ends the connection.
+    let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+         where application_name = 'millrace tail' and datname = current_database()";
+    assert_eq!(fixture.number(kill).await, 1);
+    assert!(next().await.starts_with("the connection ended ("));
+    assert!(next().await.starts_with("listening again on channel millrace"));
+    fixture.many_orders(5_000, 3, "5").await;
+    fixture.cli(&["run"]).await.is(0, &["1 ok"]);
+    assert_eq!(next().await, "transform  shop/orders  3 events  orders +3");
     interrupt(&tail).await;
     said(tail).await.is(0, &[]);
 }

@@ -6,6 +6,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use millrace_cli::checkout::Checkout;
 use millrace_tests::page::{Page, Terminal};
@@ -63,15 +64,27 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Kills the server of the stack with SIGKILL, as the kernel does when memory runs out.
+fn kill_database(folder: &Path) {
+    let file = fs::read_to_string(folder.join(".millrace/postgres/data/postmaster.pid")).expect("a server");
+    let killed = Command::new("kill").args(["-9", file.lines().next().expect("its pid")]).status();
+    assert!(killed.expect("kill").success());
+}
+
 #[tokio::test]
-async fn the_tutorial_shows_what_happens() {
+async fn the_tutorial_shows_what_happens_and_the_stack_survives_its_database() {
     let folder = checkout();
     let programs = folder.path().join("bin");
     let path = format!("{}:/usr/bin:/bin", programs.display());
     let mut terminal = Terminal::new(folder.path(), vec![("PATH".to_owned(), path)]);
     let count = Page::read("docs/tutorial.md")
         .run(&[CTRL_C], async |block| match block.info.as_str() {
-            CTRL_C => terminal.interrupt().await,
+            CTRL_C => {
+                kill_database(folder.path());
+                terminal.wait_for("database   unavailable, waiting for it").await?;
+                terminal.wait_for("database   available again").await?;
+                terminal.interrupt().await
+            }
             _ => terminal.follow(block).await,
         })
         .await;

@@ -149,6 +149,12 @@ impl Terminal {
         }
     }
 
+    /// Waits until the command that keeps running has printed `text`.
+    pub async fn wait_for(&mut self, text: &str) -> Followed {
+        let background = self.background.as_mut().ok_or("nothing runs in the background")?;
+        background.wait_for(text, |output| output.contains(text)).await.map(|_| None)
+    }
+
     /// Stops the command that keeps running, as Ctrl-C does, and waits for its end.
     pub async fn interrupt(&mut self) -> Followed {
         let background = self.background.take().ok_or("nothing runs in the background")?;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use millrace::Result;
+use tokio_postgres::Client;
 
 use super::{Outcome, asked_to_stop, put};
 use crate::checkout::Checkout;
@@ -60,27 +61,56 @@ fn greet(stack: &Stack, terminal: &mut Terminal) {
     terminal.heading("Loads");
 }
 
-/// One line for each load that ends.
+/// Prints one line for each load that ends. While the database is unavailable, it waits, and starts the stack's own server
+/// again if that has ended.
 async fn watch(stack: &mut Stack, terminal: &mut Terminal) -> Result<()> {
+    let mut printed = HashSet::new();
+    let mut since = SystemTime::now();
+    // Loads that had ended before are not printed.
     let client = loads::connect(&stack.environment.database_url, "millrace dev").await?;
-    let began = SystemTime::now();
-    let mut since = began;
-    // What had ended before we looked is no news.
-    let mut told: HashSet<_> =
-        loads::ended_since(&client, since).await?.iter().map(|load| load.load_id).collect();
+    printed.extend(loads::ended_since(&client, since).await?.iter().map(|load| load.load_id));
+    let mut client = Some(client);
+    let mut problem = None;
     loop {
         stack.check()?;
-        for load in loads::ended_since(&client, since).await? {
-            if told.insert(load.load_id) {
-                tell(&load, terminal);
+        match poll(stack, &mut client, since).await {
+            Ok(ended) => {
+                if problem.take().is_some() {
+                    terminal.line("  database   available again");
+                }
+                for load in ended {
+                    since = since.max(load.finished_at);
+                    if printed.insert(load.load_id) {
+                        print_load(&load, terminal);
+                    }
+                }
             }
-            since = since.max(load.finished_at);
+            Err(error) => {
+                client = None;
+                let error = error.chain();
+                if problem.as_ref() != Some(&error) {
+                    terminal.bad(&format!("  database   unavailable, waiting for it: {error}"));
+                }
+                problem = Some(error);
+            }
         }
         tokio::time::sleep(Duration::from_millis(400)).await;
     }
 }
 
-fn tell(ended: &EndedLoad, terminal: &mut Terminal) {
+/// The loads that ended since `since`, over `client` or a new connection.
+async fn poll(stack: &mut Stack, client: &mut Option<Client>, since: SystemTime) -> Result<Vec<EndedLoad>> {
+    let client = match client {
+        Some(client) => client,
+        None => {
+            stack.restart_database()?;
+            client.insert(loads::connect(&stack.environment.database_url, "millrace dev").await?)
+        }
+    };
+    loads::ended_since(client, since).await
+}
+
+fn print_load(ended: &EndedLoad, terminal: &mut Terminal) {
     let Some(end) = &ended.load.end else {
         return;
     };

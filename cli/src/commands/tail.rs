@@ -1,5 +1,6 @@
 //! `millrace tail`: what is notified on channel `millrace`, as it happens.
 
+use std::cell::Cell;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -17,14 +18,8 @@ use crate::terminal::{Terminal, figure, one_line};
 pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
     let url = environment::database_url(checkout)?;
     let settings = Settings::parse(&url)?.application_name("millrace tail");
-    let (heard, lines) = mpsc::channel();
-    let ready = heard.clone();
-    let listening = listener::listen(
-        &settings,
-        CHANNEL,
-        move || drop(ready.send(format!("listening on channel {CHANNEL}; Ctrl-C ends"))),
-        |payload| drop(heard.send(describe(payload))),
-    );
+    let (sender, lines) = mpsc::channel();
+    let listening = listen(&settings, sender);
     let printing = async {
         loop {
             while let Ok(line) = lines.try_recv() {
@@ -36,9 +31,39 @@ pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome
         }
     };
     tokio::select! {
-        ended = listening => ended.map(|()| Outcome::Unable),
+        ended = listening => ended.map(|()| Outcome::Done),
         () = printing => Ok(Outcome::Done),
         stop = asked_to_stop() => stop.map(|()| Outcome::Done),
+    }
+}
+
+/// Sends a line for each notification. After the first connection it connects again whenever the connection ends.
+///
+/// # Errors
+/// The first connection fails.
+async fn listen(settings: &Settings, sender: mpsc::Sender<String>) -> Result<()> {
+    let mut was_connected = false;
+    loop {
+        let is_connected = Cell::new(false);
+        let ready = || {
+            is_connected.set(true);
+            let again = if was_connected { " again" } else { "" };
+            drop(sender.send(format!("listening{again} on channel {CHANNEL}; Ctrl-C ends")));
+        };
+        let print = |payload: &str| drop(sender.send(describe(payload)));
+        let ended = listener::listen(settings, CHANNEL, ready, print).await;
+        match ended {
+            Err(error) if !was_connected && !is_connected.get() => return Err(error),
+            ended if is_connected.get() => {
+                let cause = ended.map_or_else(|error| error.chain(), |()| "the server closed it".to_owned());
+                let text =
+                    format!("the connection ended ({cause}); what is notified until the next one is missed");
+                drop(sender.send(text));
+                was_connected = true;
+            }
+            _ => {}
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -103,13 +103,17 @@ impl Stack {
         terminal.done(step, "everything that was started");
     }
 
-    /// An error once a part of the stack has ended by itself.
+    /// An error once the local AWS has ended by itself.
     pub fn check(&mut self) -> Result<()> {
-        self.emulator.check()?;
-        match &mut self.database.server {
-            Some(server) => server.check(),
-            None => Ok(()),
-        }
+        self.emulator.check()
+    }
+
+    /// Starts the stack's own PostgreSQL again if it has ended. A server of the user is left to the user.
+    ///
+    /// # Errors
+    /// The server does not start, for example because its port is in use.
+    pub fn restart_database(&mut self) -> Result<()> {
+        self.database.server.as_mut().map_or(Ok(()), postgres::Server::restart)
     }
 }
 

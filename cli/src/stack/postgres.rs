@@ -50,6 +50,7 @@ impl Options {
 #[derive(Debug)]
 pub struct Server {
     process: Child,
+    options: Options,
     port: u16,
     password: String,
 }
@@ -110,7 +111,7 @@ impl Server {
             .stdout(log);
         let process =
             child::spawn(command, libc::SIGINT).map_err(|error| failed("start PostgreSQL", error))?;
-        let mut server = Server { process, port, password };
+        let mut server = Server { process, options: options.clone(), port, password };
         server.wait_until_ready(&options.binaries, &log_path, log_start)?;
         Ok(server)
     }
@@ -160,13 +161,24 @@ impl Server {
         format!("postgresql://{role}:{password}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// An error once it has ended by itself.
-    pub fn check(&mut self) -> Result<()> {
-        match self.process.try_wait() {
-            Ok(None) => Ok(()),
-            Ok(Some(status)) => Err(Error::new(Kind::Config, format!("PostgreSQL ended ({status})"))),
-            Err(error) => Err(failed("wait for PostgreSQL", error)),
+    /// Starts the server again at its port if it has ended by itself. A server that somebody started in its place, as
+    /// `pg_ctl restart` does, is left as it is.
+    ///
+    /// # Errors
+    /// It does not start, or another process has its port.
+    pub fn restart(&mut self) -> Result<()> {
+        let ended = self.process.try_wait().map_err(|error| failed("wait for PostgreSQL", error))?;
+        let is_answering = || std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok();
+        if ended.is_none() || is_answering() {
+            return Ok(());
         }
+        let server = Server::start(&Options { port: Some(self.port), ..self.options.clone() })?;
+        if server.port != self.port {
+            let message = format!("another process uses the port {} of the local database", self.port);
+            return Err(Error::new(Kind::Transient, message));
+        }
+        *self = server;
+        Ok(())
     }
 
     /// Ends every session and stops; what was committed is on disk.
