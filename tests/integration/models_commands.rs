@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use millrace_tests::process::signal;
 use millrace_tests::runtime_api::binary;
 use millrace_tests::terminal::{assert_fits, row};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -117,9 +118,8 @@ async fn said(child: Child) -> Said {
     Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
-async fn interrupt(child: &Child) {
-    let id = child.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().await.unwrap().success());
+fn interrupt(child: &Child) {
+    signal(child.id().unwrap(), "INT");
 }
 
 const BIG: &str = "-- kind = \"view\"\nselect * from orders where total > 100";
@@ -503,7 +503,7 @@ async fn a_backfill_that_is_interrupted_goes_on_to_its_end() {
     let backfill = fixture.command(&["models", "backfill", "orders", "--rate", "50"]).spawn().unwrap();
     let done = "select count(*) from pipeline.backfill_batches where done_at is not null";
     fixture.until(done).await;
-    interrupt(&backfill).await;
+    interrupt(&backfill);
     said(backfill).await.is(3, &["stopped   orders  after ", " of 1,000 events; run it again to go on"]);
     let done = fixture.number(done).await;
     assert!((1..20).contains(&done), "{done}");
@@ -532,7 +532,7 @@ async fn a_run_that_waits_for_a_lock_can_be_stopped() {
          where datname = current_database() and application_name = 'millrace models' and wait_event_type = 'Lock'",
     )
     .await;
-    interrupt(&run).await;
+    interrupt(&run);
     said(run).await.is(3, &["stopped"]);
     drop(holder);
     fixture.cli(&["run"]).await.is(0, &["ran       orders  10 rows"]);
@@ -578,7 +578,7 @@ async fn tail_prints_a_line_for_each_commit_of_facts_and_survives_a_restart() {
     fixture.many_orders(5_000, 3, "5").await;
     fixture.cli(&["run"]).await.is(0, &["1 ok"]);
     assert_eq!(next().await, "transform  shop/orders  3 events  orders +3");
-    interrupt(&tail).await;
+    interrupt(&tail);
     said(tail).await.is(0, &[]);
 }
 

@@ -6,6 +6,7 @@
 //! - [`metrics`]: reads and validates the metrics of a function.
 //! - [`page`]: runs a page of `docs/`, block by block.
 //! - [`postgres`]: a database for each test.
+//! - [`process`]: signals to processes.
 //! - [`proxy`]: a network proxy that injects faults.
 //! - [`runtime_api`]: the compiled function behind a Lambda Runtime API.
 //! - [`terminal`]: reads the tables and the prose that `millrace` prints.
@@ -18,6 +19,7 @@ pub mod lambda;
 pub mod metrics;
 pub mod page;
 pub mod postgres;
+pub mod process;
 pub mod proxy;
 pub mod runtime_api;
 pub mod terminal;

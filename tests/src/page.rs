@@ -19,6 +19,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::process::signal;
+
 /// A block, or a mark between blocks.
 #[derive(Debug)]
 pub struct Block {
@@ -226,10 +228,7 @@ impl Background {
     }
 
     async fn interrupt(mut self) -> Result<ExitStatus, String> {
-        let id = self.child.id().ok_or("it has ended")?;
-        let kill = format!("kill -INT {id}");
-        let sent = Command::new("sh").args(["-c", &kill]).status().await.expect("a shell");
-        assert!(sent.success(), "{kill}: {sent}");
+        signal(self.child.id().ok_or("it has ended")?, "INT");
         let ended =
             timeout(START, self.child.wait()).await.map_err(|_| "five minutes passed before its end")?;
         Ok(ended.expect("its exit status"))

@@ -25,6 +25,7 @@ use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use crate::metrics::metric_lines;
+use crate::process;
 
 /// The result of an invocation.
 #[derive(Debug, Clone, PartialEq)]
@@ -174,9 +175,7 @@ impl Function {
 
     /// Sends the process a signal by name: `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
-        let id = self.process().id().to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().expect("kill");
-        assert!(sent.success(), "signal {name}");
+        process::signal(self.process().id(), name);
     }
 
     /// The peak memory of the process so far, in bytes.

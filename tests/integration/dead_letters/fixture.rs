@@ -8,6 +8,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use millrace::Code;
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, DeadLetterQueue, Origin, Payload, Reason};
 use millrace_tests::aws::Aws;
+use millrace_tests::process;
 use millrace_tests::runtime_api::binary;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -126,10 +127,8 @@ impl DeadLetterFixture {
 }
 
 /// Sends a signal to a program, as Ctrl-C does.
-pub async fn signal(child: &Child, name: &str) {
-    let id = child.id().expect("it runs").to_string();
-    let sent = Command::new("kill").args(["-s", name, &id]).status().await.unwrap();
-    assert!(sent.success(), "kill -s {name}");
+pub fn signal(child: &Child, name: &str) {
+    process::signal(child.id().expect("it runs"), name);
 }
 
 /// The whole output.

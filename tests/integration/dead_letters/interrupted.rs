@@ -15,7 +15,7 @@ async fn a_list_that_is_killed_loses_nothing() {
     fixture.send(&dead_letters).await;
     let mut child = fixture.command(&["list"]).spawn().unwrap();
     fixture.until("a list under way", |_, hidden| hidden > 100).await;
-    signal(&child, "KILL").await;
+    signal(&child, "KILL");
     assert_eq!(child.wait().await.unwrap().code(), None, "it was killed");
     assert!(fixture.counts().await.1 > 0, "nothing was hidden any more: it had ended before");
     fixture.until("everything back by itself", |visible, hidden| (visible, hidden) == (3_000, 0)).await;
@@ -39,7 +39,7 @@ async fn an_interrupted_list_makes_every_message_visible_immediately() {
         for name in ["INT", "TERM"] {
             let child = fixture.command(arguments).spawn().unwrap();
             fixture.until("a look under way", |_, hidden| hidden > 100).await;
-            signal(&child, name).await;
+            signal(&child, name);
             let output = child.wait_with_output().await.unwrap();
             assert_eq!(output.status.code(), Some(3), "{arguments:?}: {}", said(&output));
             assert!(said(&output).contains("stopped; "), "{arguments:?}: {}", said(&output));
@@ -57,7 +57,7 @@ async fn an_interrupted_drop_leaves_the_other_dead_letters() {
     fixture.send(&dead_letters).await;
     let child = fixture.command(&["drop", "--all", "--yes"]).spawn().unwrap();
     fixture.until("a drop under way", |visible, hidden| visible + hidden < 2_900).await;
-    signal(&child, "INT").await;
+    signal(&child, "INT");
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
     let text = said(&output);

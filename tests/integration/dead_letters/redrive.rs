@@ -245,7 +245,7 @@ async fn on_interruption_it_reports_that_the_function_continues() {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    signal(&child, "INT").await;
+    signal(&child, "INT");
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
     assert!(said(&output).contains("run again to go on"), "{}", said(&output));

@@ -14,6 +14,7 @@ use millrace::ledger::{Entry, Staged, stage};
 use millrace::{Code, Kind};
 use millrace_cli::stack::postgres::Server;
 use millrace_tests::postgres::{ROLE_PASSWORD, client, number, prepare, start_server};
+use millrace_tests::process::signal;
 use millrace_tests::proxy::{Direction, Proxy};
 
 use crate::stack::{LONG, Stack, accepted};
@@ -78,8 +79,7 @@ fn kill_a_backend(server: &Server) {
         let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&title).contains("millrace_ingest")
     });
-    let killed = Command::new("kill").args(["-9", victim.expect("a session")]).status().expect("kill");
-    assert!(killed.success());
+    signal(victim.expect("a session").parse().expect("its process"), "KILL");
 }
 
 /// A small file system in memory, mounted while this value lives. Tests run as root.
