@@ -6,10 +6,10 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
 
 use millrace_cli::checkout::Checkout;
 use millrace_tests::page::{Page, Terminal};
+use millrace_tests::process::signal;
 use millrace_tests::runtime_api::binary;
 use tempfile::TempDir;
 
@@ -67,8 +67,7 @@ fn copy(from: &Path, to: &Path) {
 /// Kills the server of the stack with SIGKILL, as the kernel does when memory runs out.
 fn kill_database(folder: &Path) {
     let file = fs::read_to_string(folder.join(".millrace/postgres/data/postmaster.pid")).expect("a server");
-    let killed = Command::new("kill").args(["-9", file.lines().next().expect("its pid")]).status();
-    assert!(killed.expect("kill").success());
+    signal(file.lines().next().and_then(|pid| pid.parse().ok()).expect("its pid"), "KILL");
 }
 
 #[tokio::test]
