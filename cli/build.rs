@@ -1,4 +1,4 @@
-//! Sets `MILLRACE_VERSION`: the version of the package, with the commit where the sources are a checkout of git.
+//! Sets `MILLRACE_VERSION`: the version of the package, and the commit if the sources are a git checkout.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,16 +12,16 @@ fn main() {
     }
 }
 
-/// The short hash of the commit, and a directive for each file that changes with it.
+/// The short hash of the commit, and a Cargo directive for each file that changes with it.
 fn commit() -> Option<String> {
-    // A source archive may be unpacked inside another repository, whose commit is not that of the sources.
+    // A source archive may be extracted inside another repository, whose commit is not that of the sources.
     if git(&["rev-parse", "--show-prefix"])? != "cli/" {
         return None;
     }
-    // A detached HEAD names no ref, and a ref that is packed has no file: then the log of HEAD changes alone.
+    // A detached HEAD has no ref, and a packed ref has no file. Then only the log of HEAD changes.
     let branch = git(&["symbolic-ref", "--quiet", "HEAD"]);
     for name in ["HEAD", "logs/HEAD"].into_iter().chain(branch.as_deref()) {
-        // Cargo runs this script at every build when a file that is listed does not exist.
+        // If a listed file does not exist, Cargo runs this script at every build.
         if let Some(path) = git(&["rev-parse", "--git-path", name]).filter(|path| Path::new(path).exists()) {
             println!("cargo::rerun-if-changed={path}");
         }
@@ -29,7 +29,7 @@ fn commit() -> Option<String> {
     git(&["rev-parse", "--short", "HEAD"])
 }
 
-/// What git prints in this folder; `None` where git or the repository is missing.
+/// The output of git in this folder; `None` if git or the repository is missing.
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -132,7 +132,7 @@ Examples:
     /// Show whether a webhook delivery is accepted, and if not, why
     ///
     /// Give each header and the body exactly as the sender sent them. Prints the expected signature header, how far the
-    /// timestamp is off, and whether the body was changed on its way. Never prints a secret.
+    /// timestamp is off, and whether the body was changed in transit. Never prints a secret.
     ///
     /// Exits with 1 if the delivery is refused.
     #[command(after_help = "\

@@ -1,4 +1,4 @@
-//! Where things are in the repository. The program works on the checkout that it is run in.
+//! The folders and files of the repository. The program works on the checkout that contains the current directory.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ pub struct Checkout {
 }
 
 impl Checkout {
-    /// The checkout around the current directory, else the one that this program was built from.
+    /// The checkout that contains the current directory, otherwise the one from which this program was built.
     pub fn find() -> Result<Self> {
         let here = std::env::current_dir()
             .map_err(|error| Error::new(Kind::Config, "find the current directory").with_source(error))?;
@@ -22,7 +22,9 @@ impl Checkout {
                 folder.join("infra/template.yaml").is_file() && folder.join("Cargo.lock").is_file()
             })
             .map(|root| Checkout { root: root.to_owned() })
-            .ok_or_else(|| Error::new(Kind::Config, "this is no checkout of millrace: change into one first"))
+            .ok_or_else(|| {
+                Error::new(Kind::Config, "this is not a checkout of millrace: change into one first")
+            })
     }
 
     pub fn root(&self) -> &Path {
@@ -43,12 +45,12 @@ impl Checkout {
         self.root.join("target/lambda").join(name).join("bootstrap")
     }
 
-    /// Everything that the local stack writes.
+    /// The folder to which the local stack writes.
     pub fn state(&self) -> PathBuf {
         self.root.join(".millrace")
     }
 
-    /// The variables of the running stack.
+    /// The file with the variables of the running stack.
     pub fn environment(&self) -> PathBuf {
         self.state().join("env")
     }
@@ -63,7 +65,7 @@ impl Checkout {
         self.root.join(".tools/postgres")
     }
 
-    /// A path as one would type it in the checkout.
+    /// A path relative to the checkout.
     pub fn display<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
         path.strip_prefix(&self.root).unwrap_or(path).display()
     }

@@ -1,7 +1,7 @@
-//! The dead-letter queue as an operator sees it.
+//! Reads the dead-letter queue for an operator.
 //!
-//! - [`each`]: everything in the queue, once; [`archive`]: what was moved to the bucket.
-//! - [`entry`]: one message, read; [`summary`]: many, in a line each; [`advice`]: what to do about one.
+//! - [`each`]: reads every message of the queue once; [`archive`]: reads the dead letters that were moved to the bucket.
+//! - [`entry`]: one parsed message; [`summary`]: one line per dead letter; [`advice`]: what to do about a dead letter.
 
 pub mod advice;
 pub mod archive;
@@ -17,8 +17,8 @@ use crate::environment::aws_failure;
 use crate::terminal::figure;
 use entry::Entry;
 
-/// Hands everything in the queue to `see`, each message once; it stays in the queue. False when there is more than can be
-/// looked at. `see` answers whether to go on.
+/// Passes each message of the queue to `see` once, without removing it. `see` returns whether to continue. Returns false if the
+/// queue has more messages than a scan can receive.
 pub async fn each(
     reader: &DeadLetterReader,
     progress: &Progress,
@@ -39,13 +39,13 @@ pub async fn each(
     Ok(complete)
 }
 
-/// How far a look has come, on the standard error of a person.
+/// The progress of a scan, on standard error if it is a terminal.
 pub struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// `doing` is what is being done: "reading the queue".
+    /// `doing` names the operation: "reading the queue".
     pub fn new(doing: &str) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{spinner} {prefix}: {msg} {elapsed}");
@@ -54,7 +54,7 @@ impl Progress {
         Progress { bar }
     }
 
-    /// Shown to nobody.
+    /// Hidden progress.
     pub fn hidden() -> Self {
         Progress { bar: ProgressBar::hidden() }
     }
@@ -69,14 +69,14 @@ impl Progress {
     }
 }
 
-/// Nothing of it is left on the screen.
+/// Clears the progress from the screen.
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
 }
 
-/// Messages in a queue, those being worked on included. SQS calls it approximate.
+/// The approximate number of messages in a queue, including invisible messages.
 pub async fn depth(sqs: &aws_sdk_sqs::Client, queue_url: &str) -> Result<i64> {
     let answer = sqs
         .get_queue_attributes()
@@ -86,12 +86,14 @@ pub async fn depth(sqs: &aws_sdk_sqs::Client, queue_url: &str) -> Result<i64> {
         .attribute_names(QueueAttributeName::ApproximateNumberOfMessagesDelayed)
         .send()
         .await
-        .map_err(|error| aws_failure("ask for the depth of a queue", &error))?;
+        .map_err(|error| aws_failure("read the number of messages in a queue", &error))?;
     answer
         .attributes
         .unwrap_or_default()
         .values()
         .map(|value| value.parse::<i64>())
         .sum::<std::result::Result<i64, _>>()
-        .map_err(|error| Error::new(Kind::Contract, "the depth of a queue is no number").with_source(error))
+        .map_err(|error| {
+            Error::new(Kind::Contract, "the number of messages in a queue is not a number").with_source(error)
+        })
 }

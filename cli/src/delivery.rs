@@ -1,4 +1,4 @@
-//! A body as its sender would send it: signed, with id and event type where they belong.
+//! Signs a body like its sender, with the id and event type in the headers of the preset.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -10,19 +10,19 @@ use millrace::{Code, Error, Kind, Result};
 use millrace_webhook::verify::sign;
 use millrace_webhook::{Content, DeliveryIdRule, EventTypeRule, Place, Scheme};
 
-/// What a sender would choose.
+/// The values that a sender chooses.
 #[derive(Debug, Clone, Copy)]
 pub struct Choice<'a> {
     pub id: Option<&'a str>,
     pub event_type: Option<&'a str>,
-    /// The id to use unless one is given.
+    /// The id, unless the user sets one.
     pub new_id: &'a str,
 }
 
-/// The headers that go with `body`.
+/// The headers of a delivery with `body`.
 ///
 /// # Errors
-/// When an id or event type is given that this sender does not say in a header: it is part of the body then.
+/// When an id or event type is given that is not in a header of this preset but in the body.
 pub fn headers(
     source: &WebhookSource,
     secret: &Secret,
@@ -43,7 +43,7 @@ pub fn headers(
     });
     match (id_header, choice.id, &source.scheme) {
         (Some(name), _, _) => insert(&mut headers, name, id)?,
-        // It has been signed with the id in its header.
+        // The signature covers the id in the header.
         (None, None, _) | (None, _, Scheme::Standard { .. }) => {}
         (None, Some(_), _) => return Err(in_the_body(source, "--id", "delivery_id")),
     }
@@ -59,7 +59,7 @@ pub fn headers(
     Ok(headers)
 }
 
-/// The header in which the sender says the event type, if it does.
+/// The header with the event type, if the preset has one.
 pub fn event_type_header(source: &WebhookSource) -> Option<&str> {
     source.event_type.iter().find_map(|rule| match rule {
         EventTypeRule::Places(places) => places.first().and_then(header_name),
@@ -96,7 +96,7 @@ fn in_the_body(source: &WebhookSource, argument: &str, key: &str) -> Error {
     )
 }
 
-/// As the source declares it, else as the file's name or its first character tells.
+/// The content type that the source declares, otherwise detected from the name of the file or its first character.
 fn content_type(content: Content, file: &Path, body: &[u8]) -> &'static str {
     const FORM: &str = "application/x-www-form-urlencoded";
     match content {

@@ -1,5 +1,4 @@
-//! Why a delivery is refused, in words for somebody who has to fix it. Nothing here shows a secret, or a signature that
-//! would have been right.
+//! Explains why a delivery is refused. The text never contains a secret or a valid signature.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +8,7 @@ use http::HeaderMap;
 use millrace_webhook::verify::{Keys, Refusal, Verification, verify};
 use millrace_webhook::{Algorithm, Encoding, Scheme};
 
-/// A delivery that was refused, and what it was verified with.
+/// A refused delivery, and the data with which it was verified.
 #[derive(Clone, Copy)]
 pub struct Delivery<'a> {
     pub scheme: &'a Scheme,
@@ -26,7 +25,7 @@ impl Delivery<'_> {
     }
 }
 
-/// What a delivery of this scheme shows.
+/// The signature or credential of a delivery of this scheme.
 pub fn expectation(scheme: &Scheme) -> String {
     match scheme {
         Scheme::Standard { .. } => {
@@ -60,7 +59,7 @@ pub fn expectation(scheme: &Scheme) -> String {
     }
 }
 
-/// What can be found out about a refusal, a sentence each.
+/// The findings about a refusal, one sentence each.
 pub fn diagnose(delivery: &Delivery<'_>, refusal: &Refusal) -> Vec<String> {
     match refusal {
         Refusal::MissingHeader { .. } => {
@@ -71,7 +70,7 @@ pub fn diagnose(delivery: &Delivery<'_>, refusal: &Refusal) -> Vec<String> {
             }]
         }
         Refusal::TimestampTooOld { age, .. } => vec![
-            "A recorded delivery was sent again, or a clock is wrong; a sender's own retry has a new timestamp.".to_owned(),
+            "A recorded delivery was sent again, or a clock is wrong. A retry of a sender has a new timestamp.".to_owned(),
             at_its_own_time(delivery, delivery.now.checked_sub(*age)),
         ],
         Refusal::TimestampInTheFuture { ahead, .. } => vec![
@@ -80,7 +79,7 @@ pub fn diagnose(delivery: &Delivery<'_>, refusal: &Refusal) -> Vec<String> {
         ],
         Refusal::NoSignatureMatches { .. } => vec![mismatch(delivery)],
         Refusal::WrongCredentials { .. } => {
-            vec!["Compare it with the secret where that is kept: blanks and line ends count.".to_owned()]
+            vec!["Compare it with the stored secret, including white space and line ends.".to_owned()]
         }
         Refusal::RepeatedHeader { .. }
         | Refusal::OversizedHeader { .. }
@@ -94,18 +93,18 @@ fn at_its_own_time(delivery: &Delivery<'_>, then: Option<SystemTime>) -> String 
     let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let then = Delivery { now, ..*delivery };
     match then.is_accepted() {
-        true => format!("Apart from that it is right: with --at {seconds} it is accepted."),
-        false => format!("Its signature does not match either; with --at {seconds} more can be told."),
+        true => format!("The rest is valid: with --at {seconds} it is accepted."),
+        false => format!("Its signature does not match either; run this with --at {seconds} for details."),
     }
 }
 
-/// Which change of the body, on its way here, explains that no signature matches.
+/// The change of the body that explains why no signature matches, if one is found.
 fn mismatch(delivery: &Delivery<'_>) -> String {
     for (change, body) in variants(delivery.body) {
         let was = Delivery { body: &body, ..*delivery };
         if was.is_accepted() {
             return format!(
-                "The signature is right for the body {change}: these are not the bytes that were sent. Sign and verify the \
+                "The signature is valid for the body {change}: these are not the bytes that were sent. Sign and verify the \
                  raw body, before anything parses it."
             );
         }
@@ -113,21 +112,21 @@ fn mismatch(delivery: &Delivery<'_>) -> String {
     let looks_changed = serde_json::from_slice::<serde::de::IgnoredAny>(delivery.body).is_ok()
         && delivery.body.contains(&b'\n');
     match looks_changed {
-        true => "The secret is another one, or the body was re-serialised: it is JSON with line breaks, which few senders \
+        true => "The secret is wrong, or the body was re-serialised: it is JSON with line breaks, which few senders \
                  send. Signatures are over the raw bytes."
             .to_owned(),
-        false => "The secret is another one, or the body is not the one that was sent, byte for byte.".to_owned(),
+        false => "The secret is wrong, or the bytes of the body are not those that were sent.".to_owned(),
     }
 }
 
-/// What the body may have been before somebody saved, printed or parsed it.
+/// Variants of the body before it was saved, printed or parsed.
 fn variants(body: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let mut variants = Vec::new();
     if let Some(shorter) = body.strip_suffix(b"\n") {
         let shorter = shorter.strip_suffix(b"\r").unwrap_or(shorter);
-        variants.push(("without the line end at its end", shorter.to_vec()));
+        variants.push(("without its final line end", shorter.to_vec()));
     }
-    variants.push(("with a line end at its end", [body, b"\n"].concat()));
+    variants.push(("with a final line end", [body, b"\n"].concat()));
     if let Some(rest) = body.strip_prefix(b"\xef\xbb\xbf") {
         variants.push(("without its byte order mark", rest.to_vec()));
     }
@@ -136,21 +135,21 @@ fn variants(body: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         variants.push(("with line ends of Windows (CR LF)", unix.replace('\n', "\r\n").into_bytes()));
         variants.push(("with line ends of Unix (LF)", unix.into_bytes()));
         if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
-            variants.push(("as JSON without blanks", respace(text, "", "").into_bytes()));
+            variants.push(("as JSON without white space", respace(text, "", "").into_bytes()));
             variants.push((
-                "as JSON with a blank after each comma and colon",
+                "as JSON with a space after each comma and colon",
                 respace(text, ", ", ": ").into_bytes(),
             ));
         }
     }
     if let Ok(decoded) = STANDARD.decode(body.trim_ascii()) {
-        variants.push(("once its base64 is decoded", decoded));
+        variants.push(("after base64 decoding", decoded));
     }
     variants.retain(|(_, variant)| variant != body);
     variants
 }
 
-/// JSON with other blanks between its tokens. Empty separators mean no blanks at all.
+/// Formats JSON with the given separators. Empty separators mean no white space at all.
 fn respace(json: &str, comma: &str, colon: &str) -> String {
     let mut text = String::with_capacity(json.len());
     let (mut in_string, mut escaped) = (false, false);

@@ -1,4 +1,4 @@
-//! The variables of a stack: written to `.millrace/env` by the local one, read from there or from the environment.
+//! The variables of a stack. The local stack writes them to `.millrace/env`. They are read from this file or the environment.
 
 mod aws;
 
@@ -21,17 +21,17 @@ const HEADER: &str = "\
 # It goes away when the stack stops.
 ";
 
-/// Everything that a client of a stack must know.
+/// The variables of a stack.
 #[derive(Debug, Clone)]
 pub struct Environment {
     pub database_url: String,
     pub bucket: String,
     pub upload_queue_url: String,
     pub dead_letter_queue_url: String,
-    /// None for AWS itself: the SDK then finds region and credentials as it always does.
+    /// `None` for AWS. The SDK then reads the region and credentials from its usual sources.
     pub local_aws: Option<LocalAws>,
     pub webhooks: Option<WebhookAddress>,
-    /// The function that puts dead letters back, by its name or ARN.
+    /// The name or ARN of the function redrive.
     pub redrive_function: Option<String>,
     /// The secrets of the local stack's sources, by variable: `MILLRACE_SECRET_GITHUB`.
     pub secrets: Vec<(String, String)>,
@@ -51,7 +51,7 @@ pub struct DeadLetterEnvironment {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookAddress {
     pub url: String,
-    /// The Host header that the local AWS knows the API by.
+    /// The Host header by which the local AWS identifies the API.
     pub host: Option<String>,
 }
 
@@ -90,13 +90,13 @@ impl Environment {
         Clients::of(self.local_aws.as_ref()).await
     }
 
-    /// Writes [`Environment::to_shell`] where only its owner reads it, whole or not at all.
+    /// Writes [`Environment::to_shell`] to a file atomically. Only its owner can read it.
     pub fn write(&self, path: &Path) -> Result<()> {
         let failed = |error: std::io::Error| {
             Error::new(Kind::Config, format!("write {}", path.display())).with_source(error)
         };
         let beside = path.with_extension("new");
-        // The mode is given at creation: there is no moment in which others could read the passwords.
+        // Set the mode at creation, so that other users can never read the passwords.
         match fs::remove_file(&beside) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
@@ -111,7 +111,7 @@ impl Environment {
             .map_err(failed)
     }
 
-    /// In shell syntax, for any AWS client, curl and psql.
+    /// The variables in shell syntax, for any AWS client, curl and psql.
     pub fn to_shell(&self) -> String {
         let mut variables = vec![("DATABASE_URL", self.database_url.as_str())];
         if let Some(local) = &self.local_aws {
@@ -236,7 +236,7 @@ fn redrive_function(variables: &BTreeMap<String, String>) -> Option<String> {
     variables.get("MILLRACE_REDRIVE_FUNCTION").filter(|name| !name.is_empty()).cloned()
 }
 
-/// Single variables, for commands that need no whole stack: the environment's own, else those of the running local stack.
+/// Single variables, for commands that do not need all variables: those of the environment, otherwise those of the local stack.
 #[derive(Debug)]
 pub struct Variables {
     own: BTreeMap<String, String>,
@@ -245,7 +245,7 @@ pub struct Variables {
 
 impl Variables {
     pub fn load(checkout: &Checkout) -> Result<Self> {
-        // What is not Unicode is no setting of ours.
+        // Values that are not Unicode are not settings of Millrace.
         let own = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Ok(Variables { own: own.collect(), stack: read(&checkout.environment())?.unwrap_or_default() })
@@ -259,8 +259,8 @@ impl Variables {
         from.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// The address of the webhooks, and the Host header that goes with it, if one does. Both from one place: the host of one
-    /// stack is unknown at the address of another.
+    /// The base URL of the webhooks and its Host header, if there is one. Both are read from the same source, because they belong to
+    /// one stack.
     pub fn webhooks(&self) -> Option<(&str, Option<&str>)> {
         [&self.own, &self.stack].into_iter().find_map(|variables| {
             let value = |name| variables.get(name).map(String::as_str).filter(|value| !value.is_empty());
@@ -269,7 +269,7 @@ impl Variables {
     }
 }
 
-/// The database to work on: `DATABASE_URL`, else that of the running local stack.
+/// The connection string: `DATABASE_URL`, otherwise that of the running local stack.
 pub fn database_url(checkout: &Checkout) -> Result<String> {
     if let Some(url) = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) {
         return Ok(url);
@@ -283,7 +283,7 @@ pub fn database_url(checkout: &Checkout) -> Result<String> {
     })
 }
 
-/// The variables of an env file; none when there is no such file.
+/// The variables of an env file; none if the file does not exist.
 fn read(path: &Path) -> Result<Option<BTreeMap<String, String>>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(parse(&text))),
@@ -307,7 +307,7 @@ fn parse(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// In single quotes, unless no shell could mistake it.
+/// Quotes a value with single quotes, unless every character is safe in a shell.
 fn quote(value: &str) -> String {
     let safe = |character: char| character.is_ascii_alphanumeric() || "-_./:@%+,=?".contains(character);
     if !value.is_empty() && value.chars().all(safe) {

@@ -1,4 +1,4 @@
-//! Following a file from the bucket to the end of its load.
+//! Follows a file from the bucket to the end of its load.
 
 use std::time::{Duration, Instant};
 
@@ -11,22 +11,22 @@ use crate::environment::Clients;
 use crate::loads::{self, End, Load};
 use crate::upload::Target;
 
-/// How following a file ended.
+/// The result of following a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Followed {
     Ended(Load, End),
-    /// The file never became a load: it is in the dead-letter queue as a whole, for this reason.
+    /// The file is in the dead-letter queue, for this reason, and has no load.
     DeadLettered(String),
-    /// Time ran out; what had been staged by then, if the load had begun.
+    /// The time limit was reached; the state of the load, if it had begun.
     TimedOut(Option<Load>),
 }
 
-/// Polled often enough to look alive, seldom enough not to be a load of its own.
+/// The interval of polls.
 const INTERVAL: Duration = Duration::from_millis(150);
-/// A file that waits so long for its load may have been refused before one began.
+/// After this time without a load, the dead-letter queue is checked for the file.
 const LOOK_FOR_DEAD_LETTERS: Duration = Duration::from_secs(5);
 
-/// Follows the load of one version of an object; `progress` hears of it whenever it has been looked at.
+/// Follows the load of one version of an object. Calls `progress` after each poll.
 pub async fn follow(
     database: &Client,
     clients: &Clients,
@@ -60,7 +60,7 @@ pub async fn follow(
     }
 }
 
-/// Why the file as a whole is in the dead-letter queue, if it is.
+/// The reason why the file is in the dead-letter queue, if it is.
 async fn refusal(
     clients: &Clients,
     queue_url: &str,

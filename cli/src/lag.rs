@@ -1,4 +1,4 @@
-//! What waits to be transformed, and how long it took lately: the view `pipeline.lag`.
+//! Unprocessed batches and the recent time from receipt to facts: the view `pipeline.lag`.
 
 use millrace::Result;
 use millrace::database::failure::from_postgres;
@@ -15,12 +15,12 @@ pub struct Lag {
     pub event_type: String,
     pub unprocessed_batches: i64,
     pub unprocessed_rows: i64,
-    /// None when nothing waits.
+    /// `None` if no batch is unprocessed.
     pub oldest_batch_id: Option<Uuid>,
     pub oldest_seconds: Option<f64>,
     pub newest_received_seconds: Option<f64>,
     pub newest_processed_seconds: Option<f64>,
-    /// From receipt to facts, over the last hour; none when nothing was transformed in it.
+    /// From receipt to facts, over the last hour; `None` if nothing was transformed.
     pub transform_seconds_p50: Option<f64>,
     pub transform_seconds_p95: Option<f64>,
 }

@@ -1,4 +1,4 @@
-//! What the ledger says of each source and event type, and whether it reconciles with itself and with the rows.
+//! The counts of each source and event type, and whether they reconcile with each other and with the rows.
 //!
 //! Counts, lag and models are read from the views that alarms and dashboards read.
 
@@ -29,49 +29,49 @@ pub struct EventType {
     pub staged: i64,
     pub rejected: i64,
     pub repaired: i64,
-    /// Rows staged and not yet transformed.
+    /// Staged rows that are not yet processed.
     pub unprocessed: i64,
-    /// Rows of the batches that were transformed = transformed + quarantined + unmodelled.
+    /// Rows of processed batches = transformed + quarantined + unmodelled.
     pub processed: i64,
     pub transformed: i64,
-    /// In the dead-letter queue, by event: a model could not take it.
+    /// Events that a model refused.
     pub quarantined: i64,
-    /// No model reads this source and event type.
+    /// Events that no model reads.
     pub unmodelled: i64,
     pub oldest_unprocessed_seconds: Option<f64>,
-    /// Over the last minute, and over the last hour.
+    /// Rows per second, over the last minute and over the last hour.
     pub rows_per_second_minute: f64,
     pub rows_per_second_hour: f64,
-    /// By how much batches differ from read = staged + rejected.
+    /// The difference between read and staged + rejected.
     #[serde(skip)]
     pub read_difference: i64,
 }
 
-/// Two counts that should be the same and are not.
+/// Two counts that differ but must be equal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Discrepancy {
-    /// What was compared.
+    /// The counts that were compared.
     pub check: &'static str,
-    /// The batch or load, by its origin.
+    /// The origin of the batch or load.
     pub origin: String,
     pub expected: i64,
     pub found: i64,
 }
 
-/// The ledger at one moment.
+/// A snapshot of the ledger.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     pub event_types: Vec<EventType>,
     pub lag: Vec<Lag>,
     pub models: Vec<ModelRun>,
-    /// At most twenty of each check.
+    /// At most twenty per check.
     pub discrepancies: Vec<Discrepancy>,
     /// Whether the rows of staging.events were counted.
     pub rows_counted: bool,
 }
 
 impl Report {
-    /// Reads everything in one snapshot, so that a load that goes on meanwhile cannot look like a discrepancy.
+    /// Reads everything in one snapshot, so that a concurrent load does not cause differences.
     pub async fn read(client: &mut Client, count_rows: bool) -> Result<Self> {
         let failed = |error| from_postgres("read the ledger", error);
         let transaction = client
@@ -110,7 +110,7 @@ impl Report {
             .iter()
             .filter(|counts| counts.read_difference != 0)
             .map(|counts| Discrepancy {
-                check: "by how much batches differ from read = staged + rejected",
+                check: "batches: read = staged + rejected",
                 origin: format!("{}/{}", counts.source, counts.event_type),
                 expected: 0,
                 found: counts.read_difference,

@@ -2,16 +2,15 @@
 //!
 //! # Layout
 //!
-//! - [`arguments`]: what can be typed, with its help; [`commands`]: one module a command.
+//! - [`arguments`]: the arguments with their help; [`commands`]: one module per command.
 //! - [`stack`]: PostgreSQL, a local AWS and the deployed template, started and stopped together. Tests use it too.
-//! - [`checkout`], [`environment`]: where things are in the repository, and the variables of a running stack.
-//! - [`upload`], [`follow`]: a file into the bucket, and from there to the end of its load.
-//! - [`sources`]: what `sources.toml` says of a webhook, with its secrets; [`delivery`]: a body as its sender would send it;
-//!   [`post`]: one HTTP request; [`diagnosis`]: why a delivery is refused, in words.
-//! - [`loads`], [`ledger`], [`lag`], [`model_runs`], [`dead_letters`]: reading the ledger, the models' runs and the dead-letter
-//!   queue; dead letters in words.
-//! - [`doctor`]: whether everything is as it should be, check by check.
-//! - [`terminal`]: everything that is printed goes through it.
+//! - [`checkout`], [`environment`]: the files of the repository, and the variables of a running stack.
+//! - [`upload`], [`follow`]: upload a file, and follow its load.
+//! - [`sources`]: the webhooks of `sources.toml` with their secrets; [`delivery`]: signs a body like its sender; [`post`]: one HTTP
+//!   request; [`diagnosis`]: explains why a delivery is refused.
+//! - [`loads`], [`ledger`], [`lag`], [`model_runs`], [`dead_letters`]: read the ledger, the runs of models and the dead-letter queue.
+//! - [`doctor`]: the checks of `millrace doctor`.
+//! - [`terminal`]: prints all output.
 
 pub mod arguments;
 pub mod checkout;
@@ -40,7 +39,7 @@ use terminal::Terminal;
 
 /// Runs one command to its end.
 pub async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<Outcome> {
-    // It needs no checkout: it also works where only the program is installed.
+    // This command needs no checkout, so it also works if only the program is installed.
     if let Command::Completions { shell } = arguments.command {
         return commands::completions::run(shell, terminal);
     }
@@ -55,7 +54,7 @@ pub async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<Outcom
         Command::Send(arguments) => commands::send::run(&arguments, &checkout, terminal).await,
         Command::Verify(arguments) => commands::verify::run(&arguments, &checkout, terminal).await,
         Command::Models(arguments) => {
-            // Boxed: the futures of a claim are deeper than the compiler lays out in one go.
+            // Boxed, because the nested futures of a claim exceed the recursion limit of the compiler.
             Box::pin(commands::models::run(&arguments, &checkout, terminal)).await
         }
         Command::DeadLetters(arguments) => {

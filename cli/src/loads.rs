@@ -1,4 +1,4 @@
-//! Reading the ledger: how a load goes, which loads ended.
+//! Reads loads from the ledger.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use uuid::Uuid;
 const LOAD: &str = include_str!("queries/load.sql");
 const ENDED_LOADS: &str = include_str!("queries/ended_loads.sql");
 
-/// What a load has staged so far, and how it ended, once it has.
+/// The progress of a load, and its outcome if it has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Load {
     pub staged: i64,
@@ -28,13 +28,13 @@ pub struct End {
 }
 
 impl End {
-    /// Whether the file's rows are where they should be.
+    /// Whether the file was loaded.
     pub fn is_good(&self) -> bool {
         self.outcome.is_good()
     }
 }
 
-/// A load that ended, for the line that tells of it.
+/// A load that ended.
 #[derive(Debug, Clone)]
 pub struct EndedLoad {
     pub load_id: Uuid,
@@ -46,7 +46,7 @@ pub struct EndedLoad {
     pub finished_at: SystemTime,
 }
 
-/// Connects for reading; `who` is what `pg_stat_activity` shows.
+/// Connects for reading. `who` is the application name in `pg_stat_activity`.
 pub async fn connect(database_url: &str, who: &str) -> Result<Client> {
     let settings = Settings::parse(database_url)?.application_name(who);
     database::connection::connect(&settings).await.map_err(|error| {
@@ -55,7 +55,7 @@ pub async fn connect(database_url: &str, who: &str) -> Result<Client> {
     })
 }
 
-/// The load of one version of an object, `s3://bucket/key?version=…`, once it has begun.
+/// The load of one version of an object, `s3://bucket/key?version=…`, if it has begun.
 pub async fn find(client: &Client, origin: &str) -> Result<Option<Load>> {
     let rows = client
         .query_typed(LOAD, &[(&origin, Type::TEXT)])

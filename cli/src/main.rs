@@ -1,4 +1,4 @@
-//! `millrace`: parse, run, answer with an exit code.
+//! `millrace`: parses the arguments, runs the command and exits with its status.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! How each model stands: the view `pipeline.model_runs`.
+//! The state of each model: the view `pipeline.model_runs`.
 
 use millrace::Result;
 use millrace::database::failure::from_postgres;
@@ -13,7 +13,7 @@ pub struct ModelRun {
     pub model: String,
     /// `fact`, `rollup`, `materialized_view`, `view` or `not deployed`.
     pub kind: String,
-    /// None of these for a model that never ran.
+    /// `None` for a model that never ran.
     pub activity: Option<String>,
     pub outcome: Option<String>,
     pub detail: Option<String>,
@@ -22,11 +22,11 @@ pub struct ModelRun {
     pub quarantined: Option<i64>,
     pub duration_ms: Option<i64>,
     pub finished_seconds: Option<f64>,
-    /// Since the last run that wrote what it was to write.
+    /// Since the last successful run.
     pub last_ok_seconds: Option<f64>,
-    /// Since the first change that a rollup or materialized view does not show; none when it shows them all.
+    /// Since the first change that a rollup or materialized view does not show; `None` if it shows all changes.
     pub stale_seconds: Option<f64>,
-    /// Buckets to compute again; none when it is all of the model, or nothing.
+    /// Buckets that must be recomputed; `None` if all of them must be, or none.
     pub stale_buckets: Option<i64>,
 }
 

@@ -1,4 +1,4 @@
-//! One HTTP request and its answer.
+//! One HTTP request and its response.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use millrace::{Error, Kind, Result};
 
-/// API Gateway gives up after 30 s.
+/// API Gateway times out after 30 s.
 const TIMEOUT: Duration = Duration::from_secs(35);
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
@@ -23,10 +23,10 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// Posts `body`; `None` when no answer came in time.
+/// Posts `body`. Returns `None` on a timeout.
 ///
 /// # Errors
-/// When nothing listens there, or it speaks no HTTP.
+/// When the server does not listen or does not respond with HTTP.
 pub async fn post(
     url: &str,
     host: Option<&str>,
@@ -34,13 +34,14 @@ pub async fn post(
     body: Vec<u8>,
 ) -> Result<Option<Answer>> {
     let wrong = |what: &str| Error::new(Kind::Config, format!("{url}: {what}"));
-    let uri: Uri = url.parse().map_err(|_| wrong("this is no URL"))?;
+    let uri: Uri = url.parse().map_err(|_| wrong("this is not a URL"))?;
     let scheme = uri.scheme_str().map(str::to_owned);
     let mut request =
-        Request::post(uri).body(Full::new(Bytes::from(body))).map_err(|_| wrong("this is no URL"))?;
+        Request::post(uri).body(Full::new(Bytes::from(body))).map_err(|_| wrong("this is not a URL"))?;
     request.headers_mut().extend(headers);
     if let Some(host) = host {
-        let host = HeaderValue::try_from(host).map_err(|_| wrong("MILLRACE_WEBHOOK_HOST is no host"))?;
+        let host =
+            HeaderValue::try_from(host).map_err(|_| wrong("MILLRACE_WEBHOOK_HOST is not a host name"))?;
         request.headers_mut().insert(HOST, host);
     }
     match scheme.as_deref() {

@@ -1,4 +1,4 @@
-//! What `sources.toml` says of a webhook, with its secrets.
+//! Reads the webhooks of `sources.toml` and their secrets.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use millrace::{Error, Kind, Result, aws};
 use crate::checkout::Checkout;
 use crate::environment::{Environment, Variables};
 
-/// The webhook of `name`, in the checkout's `pipeline/` or where `MILLRACE_PIPELINE` says. A secret in the environment, as
-/// `.millrace/env` has one for each source, goes before what `sources.toml` refers to.
+/// The webhook of `name`, in `pipeline/` of the checkout or in the folder `MILLRACE_PIPELINE`. A secret in the environment or in
+/// `.millrace/env` takes precedence over the reference in `sources.toml`.
 pub fn find_webhook(name: &str, checkout: &Checkout, variables: &Variables) -> Result<WebhookSource> {
     let mut source = load_sources(checkout, variables)?.find_webhook(name)?.clone();
     let variable = secret_variable(name);
@@ -35,7 +35,7 @@ pub fn secret_variable(source: &str) -> String {
     format!("MILLRACE_SECRET_{name}")
 }
 
-/// Fetches what `source` refers to. AWS is only looked for when a secret is kept there.
+/// Fetches the secrets of `source`. Connects to AWS only if one of them is in Secrets Manager.
 pub async fn secrets(
     source: &WebhookSource,
     checkout: &Checkout,
@@ -47,12 +47,12 @@ pub async fn secrets(
         let config = match Environment::load(checkout).ok().and_then(|environment| environment.local_aws) {
             Some(local) => local.config().await,
             None if has_credentials(&variables) => aws::load_config().await,
-            // The SDK would look for a machine's role for many seconds, and then say little.
+            // The SDK would try the instance metadata service for many seconds, and then return an unclear error.
             None => {
                 return Err(Error::new(
                     Kind::Config,
                     format!(
-                        "the secret of {} is kept in AWS Secrets Manager: start the local stack with `make dev`, set {}, or give AWS credentials",
+                        "the secret of {} is in AWS Secrets Manager: start the local stack with `make dev`, set {}, or configure AWS credentials",
                         source.name,
                         secret_variable(&source.name)
                     ),
@@ -66,7 +66,7 @@ pub async fn secrets(
     Ok(References::new(move |name| variables.get(name).map(str::to_owned), client))
 }
 
-/// The secret that `source` signs with: the first of two is the newer one.
+/// The secret with which to sign. The first of two is the newer one.
 pub async fn signing_secret(
     source: &WebhookSource,
     checkout: &Checkout,
@@ -91,7 +91,7 @@ fn uses_local_aws(checkout: &Checkout) -> bool {
     Environment::load(checkout).is_ok_and(|environment| environment.local_aws.is_some())
 }
 
-/// `error`, and whose secret it is about.
+/// Adds the source and the reference to `error`.
 pub fn unusable_secret(source: &WebhookSource, error: Error) -> Error {
     let reference = source.secrets.first().map(ToString::to_string).unwrap_or_default();
     Error::new(error.kind(), format!("source {}: the secret {reference}", source.name)).with_source(error)
@@ -108,7 +108,7 @@ fn has_credentials(variables: &Variables) -> bool {
         || variables.get("HOME").is_some_and(|home| Path::new(home).join(".aws").is_dir())
 }
 
-/// A body, from a file or, for `-`, from standard input.
+/// Reads a body from a file, or from standard input for `-`.
 pub fn read_body(file: &Path) -> Result<Vec<u8>> {
     let read = match file.to_str() {
         Some("-") => {

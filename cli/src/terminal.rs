@@ -32,7 +32,7 @@ pub struct Terminal {
     reader_gone: bool,
 }
 
-/// A step that has begun; its line is finished by [`Terminal::done`].
+/// A step that has begun. [`Terminal::done`] completes its line.
 #[must_use]
 pub struct Step {
     began: Instant,
@@ -64,7 +64,7 @@ impl Terminal {
         Terminal::new(out.is_terminal(), terminal_width(&out), Box::new(out))
     }
 
-    /// Prints to any writer, plainly.
+    /// Prints to any writer without colour.
     pub fn plain(out: Box<dyn Write>) -> Self {
         Terminal::new(false, WIDTH, out)
     }
@@ -74,7 +74,7 @@ impl Terminal {
         Terminal { out, colour, interactive, width, reader_gone: false }
     }
 
-    /// Whether a person is looking, so that progress bars make sense.
+    /// Whether the output is a terminal, so that progress bars are useful.
     pub fn is_interactive(&self) -> bool {
         self.interactive
     }
@@ -99,7 +99,7 @@ impl Terminal {
         self.write(&format!("{text}\n"));
     }
 
-    /// Text without a line's end, before what is typed.
+    /// Prints a prompt without a line end.
     pub fn prompt(&mut self, text: &str) {
         self.write(text);
     }
@@ -182,13 +182,13 @@ impl Terminal {
         }
     }
 
-    /// Begins a line that names what is being done, at once.
+    /// Begins a line with the name of a step, and flushes it.
     pub fn step(&mut self, name: &str) -> Step {
         self.write(&format!("  {name:<12}"));
         Step { began: Instant::now() }
     }
 
-    /// Ends the line: what came of it, and how long it took.
+    /// Completes the line with the result of the step and its duration.
     pub fn done(&mut self, step: Step, outcome: &str) {
         let time = self.styled("2", &seconds(step.began.elapsed()));
         self.write(&format!("{outcome}  {time}\n"));
@@ -285,7 +285,7 @@ pub fn bytes(count: u64) -> String {
     format!("{figure:.1} TB")
 }
 
-/// One line of at most so many characters: control characters shown as such, the rest cut off with an ellipsis.
+/// One line of at most the given number of characters. Control characters are escaped, and the rest is replaced by an ellipsis.
 pub fn one_line(text: &str, limit: usize) -> String {
     let mut line: String = text.chars().take(limit).collect();
     if line.len() < text.len() {

@@ -1,4 +1,4 @@
-//! A file into the bucket: in one request, or in parts when it is large.
+//! Uploads a file to the bucket: in one request, or in parts if it is large.
 
 use std::path::{Path, PathBuf};
 
@@ -10,12 +10,12 @@ use tokio::task::JoinSet;
 
 use crate::environment::aws_failure;
 
-/// S3 takes at most so many parts, of at least 5 MiB.
+/// The maximum number of parts in S3. A part has at least 5 MiB.
 const MAX_PARTS: u64 = 10_000;
 const PART_BYTES: u64 = 8 << 20;
 const PARTS_AT_ONCE: usize = 4;
 
-/// Where a file goes.
+/// The destination of an upload.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub bucket: String,
@@ -23,19 +23,19 @@ pub struct Target {
 }
 
 impl Target {
-    /// The name under which the ledger knows the object's version `version`.
+    /// The origin of version `version` of the object in the ledger.
     pub fn origin(&self, version: &str) -> String {
         format!("s3://{}/{}?version={version}", self.bucket, self.key)
     }
 }
 
-/// Uploads `file` and gives the new version's id; `progress` hears of the bytes that have arrived so far.
+/// Uploads `file` and returns the id of the new version. Calls `progress` with the number of uploaded bytes.
 pub async fn upload(s3: &Client, file: &Path, target: &Target, progress: impl FnMut(u64)) -> Result<String> {
     let metadata = tokio::fs::metadata(file)
         .await
         .map_err(|error| Error::new(Kind::Config, format!("read {}", file.display())).with_source(error))?;
     if !metadata.is_file() {
-        return Err(Error::new(Kind::Config, format!("{} is no file", file.display())));
+        return Err(Error::new(Kind::Config, format!("{} is not a file", file.display())));
     }
     let size = metadata.len();
     let version = if size <= PART_BYTES {
@@ -44,7 +44,10 @@ pub async fn upload(s3: &Client, file: &Path, target: &Target, progress: impl Fn
         in_parts(s3, file, target, size, progress).await?
     };
     version.ok_or_else(|| {
-        Error::new(Kind::Config, format!("the bucket {} keeps no versions; loads need them", target.bucket))
+        Error::new(
+            Kind::Config,
+            format!("versioning is not enabled on the bucket {}; loads require it", target.bucket),
+        )
     })
 }
 
@@ -82,7 +85,7 @@ async fn in_parts(
         .await
         .map_err(|error| aws_failure("begin an upload in parts", &error))?
         .upload_id
-        .ok_or_else(|| Error::new(Kind::Contract, "S3 gave no id for the upload"))?;
+        .ok_or_else(|| Error::new(Kind::Contract, "S3 returned no id for the upload"))?;
     let parts = match send_parts(s3, file, target, size, &upload_id, progress).await {
         Ok(parts) => parts,
         Err(error) => {

@@ -141,13 +141,13 @@ async fn check_names_the_place_of_every_mistake_and_needs_no_database() {
         1,
         &[
             "models/typo.sql:2:4: unknown key `sourc`; did you mean `source`?",
-            "models/lost.sql:4:6: no model is called `ordes`; did you mean `orders`?",
+            "models/lost.sql:4:6: there is no model `ordes`; did you mean `orders`?",
         ],
     );
     wrong.does_not_print("nothing wrong");
 
     let nowhere = fixture.cli(&["check", "--pipeline", "/nowhere"]).await;
-    nowhere.is(2, &["/nowhere is no folder"]);
+    nowhere.is(2, &["/nowhere is not a folder"]);
 }
 
 #[tokio::test]
@@ -182,7 +182,7 @@ async fn plan_reports_the_changes_and_writes_nothing() {
     new.is(0, &["+ orders (fact): new", "history: 100 events in 1 batch, in place"]);
     new.does_not_print("Nothing to do");
     fixture.cli(&["run"]).await.is(0, &["1 ok"]);
-    fixture.plan().await.is(0, &["Nothing to do: the database is as the files say."]);
+    fixture.plan().await.is(0, &["Nothing to do: the database matches the files."]);
 
     fixture.write("orders", &ORDERS.replace("from batch", ", payload->>'colour' as colour\nfrom batch"));
     let wider = fixture.plan().await;
@@ -191,7 +191,7 @@ async fn plan_reports_the_changes_and_writes_nothing() {
         &[
             "~ orders (fact): add column colour text, another query",
             "+ , payload->>'colour' as colour",
-            "history: 100 events in 1 batch, built anew beside the table, then swapped",
+            "history: 100 events in 1 batch, rebuilt into a new table, which then replaces the old one",
             "locks: ACCESS EXCLUSIVE on facts.orders",
         ],
     );
@@ -545,12 +545,12 @@ async fn a_name_that_is_no_model_is_refused_before_anything_is_done() {
     fixture.many_orders(1, 10, "5").await;
     let before = fixture.state().await;
     for command in ["run", "test", "backfill"] {
-        fixture.cli(&[command, "ordes"]).await.is(2, &["no model is called `ordes`; did you mean `orders`?"]);
+        fixture.cli(&[command, "ordes"]).await.is(2, &["there is no model `ordes`; did you mean `orders`?"]);
         fixture.cli(&[command, "x'; drop table y"]).await.is(2, &["there are orders"]);
     }
     assert!(before == fixture.state().await);
     fixture.remove("orders");
-    fixture.cli(&["run", "orders"]).await.is(2, &["no model is called `orders`"]);
+    fixture.cli(&["run", "orders"]).await.is(2, &["there is no model `orders`"]);
 }
 
 #[tokio::test]

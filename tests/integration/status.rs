@@ -307,7 +307,7 @@ async fn any_count_mismatch_is_in_the_view_and_in_status() {
     // A redriven record belongs to the file's load and is not part of the file.
     fixture.run(
         "insert into staging.batches (batch_id, load_id, origin, source, event_type, received_at, read_count, staged_count)
-         select gen_random_uuid(), load_id, 'put back', 'shop', 'stock', now(), 1, 1 from staging.loads",
+         select gen_random_uuid(), load_id, 'redriven', 'shop', 'stock', now(), 1, 1 from staging.loads",
     )
     .await;
     assert_eq!(differences().await, [0, 0, 0]);

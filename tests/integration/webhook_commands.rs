@@ -261,7 +261,7 @@ async fn a_refused_delivery_is_explained_and_no_secret_is_shown() {
         (
             vec!["github", "--body", &longer, "--header", signature],
             1,
-            &["no_signature_matches", "without the line end at its end"],
+            &["no_signature_matches", "without its final line end"],
         ),
         (
             vec!["github", "--body", &body, "-H", "X-Hub-Signature: sha1=00"],

@@ -136,7 +136,10 @@ impl Aws {
             }
             messages.extend(received);
         }
-        reader.hide(&messages.iter().collect::<Vec<_>>(), Duration::ZERO).await.expect("put back");
+        reader
+            .hide(&messages.iter().collect::<Vec<_>>(), Duration::ZERO)
+            .await
+            .expect("make the messages visible");
         messages.iter().map(dead_letters::read).collect()
     }
 

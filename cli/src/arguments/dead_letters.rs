@@ -264,7 +264,7 @@ pub struct RestoreDeadLetters {
 
 fn kind() -> impl TypedValueParser<Value = DeadLetterKind> {
     PossibleValuesParser::new(KINDS.map(DeadLetterKind::name)).try_map(|name| {
-        KINDS.into_iter().find(|kind| kind.name() == name).ok_or_else(|| format!("{name} is no kind"))
+        KINDS.into_iter().find(|kind| kind.name() == name).ok_or_else(|| format!("{name} is not a kind"))
     })
 }
 

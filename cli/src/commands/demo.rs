@@ -92,10 +92,10 @@ async fn show(checkout: &Checkout, environment: &Environment, terminal: &mut Ter
     terminal.heading(&format!("What landed: raw_events, three rows of {SOURCE}/{}", sampled.event_type));
     print_sample(&database, sampled.event_type, terminal).await?;
 
-    terminal.heading("Facts: transform runs pipeline/models/*.sql over what is new");
+    terminal.heading("Facts: transform runs pipeline/models/*.sql over the unprocessed events");
     let facts_good = facts::show(environment, &database, terminal).await?;
 
-    terminal.heading("What was rejected, and why: the dead-letter queue");
+    terminal.heading("Rejected records: the dead-letter queue");
     print_dead_letters(&clients, &environment.dead_letter_queue_url, &files, terminal).await?;
 
     terminal.heading("The ledger");
@@ -197,7 +197,7 @@ async fn print_dead_letters(
         Column::word("event_type"),
         Column::number("line"),
         Column::text("reason", 20),
-        Column::text("as it stands in the file", 24),
+        Column::text("raw text", 24),
         Column::number("offset").optional(),
     ];
     terminal.table(&columns, &rows, Extent::Terminal);

@@ -25,7 +25,7 @@ pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome
     let mut stack = match start {
         Start::Running(stack) => stack,
         Start::HeldBy(other) => {
-            terminal.bad(&format!("The stack of this checkout is running already: {other}."));
+            terminal.bad(&format!("The stack of this checkout is already running: {other}."));
             terminal.line("Load its variables with `set -a; . .millrace/env; set +a`.");
             return Ok(Outcome::Unable);
         }

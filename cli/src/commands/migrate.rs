@@ -15,7 +15,7 @@ pub async fn run(arguments: &Migrate, checkout: &Checkout, terminal: &mut Termin
     let settings = Settings::parse(&url)?.application_name("millrace migrate");
     let mut client = database::connection::connect(&settings).await.map_err(|error| {
         let advice =
-            "no database: set DATABASE_URL to a server that runs, or start the local stack with `make dev`";
+            "no database: set DATABASE_URL to a running server, or start the local stack with `make dev`";
         Error::new(Kind::Config, advice).with_source(error)
     })?;
     if arguments.dry_run || arguments.check {

@@ -43,8 +43,8 @@ impl Outcome {
     }
 }
 
-/// Hears when somebody asks this program to stop: Ctrl-C, SIGTERM, or the terminal closed. From then on none of these ends
-/// the program by itself, so whoever made one of these asks it for as long as the program runs.
+/// Receives requests to stop this program: Ctrl-C, SIGTERM, or a closed terminal. These signals no longer end the program by
+/// themselves, so its owner must check it as long as the program runs.
 pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,

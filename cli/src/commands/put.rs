@@ -106,7 +106,7 @@ fn progress(load: Option<&Load>) -> String {
 
 fn file_name(file: &Path) -> Result<String> {
     file.file_name().and_then(|name| name.to_str()).map(str::to_owned).ok_or_else(|| {
-        Error::new(Kind::Config, format!("{}: its name is no UTF-8; give --key-suffix", file.display()))
+        Error::new(Kind::Config, format!("{}: its name is not UTF-8; give --key-suffix", file.display()))
     })
 }
 

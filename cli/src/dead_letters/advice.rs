@@ -1,10 +1,10 @@
-//! What to do about a dead letter: the tables of docs/dead-letters.md, so that the program and the documentation say the same.
+//! What to do about a dead letter. Reads the tables of docs/dead-letters.md, so that the program and the documentation agree.
 
 use millrace::dead_letter::{DeadLetterKind, Reason};
 
 const DOCUMENTATION: &str = include_str!("../../../docs/dead-letters.md");
 
-/// A line of a table.
+/// A row of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advice {
     pub kind: &'static str,
@@ -13,12 +13,12 @@ pub struct Advice {
     pub what_to_do: &'static str,
 }
 
-/// What the documentation says of this kind and reason; none for a code that it does not know.
+/// The row of a kind and reason; `None` for a code that is not documented.
 pub fn find(kind: DeadLetterKind, reason: &Reason) -> Option<Advice> {
     all().find(|advice| advice.kind == kind.name() && advice.code == reason.code)
 }
 
-/// Every line, in its order.
+/// Every row, in order.
 pub fn all() -> impl Iterator<Item = Advice> {
     let mut kind = "";
     DOCUMENTATION.lines().filter_map(move |line| {

@@ -1,4 +1,4 @@
-//! Dead letters that were moved to the bucket before the queue forgot them: `dead-letters/archived/<day>/<message id>.json`.
+//! Dead letters that were moved to the bucket before SQS deletes them: `dead-letters/archived/<day>/<message id>.json`.
 
 use std::time::SystemTime;
 
@@ -11,7 +11,7 @@ use super::Progress;
 use super::entry::Entry;
 use crate::environment::{Clients, aws_failure};
 
-/// Objects read at once.
+/// The number of objects that are read concurrently.
 const CONCURRENCY: usize = 8;
 
 /// The archive of one bucket.
@@ -30,7 +30,7 @@ pub struct Archived {
 }
 
 impl Archive<'_> {
-    /// Hands every archived dead letter to `see`, in the order of the days.
+    /// Passes every archived dead letter to `see`, in the order of the days.
     pub async fn each(
         &self,
         progress: &Progress,
@@ -59,7 +59,7 @@ impl Archive<'_> {
         }
     }
 
-    /// None for an object that has been restored meanwhile.
+    /// `None` for an object that was restored meanwhile.
     async fn read(&self, key: String) -> Result<Option<Archived>> {
         let answer = self.clients.s3.get_object().bucket(self.bucket).key(&key).send().await;
         let object = match answer {
@@ -84,15 +84,15 @@ impl Archive<'_> {
         Ok(Some(Archived { key, entry: Entry::of_message(message, self.sources) }))
     }
 
-    /// Puts a dead letter back in the queue as it was, and then takes it out of the archive: stopped in between, it is in both.
+    /// Sends a dead letter to the queue unchanged, and then deletes it from the archive. If this is interrupted, it is in both.
     pub async fn restore(&self, archived: &Archived) -> Result<()> {
         let send = self.clients.sqs.send_message().queue_url(self.queue_url);
         send.message_body(&archived.entry.body)
             .send()
             .await
-            .map_err(|error| aws_failure("put an archived dead letter in the queue", &error))?;
+            .map_err(|error| aws_failure("send an archived dead letter to the queue", &error))?;
         let delete = self.clients.s3.delete_object().bucket(self.bucket).key(&archived.key);
-        delete.send().await.map_err(|error| aws_failure("take a dead letter out of the archive", &error))?;
+        delete.send().await.map_err(|error| aws_failure("delete a dead letter from the archive", &error))?;
         Ok(())
     }
 }

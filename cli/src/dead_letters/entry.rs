@@ -1,4 +1,4 @@
-//! One message of the dead-letter queue, or one object of its archive, read.
+//! One parsed message of the dead-letter queue, or one parsed object of its archive.
 
 use std::time::SystemTime;
 
@@ -6,15 +6,15 @@ use millrace::config::Sources;
 use millrace::dead_letter::{DeadLetter, Filter, Message, ParsedMessage};
 use uuid::Uuid;
 
-/// What there is of one message.
+/// A message.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The dead letter's id; of a message that is none, its own.
+    /// The id of the dead letter; the message id of another message.
     pub id: Uuid,
     pub message_id: String,
-    /// None for a message that is neither a dead letter nor a known record of AWS.
+    /// `None` for a message that is neither a dead letter nor a known record of AWS.
     pub dead_letter: Option<DeadLetter>,
-    /// As it was sent.
+    /// The unchanged body.
     pub body: String,
     pub sent_at: SystemTime,
 }
@@ -38,7 +38,7 @@ impl Entry {
         }
     }
 
-    /// What is no dead letter has nothing but its id to be meant by.
+    /// Only a filter by id can match a message that is not a dead letter.
     pub fn is_meant(&self, filter: &Filter) -> bool {
         match &self.dead_letter {
             Some(dead_letter) => filter.matches(dead_letter),

@@ -1,4 +1,4 @@
-//! Many dead letters, a line each: never what they hold, so that a queue of any size fits in memory.
+//! One line per dead letter, without its payload, so that a queue of any size fits in memory.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,16 +12,16 @@ use super::entry::Entry;
 use crate::terminal::table::Column;
 use crate::terminal::{Extent, Terminal, age, counted, figure};
 
-/// More of a message is for `show`.
+/// Longer messages are cut; `show` prints them completely.
 const MESSAGE_CHARACTERS: usize = 500;
 /// The first characters of an id that `list` shows, and `show` accepts. More where these are not unique.
 const ID_CHARACTERS: usize = 8;
 
-/// One dead letter, however many copies of it there are.
+/// One dead letter with all its copies.
 #[derive(Debug, Clone, Serialize)]
 pub struct Line {
     pub id: Uuid,
-    /// None for a message that is no dead letter.
+    /// `None` for a message that is not a dead letter.
     pub kind: Option<DeadLetterKind>,
     pub source: Option<String>,
     pub event_type: Option<String>,
@@ -29,7 +29,7 @@ pub struct Line {
     pub origin: Option<Origin>,
     pub attempts: u32,
     pub first_failed_at: String,
-    /// Messages in the queue.
+    /// The number of messages in the queue.
     pub copies: u64,
 }
 
@@ -41,17 +41,17 @@ pub struct Total {
     pub dead_letters: u64,
 }
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Debug, Serialize)]
 pub struct Page<'a> {
     pub dead_letters: &'a [&'a Line],
     pub page: u32,
     pub pages: u32,
-    /// Dead letters that match, on all pages.
+    /// The number of matching dead letters on all pages.
     pub matching: usize,
-    /// Messages that match: copies are counted.
+    /// The number of matching messages, including copies.
     pub messages: u64,
-    /// False when the queue holds more than can be looked at.
+    /// False if the queue has more messages than a scan can receive.
     pub complete: bool,
     pub totals: Vec<Total>,
 }
@@ -79,7 +79,7 @@ impl Summary {
             copies: 0,
         });
         line.copies += 1;
-        // Of several copies the one that failed last says what is the matter now.
+        // Of several copies, the one that failed last has the current reason.
         if let Some(dead_letter) = dead_letter.filter(|dead_letter| dead_letter.attempts > line.attempts) {
             line.attempts = dead_letter.attempts;
             line.reason = Some(shortened(&dead_letter.reason));
@@ -94,7 +94,7 @@ impl Summary {
         self.lines.is_empty()
     }
 
-    /// Copies counted.
+    /// Including copies.
     pub fn messages(&self) -> u64 {
         self.lines.values().map(|line| line.copies).sum()
     }
@@ -102,7 +102,7 @@ impl Summary {
     /// Newest first.
     pub fn lines(&self) -> Vec<&Line> {
         let mut lines: Vec<&Line> = self.lines.values().collect();
-        // A dead letter is as old as the moment it names, not as the text of it.
+        // Compare the times and not their text.
         lines.sort_by_cached_key(|line| {
             let at = OffsetDateTime::parse(&line.first_failed_at, &Rfc3339).ok();
             (std::cmp::Reverse(at), line.id)
@@ -227,7 +227,7 @@ fn source(line: &Line) -> String {
     }
 }
 
-/// Where it is from, shortly: `orders.csv:17`, the delivery's id, the event's.
+/// A short form of the origin: `orders.csv:17`, the id of the delivery or the event.
 fn place(origin: &Origin) -> String {
     let file = || {
         let key = origin.key.as_deref()?;

@@ -1,4 +1,4 @@
-//! The bucket: keeps versions, and tells the upload queue of what arrives.
+//! Checks the versioning and the notifications of the bucket.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{BucketVersioningStatus, FilterRuleName, QueueConfiguration};
@@ -7,7 +7,7 @@ use millrace::Result;
 use super::finding::Finding;
 use crate::environment::aws_failure;
 
-/// Loads read an object by its version, so that none is ever a mixture of two.
+/// Checks versioning, because a load reads one version of an object.
 pub async fn versioning(s3: &Client, bucket: &str) -> Result<Vec<Finding>> {
     const CHECK: &str = "versioning";
     let answer = s3
@@ -15,19 +15,20 @@ pub async fn versioning(s3: &Client, bucket: &str) -> Result<Vec<Finding>> {
         .bucket(bucket)
         .send()
         .await
-        .map_err(|error| aws_failure("ask whether the bucket keeps versions", &error))?;
+        .map_err(|error| aws_failure("read the versioning of the bucket", &error))?;
     if answer.status == Some(BucketVersioningStatus::Enabled) {
         return Ok(vec![Finding::ok(CHECK, "the bucket keeps versions")]);
     }
-    let found =
-        format!("the bucket {bucket} keeps no versions: a file that is overwritten while it is read is lost");
+    let found = format!(
+        "versioning is not enabled on the bucket {bucket}: a file that is overwritten while it is loaded is lost"
+    );
     let action = format!(
         "aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled"
     );
     Ok(vec![Finding::problem(CHECK, found, action)])
 }
 
-/// Whether what is put under `incoming/` is announced to the upload queue.
+/// Checks that the bucket notifies the upload queue of objects under `incoming/`.
 pub async fn notifications(s3: &Client, bucket: &str, queue_arn: &str) -> Result<Vec<Finding>> {
     const CHECK: &str = "notifications";
     let answer = s3
@@ -35,7 +36,7 @@ pub async fn notifications(s3: &Client, bucket: &str, queue_arn: &str) -> Result
         .bucket(bucket)
         .send()
         .await
-        .map_err(|error| aws_failure("ask whom the bucket notifies", &error))?;
+        .map_err(|error| aws_failure("read the notifications of the bucket", &error))?;
     if answer.queue_configurations().iter().any(|queue| announces(queue, queue_arn)) {
         return Ok(vec![Finding::ok(CHECK, "incoming/ is announced to the upload queue")]);
     }
@@ -51,7 +52,7 @@ pub async fn notifications(s3: &Client, bucket: &str, queue_arn: &str) -> Result
     Ok(vec![Finding::problem(CHECK, found, action)])
 }
 
-/// Every object created under `incoming/`, and not only those with some ending.
+/// Whether a rule matches every object that is created under `incoming/`, without a suffix.
 fn announces(queue: &QueueConfiguration, queue_arn: &str) -> bool {
     let rules = queue.filter().and_then(|filter| filter.key()).map_or(&[][..], |key| key.filter_rules());
     queue.queue_arn() == queue_arn
@@ -59,7 +60,7 @@ fn announces(queue: &QueueConfiguration, queue_arn: &str) -> bool {
         && rules.iter().all(|rule| {
             let value = rule.value().unwrap_or_default();
             match rule.name() {
-                // AWS answers with a capital where it was given none.
+                // AWS returns the name of the rule in a different case.
                 Some(name) if name.as_str().eq_ignore_ascii_case(FilterRuleName::Prefix.as_str()) => {
                     "incoming/".starts_with(value)
                 }

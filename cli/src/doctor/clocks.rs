@@ -1,4 +1,4 @@
-//! The clocks of this machine, the database and S3, against each other.
+//! Compares the clocks of this machine, the database and S3.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -18,23 +18,23 @@ use crate::terminal::age;
 
 const CHECK: &str = "clocks";
 const NOW: &str = include_str!("queries/now.sql");
-/// Signatures with a time still hold, partitions and lags are a little off.
+/// Signatures with a timestamp are still valid; lag is slightly wrong.
 const WARN_SECONDS: f64 = 5.0;
-/// Signed requests begin to be refused.
+/// Signed requests are refused.
 const PROBLEM_SECONDS: f64 = 60.0;
 
-/// By how many seconds the database's clock is ahead of this machine's.
+/// How many seconds the clock of the database is ahead of this machine.
 pub async fn database(client: &Client) -> Result<f64> {
     let before = unix_seconds(SystemTime::now());
     let row = client
         .query_one(NOW, &[])
         .await
-        .map_err(|error| from_postgres("ask the database for the time", error))?;
+        .map_err(|error| from_postgres("read the clock of the database", error))?;
     let after = unix_seconds(SystemTime::now());
     Ok(row.get::<_, f64>("unix_seconds") - (before + after) / 2.0)
 }
 
-/// By how many seconds the clock of S3 is ahead of this machine's, as an answer's header says it, to the second.
+/// How many seconds the clock of S3 is ahead of this machine, by the header of a response, which has whole seconds.
 pub async fn s3(s3: &S3, bucket: &str) -> Result<f64> {
     let heard = Heard::default();
     let before = unix_seconds(SystemTime::now());
@@ -47,10 +47,10 @@ pub async fn s3(s3: &S3, bucket: &str) -> Result<f64> {
         .map_err(|error| aws_failure("ask for the bucket", &error))?;
     let after = unix_seconds(SystemTime::now());
     let date = heard.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let date = date.ok_or_else(|| Error::new(Kind::Contract, "S3 answers without the time"))?;
+    let date = date.ok_or_else(|| Error::new(Kind::Contract, "the response of S3 has no Date header"))?;
     let time = DateTime::from_str(&date, DateTimeFormat::HttpDate)
-        .map_err(|error| Error::new(Kind::Contract, "read the time of an answer of S3").with_source(error))?;
-    // It is cut to the second: half of one is the best guess.
+        .map_err(|error| Error::new(Kind::Contract, "parse the Date header of S3").with_source(error))?;
+    // The header is truncated to the second. Half a second is the best estimate of the rest.
     Ok(time.as_secs_f64() + 0.5 - (before + after) / 2.0)
 }
 
@@ -58,7 +58,7 @@ fn unix_seconds(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-/// Keeps the `Date` of an answer.
+/// Stores the `Date` header of a response.
 #[derive(Debug, Clone, Default)]
 struct Heard(Arc<Mutex<Option<String>>>);
 
@@ -79,7 +79,7 @@ impl Intercept for Heard {
     }
 }
 
-/// Each clock by name, and by how many seconds it is ahead of this machine's.
+/// The name of each clock, and how many seconds it is ahead of this machine.
 pub fn compare(others: &[(&str, f64)]) -> Finding {
     let mut clocks = vec![("this machine", 0.0)];
     clocks.extend(others);

@@ -8,7 +8,7 @@ use millrace_models::project::Project;
 use super::finding::{Finding, or_ok};
 use crate::terminal::counted;
 
-/// Whether `sources.toml` can be read; a function that cannot read it does not start.
+/// Checks `sources.toml`. A function does not start with an invalid file.
 pub fn sources(folder: &Path) -> (Vec<Finding>, Option<Sources>) {
     match Sources::load(folder) {
         Ok(sources) => {
@@ -23,7 +23,7 @@ pub fn sources(folder: &Path) -> (Vec<Finding>, Option<Sources>) {
     }
 }
 
-/// Whether the models' files can be read; the events of one that cannot wait.
+/// Checks the files of the models. The events of a broken model wait.
 pub fn models(folder: &Path) -> (Vec<Finding>, Option<Project>) {
     let project = match Project::load(folder) {
         Ok(project) => project,

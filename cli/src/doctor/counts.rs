@@ -1,4 +1,4 @@
-//! Whether the counts reconcile.
+//! Checks that the counts reconcile.
 
 use super::finding::{Finding, or_ok};
 use crate::ledger::{Discrepancy, Report};
@@ -6,7 +6,7 @@ use crate::terminal::{counted, figure, one_line};
 
 const CHECK: &str = "counts";
 
-/// Every difference that `millrace status` shows, one finding for each thing that was compared.
+/// The differences that `millrace status` shows, one finding per comparison.
 pub fn check(report: &Report) -> Vec<Finding> {
     let rows = report.event_types.iter().map(|counts| counts.staged).sum::<i64>();
     let found = match report.rows_counted {
@@ -29,7 +29,7 @@ fn differing(check: &'static str, discrepancies: &[Discrepancy]) -> Finding {
             figure(found.found)
         )
     });
-    let found = format!("not so {}: {check}{first}", counted(of_this.len() as u64, "time", "times"));
+    let found = format!("{}: {check}{first}", counted(of_this.len() as u64, "difference", "differences"));
     Finding::problem(CHECK, found, "millrace status")
 }
 

@@ -1,4 +1,4 @@
-//! The server, the migrations, and what is deployed against what the checkout says.
+//! Checks the server, the migrations and the deployed models against the checkout.
 
 use millrace::database::failure::from_postgres;
 use millrace::{Code, Kind, Result, migrate};
@@ -11,10 +11,10 @@ use crate::terminal::counted;
 
 const SERVER_VERSION: &str = include_str!("queries/server_version.sql");
 const MODEL_HASHES: &str = include_str!("queries/model_hashes.sql");
-/// What the tests run on.
+/// The versions that the tests run on.
 const VERSIONS: std::ops::RangeInclusive<i32> = 15..=18;
 
-/// Whether the server is one that Millrace is tested on.
+/// Checks the version of the server.
 pub async fn version(client: &Client) -> Result<Vec<Finding>> {
     let row = client
         .query_one(SERVER_VERSION, &[])
@@ -39,7 +39,7 @@ fn supported(major: i32, text: &str) -> Finding {
     }
 }
 
-/// Whether the database is at this program's migrations. Whether it is so far behind that other checks make no sense.
+/// Checks the migrations. Also returns whether migrations are pending, so that other checks are not possible.
 pub async fn migrations(client: &mut Client) -> Result<(Vec<Finding>, bool)> {
     const CHECK: &str = "migrations";
     match migrate::pending(client).await {
@@ -63,7 +63,7 @@ pub async fn migrations(client: &mut Client) -> Result<(Vec<Finding>, bool)> {
     }
 }
 
-/// Whether the deployed models are those of the files.
+/// Compares the deployed models with the files.
 pub async fn models(client: &Client, project: &Project) -> Result<Vec<Finding>> {
     const CHECK: &str = "deployed-models";
     let rows = client
@@ -87,7 +87,8 @@ pub async fn models(client: &Client, project: &Project) -> Result<Vec<Finding>> 
         let count = counted(project.models.len() as u64, "model", "models");
         return Ok(vec![Finding::ok(CHECK, format!("{count}, as the files say"))]);
     }
-    let found = format!("the files say something else: {}", some_of(&differing, differing.len()));
+    let found =
+        format!("the deployed models differ from the files: {}", some_of(&differing, differing.len()));
     Ok(vec![Finding::warning(CHECK, found, "millrace models plan")])
 }
 

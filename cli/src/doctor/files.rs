@@ -1,8 +1,8 @@
-//! Files in the bucket that no load ever began for, and loads that nobody goes on with.
+//! Checks for files in the bucket without a load, and for loads without progress.
 //!
-//! S3 announces an object at least once as a rule, and now and then never; a notification may also have been deleted by
-//! hand. A notification that is sent twice does no harm: ingest-csv knows the version. A file that failed before its load
-//! began is in the dead-letter queue, and is not announced again: redrive takes it back.
+//! S3 normally sends at least one notification per object, but may rarely lose one, and a user may delete one. A duplicate
+//! notification does nothing, because ingest-csv has already loaded the version. A file that failed before its load began is in
+//! the dead-letter queue. No notification is sent for it, because it must be redriven.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -27,16 +27,16 @@ use crate::terminal::{age, counted};
 
 const UNKNOWN_ORIGINS: &str = include_str!("queries/unknown_origins.sql");
 const STUCK_LOADS: &str = include_str!("queries/stuck_loads.sql");
-/// What is listed and announced.
+/// The prefix of the files.
 const PREFIX: &str = "incoming/";
-/// So many names are kept to be shown.
+/// The number of names that are shown.
 const SHOWN: usize = 5;
-/// A notification is delivered again after an hour and a half at the latest.
+/// A notification is redelivered after an hour and a half at the latest.
 const STUCK_SECONDS: f64 = 3.0 * 3_600.0;
-/// What S3 leaves as it is in a notification's key.
+/// The characters of a key that S3 does not encode in a notification.
 const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
 
-/// Where files are, and what is known of them.
+/// The clients and data of the check.
 pub struct Place<'a> {
     pub environment: &'a Environment,
     pub clients: &'a Clients,
@@ -48,16 +48,16 @@ pub struct Place<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct File {
     key: String,
-    /// None for an object that was put while the bucket kept no versions.
+    /// `None` for an object that was uploaded without versioning.
     version_id: Option<String>,
-    /// The version's name in the ledger.
+    /// The origin of the version in the ledger.
     version: String,
     size: i64,
     etag: String,
 }
 
-/// Lists every file under `incoming/` that has lain there for `unloaded_for`, page by page, and finds those without a load.
-/// With `load` their notifications are put on the upload queue.
+/// Lists the files under `incoming/` that are older than `unloaded_for`, page by page, and finds those without a load. With `load`,
+/// sends their notifications to the upload queue.
 pub async fn missing(place: &Place<'_>, unloaded_for: Duration, load: bool) -> Result<Vec<Finding>> {
     let newest = SystemTime::now().checked_sub(unloaded_for).unwrap_or(SystemTime::UNIX_EPOCH);
     let mut from = None;
@@ -71,7 +71,7 @@ pub async fn missing(place: &Place<'_>, unloaded_for: Duration, load: bool) -> R
         let unknown = unknown(place, files).await?;
         let (ours, others): (Vec<File>, Vec<File>) =
             unknown.into_iter().partition(|file| matches!(place.sources.route(&file.key), Route::Csv(_)));
-        // The queue is read once, and only when it matters.
+        // Read the queue at most once.
         if dead_letters.is_none() && !ours.is_empty() {
             dead_letters = Some(refused(place).await?);
         }
@@ -97,13 +97,13 @@ pub async fn missing(place: &Place<'_>, unloaded_for: Duration, load: bool) -> R
     Ok(describe(listed, &found, unloaded_for, load))
 }
 
-/// The versions of objects that are in the dead-letter queue as a whole.
+/// The versions of objects with a dead letter of kind `upload`.
 async fn refused(place: &Place<'_>) -> Result<BTreeSet<(String, Option<String>)>> {
     let Clients { s3, sqs } = place.clients;
     let queue = place.environment.dead_letter_queue_url.clone();
     let reader = DeadLetterReader::new(sqs.clone(), s3.clone(), queue);
     let mut refused = BTreeSet::new();
-    // Where there are more dead letters than can be looked at, a file too many is announced: that does no harm.
+    // If the scan is incomplete, a notification may be sent for a file with a dead letter, which does no harm.
     dead_letters::each(&reader, &Progress::hidden(), |entry| {
         let dead_letter = entry.dead_letter.filter(|dead_letter| dead_letter.kind == DeadLetterKind::Upload);
         if let Some((key, version)) =
@@ -117,7 +117,7 @@ async fn refused(place: &Place<'_>) -> Result<BTreeSet<(String, Option<String>)>
     Ok(refused)
 }
 
-/// A page of the versions under `incoming/`, behind a key and its version.
+/// A page of the versions under `incoming/`, after a key and its version.
 async fn list(place: &Place<'_>, from: Option<(String, Option<String>)>) -> Result<ListObjectVersionsOutput> {
     let (key, version) = from.unzip();
     place
@@ -133,18 +133,18 @@ async fn list(place: &Place<'_>, from: Option<(String, Option<String>)>) -> Resu
         .map_err(|error| aws_failure("list the bucket", &error))
 }
 
-/// Files that are in no load.
+/// Files without a load.
 #[derive(Debug, Default)]
 struct Unloaded {
-    /// Nobody knows of them.
+    /// Files without a dead letter.
     lost: Names,
-    /// In the dead-letter queue.
+    /// Files with a dead letter.
     failed: Names,
-    /// Their keys name no source.
+    /// Files whose keys belong to no source.
     homeless: Names,
 }
 
-/// How many there are, and what the first few are called.
+/// The number of files, and the names of the first few.
 #[derive(Debug, Default)]
 struct Names {
     count: usize,
@@ -170,12 +170,12 @@ fn describe(listed: u64, unloaded: &Unloaded, unloaded_for: Duration, loaded: bo
     if lost.count > 0 {
         let files = counted(lost.count as u64, "file", "files");
         let found = format!(
-            "{files} under {PREFIX} in no load after {}: {}",
+            "{files} under {PREFIX} without a load after {}: {}",
             age(unloaded_for.as_secs_f64()),
             lost.text()
         );
         findings.push(if loaded {
-            let found = format!("{found}; announced to the upload queue again");
+            let found = format!("{found}; their notifications were sent to the upload queue");
             Finding::warning(CHECK, found, "millrace doctor  # once they are loaded")
         } else {
             let action = "millrace doctor --load-missing  # unless they wait in the upload queue";
@@ -184,12 +184,12 @@ fn describe(listed: u64, unloaded: &Unloaded, unloaded_for: Duration, loaded: bo
     }
     if failed.count > 0 {
         let files = counted(failed.count as u64, "file", "files");
-        let found = format!("{files} under {PREFIX} failed, and in the dead-letter queue: {}", failed.text());
+        let found = format!("{files} under {PREFIX} failed, with dead letters: {}", failed.text());
         findings.push(Finding::warning(CHECK, found, "millrace dead-letters list --kind upload"));
     }
     if homeless.count > 0 {
         let files = counted(homeless.count as u64, "file", "files");
-        let found = format!("{files} under {PREFIX} of no source: {}", homeless.text());
+        let found = format!("{files} under {PREFIX} without a source: {}", homeless.text());
         let action = "aws s3 mv \"s3://$MILLRACE_BUCKET/$KEY\" \"s3://$MILLRACE_BUCKET/incoming/<source>/<event_type>/\"";
         findings.push(Finding::warning(CHECK, found, action));
     }
@@ -208,12 +208,12 @@ fn is_settled(version: &ObjectVersion, newest: SystemTime) -> bool {
     version.is_latest == Some(true) && modified.is_some_and(|at| at <= newest)
 }
 
-/// None for what is no file: consoles make an empty object for a "folder".
+/// `None` for an object that is not a file: consoles create an empty object for a "folder".
 fn read(version: &ObjectVersion) -> Option<File> {
     let key = version.key.clone().filter(|key| !key.ends_with('/'))?;
     let etag = version.e_tag.clone().unwrap_or_default();
     let version_id = version.version_id.clone().filter(|id| !id.is_empty() && id != "null");
-    // As ingest-csv names it in the ledger.
+    // The origin that ingest-csv stores in the ledger.
     let name = version_id.clone().unwrap_or_else(|| {
         let modified = version.last_modified.map_or(0, |at| at.secs());
         format!("etag-{}-{modified}", etag.trim_matches('"'))
@@ -221,7 +221,7 @@ fn read(version: &ObjectVersion) -> Option<File> {
     Some(File { key, version_id, version: name, size: version.size.unwrap_or(0), etag })
 }
 
-/// Those that are in no load.
+/// The versions without a load.
 async fn unknown(place: &Place<'_>, files: Vec<File>) -> Result<Vec<File>> {
     let bucket = &place.environment.bucket;
     let origin = |file: &File| format!("s3://{bucket}/{}?version={}", file.key, file.version);
@@ -235,7 +235,7 @@ async fn unknown(place: &Place<'_>, files: Vec<File>) -> Result<Vec<File>> {
     Ok(files.into_iter().filter(|file| unknown.contains(&origin(file).as_str())).collect())
 }
 
-/// What S3 would have said of it. Without a sequencer: loads then go by when the object was put.
+/// The notification of S3 for the version. It has no sequencer, so that loads compare the time of the upload.
 fn notification(bucket: &str, file: &File) -> Value {
     let mut object = json!({
         "key": utf8_percent_encode(&file.key, KEY).to_string(),
@@ -253,7 +253,7 @@ fn notification(bucket: &str, file: &File) -> Value {
     }] })
 }
 
-/// Puts notifications on the upload queue, ten a request.
+/// Sends notifications to the upload queue, ten per request.
 async fn announce(place: &Place<'_>, bodies: &[Value]) -> Result<()> {
     for ten in bodies.chunks(10) {
         let mut entries = Vec::new();
@@ -262,7 +262,7 @@ async fn announce(place: &Place<'_>, bodies: &[Value]) -> Result<()> {
                 .id(index.to_string())
                 .message_body(body.to_string())
                 .build()
-                .map_err(|error| Error::new(Kind::Bug, "announce a file again").with_source(error))?;
+                .map_err(|error| Error::new(Kind::Bug, "build a notification").with_source(error))?;
             entries.push(entry);
         }
         let answer = place
@@ -273,7 +273,7 @@ async fn announce(place: &Place<'_>, bodies: &[Value]) -> Result<()> {
             .set_entries(Some(entries))
             .send()
             .await
-            .map_err(|error| aws_failure("announce files to the upload queue", &error))?;
+            .map_err(|error| aws_failure("send notifications to the upload queue", &error))?;
         if let Some(refused) = answer.failed().first() {
             let message = format!("the upload queue refused a notification: {}", refused.code());
             return Err(Error::new(Kind::Transient, message));
@@ -282,8 +282,8 @@ async fn announce(place: &Place<'_>, bodies: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// Loads that began hours ago, have not ended and have not staged anything since. With `load` they are announced again, and
-/// go on where they stopped.
+/// Finds loads that have not ended and have staged nothing for hours. With `load`, sends their notifications again, which resumes the
+/// loads.
 pub async fn stuck(place: &Place<'_>, load: bool) -> Result<Vec<Finding>> {
     const CHECK: &str = "loads";
     let rows = place
@@ -292,22 +292,22 @@ pub async fn stuck(place: &Place<'_>, load: bool) -> Result<Vec<Finding>> {
         .await
         .map_err(|error| from_postgres("look for loads without progress", error))?;
     if rows.is_empty() {
-        return Ok(vec![Finding::ok(CHECK, "no load is under way without progress")]);
+        return Ok(vec![Finding::ok(CHECK, "every running load makes progress")]);
     }
     let origins: Vec<&str> = rows.iter().map(|row| row.get("origin")).collect();
     let loads = counted(rows.len() as u64, "load", "loads");
     let found = format!(
-        "{loads} under way and nothing staged for {}: {}",
+        "{loads} running that staged nothing for {}: {}",
         age(STUCK_SECONDS),
         some_of(&origins, origins.len())
     );
     if !load {
-        let action = "millrace doctor --load-missing  # goes on where they stopped";
+        let action = "millrace doctor --load-missing  # resumes them";
         return Ok(vec![Finding::problem(CHECK, found, action)]);
     }
     let bodies: Vec<Value> = origins.iter().filter_map(|origin| announcement(origin)).collect();
     announce(place, &bodies).await?;
-    let found = format!("{found}; announced to the upload queue again");
+    let found = format!("{found}; their notifications were sent to the upload queue");
     Ok(vec![Finding::warning(CHECK, found, "millrace doctor  # once they have ended")])
 }
 
@@ -315,7 +315,7 @@ pub async fn stuck(place: &Place<'_>, load: bool) -> Result<Vec<Finding>> {
 fn announcement(origin: &str) -> Option<Value> {
     let (place, version) = origin.strip_prefix("s3://")?.rsplit_once("?version=")?;
     let (bucket, key) = place.split_once('/')?;
-    // What stands in for a version id is no version id.
+    // The substitute for a version id is not a version id.
     let version_id = Some(version.to_owned()).filter(|version| !version.starts_with("etag-"));
     let file =
         File { key: key.to_owned(), version_id, version: version.to_owned(), size: 0, etag: String::new() };

@@ -1,9 +1,9 @@
-//! What a check finds.
+//! The findings of a check.
 
 use millrace::Result;
 use serde::Serialize;
 
-/// How bad it is. In the order in which they decide over the exit status.
+/// The level of a finding, in the order in which they determine the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -18,10 +18,10 @@ pub enum Level {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub level: Level,
-    /// What was looked at: a stable word.
+    /// The name of the check, a stable word.
     pub check: &'static str,
     pub found: String,
-    /// What to do about it: a command, to be run in the checkout with the stack's variables set.
+    /// The command that fixes it. It runs in the checkout with the variables of the stack.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
 }
@@ -39,18 +39,18 @@ impl Finding {
         Finding { level: Level::Problem, check, found: found.into(), action: Some(action.into()) }
     }
 
-    /// `why` says what was in the way.
+    /// `why` is the reason why the check could not be made.
     pub fn unknown(check: &'static str, why: impl Into<String>) -> Self {
         Finding { level: Level::Unknown, check, found: why.into(), action: None }
     }
 }
 
-/// What one check found: its findings, or why it could not be made.
+/// The findings of a check, or the finding that it could not be made.
 pub fn settle(check: &'static str, looked: Result<Vec<Finding>>) -> Vec<Finding> {
     looked.unwrap_or_else(|error| vec![Finding::unknown(check, error.chain())])
 }
 
-/// `findings`, or that all is well when there are none.
+/// `findings`, or a finding of level ok if there are none.
 pub fn or_ok(findings: Vec<Finding>, check: &'static str, found: impl Into<String>) -> Vec<Finding> {
     if findings.is_empty() { vec![Finding::ok(check, found)] } else { findings }
 }
@@ -64,7 +64,7 @@ pub fn some_of<S: AsRef<str>>(names: &[S], count: usize) -> String {
     if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
-/// A statement, as a command of the shell.
+/// A shell command that runs a statement.
 pub fn psql(statement: &str) -> String {
     format!("psql \"$DATABASE_URL\" -c '{}'", statement.replace('\'', r"'\''"))
 }

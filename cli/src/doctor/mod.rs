@@ -1,12 +1,12 @@
-//! Whether everything is as it should be: one file a subject, each check a function that gives findings.
+//! The checks of `millrace doctor`. Each check is a function that returns findings.
 //!
-//! - [`finding`]: what a check finds, and what to do about it.
-//! - [`configuration`], [`secrets`]: the files of `pipeline/`, and the secrets they refer to.
-//! - [`database`], [`roles`], [`partitions`]: the server and what is set up in it.
-//! - [`bucket`], [`queues`], [`clocks`]: what is set up in AWS, and the time.
-//! - [`files`], [`work`], [`counts`]: what never arrived, what is left lying, what does not add up.
+//! - [`finding`]: a finding and the command that fixes it.
+//! - [`configuration`], [`secrets`]: the files of `pipeline/`, and the secrets of webhooks.
+//! - [`database`], [`roles`], [`partitions`]: the server, its migrations, roles and partitions.
+//! - [`bucket`], [`queues`], [`clocks`]: the settings of the bucket and the queues, and the clocks.
+//! - [`files`], [`work`], [`counts`]: files without a load, overdue work, and counts that do not reconcile.
 //!
-//! A check that cannot be made is a finding of its own, and the others go on.
+//! A check that cannot be made is a finding too. The other checks continue.
 
 pub mod bucket;
 pub mod clocks;
@@ -62,7 +62,7 @@ pub async fn examine(arguments: &Doctor, checkout: &Checkout) -> Result<Vec<Find
     if let (Some(sources), Some(environment)) = (&sources, &environment) {
         findings.extend(settle("secrets", secrets::check(sources, variables, environment).await));
     }
-    // The database may be known where the rest of the stack is not.
+    // The database may be known even if the other variables are missing.
     let url = environment::database_url(checkout);
     let database = match url {
         Ok(url) => loads::connect(&url, "millrace doctor").await,
@@ -104,7 +104,7 @@ pub async fn examine(arguments: &Doctor, checkout: &Checkout) -> Result<Vec<Find
     Ok(findings)
 }
 
-/// What is set up in the database, and whether it is far enough for what is stored there to be looked at.
+/// The checks of the setup of the database. Also returns whether its contents can be checked.
 async fn examine_database(database: &mut Client, project: Option<&Project>) -> (Vec<Finding>, bool) {
     let mut findings = settle("database", database::version(database).await);
     match database::migrations(database).await {
@@ -130,7 +130,7 @@ async fn examine_database(database: &mut Client, project: Option<&Project>) -> (
 async fn examine_aws(environment: &Environment, clients: &Clients) -> Vec<Finding> {
     let Clients { s3, sqs } = clients;
     let queue_url = &environment.dead_letter_queue_url;
-    // One does not wait for another, so none need wait.
+    // These checks are independent, so they run concurrently.
     let (versioning, uploads, dead_letters, depths, oldest) = tokio::join!(
         bucket::versioning(s3, &environment.bucket),
         queues::attributes(sqs, &environment.upload_queue_url),
@@ -159,7 +159,7 @@ async fn examine_aws(environment: &Environment, clients: &Clients) -> Vec<Findin
     findings
 }
 
-/// Those clocks that can be read.
+/// The clocks that can be read.
 async fn examine_clocks(database: Option<&Client>, aws: Option<&(&Environment, Clients)>) -> Finding {
     let mut read = Vec::new();
     if let Some(database) = database {

@@ -1,4 +1,4 @@
-//! The days that events are stored in, made ahead.
+//! Checks the partitions of the next days.
 
 use millrace::Result;
 use millrace::database::failure::from_postgres;
@@ -9,8 +9,8 @@ use super::finding::{Finding, psql};
 const CHECK: &str = "partitions";
 const MISSING_PARTITIONS: &str = include_str!("queries/missing_partitions.sql");
 
-/// Whether today's partition and those of the next two days are there. One that is not is made by the first batch that needs
-/// it, under a lock that the others wait for.
+/// Checks that the partitions of today and the next two days exist. The first batch of a day creates a missing partition, while other
+/// batches wait for its lock.
 pub async fn ahead(client: &Client) -> Result<Vec<Finding>> {
     let rows = client
         .query(MISSING_PARTITIONS, &[])

@@ -1,4 +1,4 @@
-//! The upload queue and the dead-letter queue: set as the template sets them, and not overflowing.
+//! Checks the settings of the upload queue and the dead-letter queue, and the number of their messages.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,18 +13,18 @@ use crate::dead_letters;
 use crate::environment::{Environment, aws_failure};
 use crate::terminal::{age, counted, figure};
 
-/// Lambda asks for six times the timeout of the function that takes uploads.
+/// AWS recommends six times the timeout of ingest-csv.
 const VISIBILITY_SECONDS: u64 = 6 * 300;
-/// SQS keeps a message no longer.
+/// The maximum retention of SQS.
 const RETENTION_SECONDS: u64 = 14 * 86_400;
 const UPLOADS_WAITING: i64 = 1_000;
 const DEAD_LETTERS: i64 = 10_000;
-/// Four days before SQS forgets it.
+/// Four days before SQS deletes the message.
 const DEAD_LETTER_AGE: Duration = Duration::from_secs(10 * 86_400);
 
 type Attributes = HashMap<QueueAttributeName, String>;
 
-/// What a queue is set to.
+/// The settings of a queue.
 pub async fn attributes(sqs: &Client, queue_url: &str) -> Result<Attributes> {
     let answer = sqs
         .get_queue_attributes()
@@ -32,16 +32,16 @@ pub async fn attributes(sqs: &Client, queue_url: &str) -> Result<Attributes> {
         .attribute_names(QueueAttributeName::All)
         .send()
         .await
-        .map_err(|error| aws_failure("ask for the settings of a queue", &error))?;
+        .map_err(|error| aws_failure("read the settings of a queue", &error))?;
     Ok(answer.attributes.unwrap_or_default())
 }
 
-/// The ARN in a queue's attributes.
+/// The ARN of a queue, from its attributes.
 pub fn arn(attributes: &Attributes) -> &str {
     attributes.get(&QueueAttributeName::QueueArn).map_or("", String::as_str)
 }
 
-/// How both queues, each with its URL, are set, against the template.
+/// Compares the settings of both queues, each with its URL, with the template.
 pub fn settings(
     (queue, uploads): (&str, &Attributes),
     (dead_letter_queue, dead_letters): (&str, &Attributes),
@@ -50,7 +50,7 @@ pub fn settings(
     let visibility = number(uploads, &QueueAttributeName::VisibilityTimeout);
     if visibility < VISIBILITY_SECONDS {
         let found = format!(
-            "the upload queue hides a message for {visibility} s, less than six times the 300 s of ingest-csv: a file is read twice at once"
+            "the visibility timeout of the upload queue is {visibility} s, less than six times the timeout of ingest-csv (300 s): a file may be loaded twice concurrently"
         );
         let action = set(queue, &format!("VisibilityTimeout={VISIBILITY_SECONDS}"));
         findings.push(Finding::problem("upload-queue", found, action));
@@ -68,7 +68,7 @@ fn redrive(uploads: &Attributes, dead_letters: &str, queue: &str) -> Option<Find
     let policy = uploads.get(&QueueAttributeName::RedrivePolicy);
     let policy: Value = policy.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let target = policy["deadLetterTargetArn"].as_str().unwrap_or_default();
-    // A string, where a template or a console wrote it.
+    // A template or a console may write it as a string.
     let count = &policy["maxReceiveCount"];
     let count = count.as_u64().or_else(|| count.as_str()?.parse().ok()).unwrap_or(0);
     if target == dead_letters && count > 0 {
@@ -76,11 +76,13 @@ fn redrive(uploads: &Attributes, dead_letters: &str, queue: &str) -> Option<Find
     }
     let found = match target {
         "" => {
-            "the upload queue has no redrive policy: a notification that fails for ever is lost after 14 days"
+            "the upload queue has no redrive policy: a notification that always fails is lost after 14 days"
                 .to_owned()
         }
         other if other != dead_letters => {
-            format!("the upload queue gives up into {other}, which is not the dead-letter queue")
+            format!(
+                "the redrive policy of the upload queue names {other}, which is not the dead-letter queue"
+            )
         }
         _ => "the redrive policy of the upload queue has no maxReceiveCount".to_owned(),
     };
@@ -92,7 +94,7 @@ fn redrive(uploads: &Attributes, dead_letters: &str, queue: &str) -> Option<Find
 fn retention(check: &'static str, name: &str, attributes: &Attributes, queue: &str) -> Option<Finding> {
     let seconds = number(attributes, &QueueAttributeName::MessageRetentionPeriod);
     (seconds < RETENTION_SECONDS).then(|| {
-        let found = format!("the {name} forgets a message after {}, not after 14 days", age(seconds as f64));
+        let found = format!("the retention period of the {name} is {}, and not 14 days", age(seconds as f64));
         Finding::problem(check, found, set(queue, &format!("MessageRetentionPeriod={RETENTION_SECONDS}")))
     })
 }
@@ -105,7 +107,7 @@ fn set(queue: &str, attributes: &str) -> String {
     format!("aws sqs set-queue-attributes --queue-url {queue} --attributes {attributes}")
 }
 
-/// How many messages wait in both.
+/// The number of messages in both queues.
 pub async fn depths(sqs: &Client, environment: &Environment) -> Result<Vec<Finding>> {
     let uploads = dead_letters::depth(sqs, &environment.upload_queue_url).await?;
     let dead_letters = dead_letters::depth(sqs, &environment.dead_letter_queue_url).await?;
@@ -133,7 +135,7 @@ fn dead_letters_waiting(count: i64) -> Finding {
     Finding::problem("dead-letters", found, "millrace dead-letters list")
 }
 
-/// The age of the oldest of a few dead letters. SQS shows no more: which few it gives is its own choice, old ones first as a rule.
+/// The age of the oldest of a few dead letters. SQS determines which messages it returns, usually old ones first.
 pub async fn oldest_dead_letter(sqs: &Client, queue_url: &str) -> Result<Vec<Finding>> {
     let answer = sqs
         .receive_message()
@@ -143,7 +145,7 @@ pub async fn oldest_dead_letter(sqs: &Client, queue_url: &str) -> Result<Vec<Fin
         .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
         .send()
         .await
-        .map_err(|error| aws_failure("look into the dead-letter queue", &error))?;
+        .map_err(|error| aws_failure("receive from the dead-letter queue", &error))?;
     let messages = answer.messages.unwrap_or_default();
     let mut oldest = None;
     for message in &messages {
@@ -152,7 +154,7 @@ pub async fn oldest_dead_letter(sqs: &Client, queue_url: &str) -> Result<Vec<Fin
         });
         oldest = [oldest, sent].into_iter().flatten().min();
     }
-    // Put back at once; one that cannot be comes back by itself.
+    // Make it visible immediately. If this fails, it becomes visible when its visibility timeout ends.
     for receipt in messages.iter().filter_map(|message| message.receipt_handle.as_deref()) {
         sqs.change_message_visibility()
             .queue_url(queue_url)
@@ -160,7 +162,7 @@ pub async fn oldest_dead_letter(sqs: &Client, queue_url: &str) -> Result<Vec<Fin
             .visibility_timeout(0)
             .send()
             .await
-            .map_err(|error| aws_failure("put a dead letter back", &error))?;
+            .map_err(|error| aws_failure("make a dead letter visible", &error))?;
     }
     let Some(sent) = oldest else { return Ok(Vec::new()) };
     let sent = UNIX_EPOCH + Duration::from_millis(sent);
@@ -172,7 +174,7 @@ fn dead_letter_age(oldest: Duration) -> Finding {
     if oldest <= DEAD_LETTER_AGE {
         return Finding::ok("dead-letter-age", found);
     }
-    let found = format!("{found}; SQS forgets it after 14 days");
+    let found = format!("{found}; SQS deletes it after 14 days");
     Finding::problem("dead-letter-age", found, "millrace dead-letters list --older-than 10d")
 }
 

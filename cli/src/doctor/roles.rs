@@ -1,4 +1,4 @@
-//! The roles: there, with their settings and passwords, and with no more rights than the migrations grant.
+//! Checks the roles: their existence, settings, passwords and privileges.
 
 use millrace::Result;
 use millrace::database::failure::from_postgres;
@@ -9,17 +9,17 @@ use crate::terminal::{age, counted};
 
 const ROLES: &str = include_str!("queries/roles.sql");
 const PRIVILEGES: &str = include_str!("queries/privileges.sql");
-/// A password that ends within so many days is worth a word.
+/// A password that expires within this number of days is a warning.
 const PASSWORD_DAYS: f64 = 14.0;
 
-/// Existence, attributes, memberships, settings and passwords.
+/// Checks existence, attributes, memberships, settings and passwords.
 pub async fn roles(client: &Client) -> Result<Vec<Finding>> {
-    let rows = client.query(ROLES, &[]).await.map_err(|error| from_postgres("look at the roles", error))?;
+    let rows = client.query(ROLES, &[]).await.map_err(|error| from_postgres("read the roles", error))?;
     let mut findings = Vec::new();
     for row in &rows {
         let role: &str = row.get("role");
-        if !row.get::<_, bool>("is_there") {
-            let found = format!("the role {role} is not there");
+        if !row.get::<_, bool>("role_exists") {
+            let found = format!("the role {role} does not exist");
             let action = psql(&format!("create role {role} login"));
             findings.push(Finding::problem(
                 "roles",
@@ -41,7 +41,7 @@ fn attributes(role: &str, row: &Row) -> Vec<Finding> {
     let memberships: Vec<&str> = row.get("memberships");
     let mut findings = Vec::new();
     if !attributes.is_empty() {
-        let found = format!("the role {role} is {}, which no work of it needs", attributes.join(", "));
+        let found = format!("the role {role} is {}, which it does not need", attributes.join(", "));
         let revoked: Vec<String> = attributes.iter().map(|attribute| format!("no{attribute}")).collect();
         findings.push(Finding::problem(
             "roles",
@@ -50,7 +50,7 @@ fn attributes(role: &str, row: &Row) -> Vec<Finding> {
         ));
     }
     for other in memberships {
-        let found = format!("the role {role} is a member of {other}, and may do whatever that one may");
+        let found = format!("the role {role} is a member of {other} and has its privileges");
         findings.push(Finding::problem("roles", found, psql(&format!("revoke \"{other}\" from {role}"))));
     }
     findings
@@ -76,34 +76,36 @@ fn settings(role: &str, row: &Row) -> Vec<Finding> {
         })
         .collect();
     if let Some(present) = present.filter(|present| *present != wanted) {
-        let found =
-            format!("the role {role} has the search_path {present}: a table may stand in the way of ours");
+        let found = format!(
+            "the role {role} has the search_path {present}: names may resolve to tables of other users"
+        );
         let action = psql(&format!("alter role {role} set search_path = {wanted}"));
         findings.push(Finding::problem("roles", found, action));
     }
     findings
 }
 
-/// `seconds_left` until its password can no longer be used; none when it has no end.
+/// `seconds_left` is the time until the password expires; `None` if it does not expire.
 fn password(role: &str, seconds_left: Option<f64>) -> Option<Finding> {
     let left = seconds_left?;
     let action = psql(&format!("alter role {role} valid until 'infinity'"));
     let action = format!("{action}  # or set another password, there and in the functions");
     if left <= 0.0 {
-        let found = format!("the password of {role} ended {} ago: its functions cannot connect", age(-left));
+        let found =
+            format!("the password of {role} expired {} ago: its functions cannot connect", age(-left));
         return Some(Finding::problem("passwords", found, action));
     }
     (left < PASSWORD_DAYS * 86_400.0).then(|| {
-        Finding::warning("passwords", format!("the password of {role} ends in {}", age(left)), action)
+        Finding::warning("passwords", format!("the password of {role} expires in {}", age(left)), action)
     })
 }
 
-/// What each role may do, against what the migrations grant.
+/// Compares the privileges of each role with those that the migrations grant.
 pub async fn privileges(client: &Client) -> Result<Vec<Finding>> {
     let rows = client
         .query(PRIVILEGES, &[])
         .await
-        .map_err(|error| from_postgres("look at what roles may do", error))?;
+        .map_err(|error| from_postgres("read the privileges of roles", error))?;
     let findings = rows.iter().map(difference).collect();
     Ok(or_ok(findings, "privileges", "as the migrations grant them"))
 }
@@ -119,17 +121,17 @@ fn difference(row: &Row) -> Finding {
     match row.get("difference") {
         "owner" => Finding::problem(
             "privileges",
-            format!("{role} owns the {kind} {object}, and may do anything with it"),
+            format!("{role} owns the {kind} {object} and has all privileges on it"),
             psql(&format!("alter {kind} {object} owner to current_user")),
         ),
         "more" => Finding::problem(
             "privileges",
-            format!("{role} may {right} on the {kind} {object}, which the migrations do not grant"),
+            format!("{role} has {right} on the {kind} {object}, which the migrations do not grant"),
             psql(&format!("revoke {right} on {kind} {object} from {role}")),
         ),
         _ => Finding::problem(
             "privileges",
-            format!("{role} may not {right} on the {kind} {object}, which its work needs"),
+            format!("{role} does not have {right} on the {kind} {object}, which its function needs"),
             psql(&format!("grant {right} on {kind} {object} to {role}")),
         ),
     }

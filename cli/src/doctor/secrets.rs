@@ -1,4 +1,4 @@
-//! The secrets of webhooks: whether each can be had, and is of use.
+//! Checks that the secrets of webhooks exist and are valid.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +14,7 @@ use crate::terminal::{age, counted};
 
 const CHECK: &str = "secrets";
 
-/// Every secret that `sources.toml` refers to, fetched as ingest-webhook does. Nothing of a secret is shown.
+/// Fetches every secret in `sources.toml` like ingest-webhook. Findings never contain a secret.
 pub async fn check(
     sources: &Sources,
     variables: Variables,
@@ -28,23 +28,23 @@ pub async fn check(
     let references =
         References::new(move |name| variables.get(name).map(str::to_owned), Some(client.clone()));
     let cache = SecretCache::new(references);
-    // All at once: a few dozen sources would otherwise take as many seconds.
+    // Concurrently, because each source takes up to a second.
     let looked = join_all(sources.webhooks().map(|source| look(source, &client, &cache))).await;
     let findings = looked.into_iter().collect::<Result<Vec<_>>>()?.concat();
     let count = sources.webhooks().count() as u64;
-    Ok(or_ok(findings, CHECK, format!("of {}, all there", counted(count, "webhook", "webhooks"))))
+    Ok(or_ok(findings, CHECK, format!("of {}, all available", counted(count, "webhook", "webhooks"))))
 }
 
-/// Where a source's secrets are kept, and whether they can be had from there.
+/// Checks the references of a source, and fetches its secrets.
 async fn look(
     source: &WebhookSource,
     client: &Client,
     cache: &SecretCache<References>,
 ) -> Result<Vec<Finding>> {
     let mut findings = kept(source, client).await?;
-    // What is said of where it is kept need not be said again of the secret.
-    let is_there = findings.iter().all(|finding| finding.level < Level::Problem);
-    if is_there && let Err(error) = cache.get(source).await {
+    // A finding about the reference makes one about the secret redundant.
+    let can_be_fetched = findings.iter().all(|finding| finding.level < Level::Problem);
+    if can_be_fetched && let Err(error) = cache.get(source).await {
         findings.push(match error.kind() {
             Kind::Config => Finding::problem(CHECK, error.chain(), set(source)),
             _ => Finding::unknown(CHECK, error.chain()),
@@ -53,7 +53,7 @@ async fn look(
     Ok(findings)
 }
 
-/// What Secrets Manager says of the places where the secrets of a source are kept.
+/// Checks the state of a source's secrets in Secrets Manager.
 async fn kept(source: &WebhookSource, client: &Client) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for reference in &source.secrets {
@@ -63,20 +63,20 @@ async fn kept(source: &WebhookSource, client: &Client) -> Result<Vec<Finding>> {
             Err(error) => {
                 let service = error.as_service_error();
                 if service.is_some_and(|error| error.is_resource_not_found_exception()) {
-                    let found = format!("source {}: the secret {reference} is not there", source.name);
+                    let found = format!("source {}: the secret {reference} does not exist", source.name);
                     findings.push(Finding::problem(CHECK, found, set(source)));
                     continue;
                 }
-                // Who may read a secret need not be allowed to describe it.
+                // A role that can read a secret may not be able to describe it.
                 if service.is_some_and(|error| error.meta().code() == Some("AccessDeniedException")) {
                     continue;
                 }
-                return Err(aws_failure("ask Secrets Manager about a secret", &error));
+                return Err(aws_failure("describe a secret in Secrets Manager", &error));
             }
         };
         if described.deleted_date.is_some() {
             let found = format!(
-                "source {}: the secret {reference} is marked for deletion, and cannot be read",
+                "source {}: the secret {reference} is scheduled for deletion and cannot be read",
                 source.name
             );
             let action = format!("aws secretsmanager restore-secret --secret-id {id}");
@@ -88,7 +88,7 @@ async fn kept(source: &WebhookSource, client: &Client) -> Result<Vec<Finding>> {
             rotation.and_then(|at| at.elapsed().ok()).filter(|late| *late > Duration::from_secs(86_400))
         {
             let found = format!(
-                "source {}: the secret {reference} was to be rotated {} ago",
+                "source {}: the rotation of the secret {reference} is overdue by {}",
                 source.name,
                 age(overdue.as_secs_f64())
             );
@@ -99,7 +99,7 @@ async fn kept(source: &WebhookSource, client: &Client) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// How the first secret of a source is set.
+/// The command that sets the first secret of a source.
 fn set(source: &WebhookSource) -> String {
     match source.secrets.first() {
         Some(SecretReference::SecretsManager { id, .. }) => {

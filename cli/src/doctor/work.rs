@@ -1,4 +1,4 @@
-//! Work that is left lying: batches, models, views, backfills.
+//! Checks for overdue work: batches, models, views, backfills.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const IDLE_BACKFILLS: &str = include_str!("queries/idle_backfills.sql");
 const STALE_SECONDS: f64 = 3_600.0;
 const IDLE_SECONDS: f64 = 3_600.0;
 
-/// Batches that wait too long for a transform.
+/// Batches that have waited too long for transform.
 pub fn unprocessed(lag: &[Lag], limit: Duration) -> Vec<Finding> {
     const CHECK: &str = "unprocessed";
     let findings = lag
@@ -38,14 +38,14 @@ pub fn unprocessed(lag: &[Lag], limit: Duration) -> Vec<Finding> {
     or_ok(findings, CHECK, format!("no batch waits for longer than {}", age(limit.as_secs_f64())))
 }
 
-/// Models whose last run did not do its work.
+/// Models whose last run failed.
 pub fn runs(models: &[ModelRun]) -> Vec<Finding> {
     const CHECK: &str = "model-runs";
     let findings = models
         .iter()
         .filter(|run| run.outcome.as_deref() == Some(RunOutcome::Failed.name()))
         .map(|run| {
-            let why = run.detail.as_deref().unwrap_or("it does not say why");
+            let why = run.detail.as_deref().unwrap_or("no reason was recorded");
             let found = format!(
                 "{}: the last {} failed, {} ago: {}",
                 run.model,
@@ -60,7 +60,7 @@ pub fn runs(models: &[ModelRun]) -> Vec<Finding> {
     or_ok(findings, CHECK, format!("{models}, the last run of none failed"))
 }
 
-/// Rollups and materialized views that were invalidated long ago and not refreshed since.
+/// Rollups and materialized views that have been stale for too long.
 pub fn stale(models: &[ModelRun]) -> Vec<Finding> {
     const CHECK: &str = "stale";
     let findings = models
@@ -75,7 +75,7 @@ pub fn stale(models: &[ModelRun]) -> Vec<Finding> {
     or_ok(findings, CHECK, format!("no rollup or view is stale for longer than {}", age(STALE_SECONDS)))
 }
 
-/// Backfills that were begun, and that nobody goes on with.
+/// Unfinished backfills without progress.
 pub async fn backfills(client: &Client) -> Result<Vec<Finding>> {
     const CHECK: &str = "backfills";
     let rows = client
@@ -87,14 +87,14 @@ pub async fn backfills(client: &Client) -> Result<Vec<Finding>> {
         .map(|row| {
             let model: &str = row.get("model");
             let found = format!(
-                "{model}: a backfill has {} left, and did nothing for {}",
+                "{model}: a backfill has {} left and made no progress for {}",
                 counted(row.get::<_, i64>("batch_count"), "batch", "batches"),
                 age(row.get("idle_seconds"))
             );
             Finding::warning(CHECK, found, format!("millrace models backfill {model}"))
         })
         .collect();
-    Ok(or_ok(findings, CHECK, "none stands still"))
+    Ok(or_ok(findings, CHECK, "every backfill makes progress"))
 }
 
 #[cfg(test)]

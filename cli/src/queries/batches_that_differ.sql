@@ -1,5 +1,5 @@
 with
--- The rows that are really there.
+-- The number of rows in staging.events.
 present as (
     select received_at, batch_id, count(*) as row_count
     from staging.events

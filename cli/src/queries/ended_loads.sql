@@ -1,4 +1,4 @@
--- Loads that ended since $1, or a little before it: a transaction's now() is when it began, not when others see it.
+-- Loads that ended after $1 or shortly before it, because now() is the time when a transaction began and not when it committed.
 select
     loads.load_id,
     loads.object,

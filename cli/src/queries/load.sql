@@ -1,4 +1,4 @@
--- The last attempt at a version of an object; its counts so far.
+-- The last attempt at a version of an object, with its counts so far.
 select
     loads.load_id,
     load_results.outcome,

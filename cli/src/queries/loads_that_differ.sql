@@ -1,5 +1,5 @@
--- Loads that ended well and whose reader counted other records than their batches hold. A batch without a span holds a
--- record that was put back: the file's count has it already.
+-- Completed loads whose number of records differs from that of their batches. A batch without a position in the file contains a
+-- redriven record, which the count of the file already includes.
 select
     loads.origin,
     load_results.record_count as expected,

@@ -1,5 +1,4 @@
--- Batches whose events did not all go somewhere: into facts, into the dead-letter queue, or past every model. Of a batch
--- that is not processed, none has gone anywhere yet.
+-- Processed batches with events that are not transformed, quarantined or unmodelled, and unprocessed batches with such counts.
 select
     origin,
     case when processed_at is null then 0 else staged_count end as expected,

@@ -1,4 +1,4 @@
-//! Child processes that never outlive us.
+//! Child processes that end with this process.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -6,8 +6,8 @@ use std::process::{Child, Command};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// Spawns `command` in a process group of its own, so that Ctrl-C in the terminal reaches us and we stop it in order. The
-/// kernel sends it `death_signal` when this process is gone.
+/// Spawns `command` in its own process group, so that Ctrl-C in the terminal only reaches this process, which then stops the child.
+/// The kernel sends it `death_signal` when this process ends.
 pub fn spawn(mut command: Command, death_signal: i32) -> io::Result<Child> {
     command.process_group(0);
     // SAFETY: `prctl` is async-signal-safe, and nothing else happens between fork and exec. It comes after the change of
@@ -31,7 +31,7 @@ pub fn spawn(mut command: Command, death_signal: i32) -> io::Result<Child> {
     answered.recv().map_err(io::Error::other)?
 }
 
-/// Asks the child to stop, with `signal`, waits, and kills its whole group when it does not.
+/// Sends `signal` to the child and waits. Kills its whole group if it does not end.
 pub fn stop(child: &mut Child, signal: i32, timeout: Duration) {
     if matches!(child.try_wait(), Ok(Some(_))) {
         return;
@@ -41,19 +41,19 @@ pub fn stop(child: &mut Child, signal: i32, timeout: Duration) {
     let deadline = Instant::now() + timeout;
     while Instant::now() < deadline {
         if matches!(child.try_wait(), Ok(Some(_))) {
-            // What it started itself is in its group.
+            // The group also contains the processes that it started.
             send(-pid, libc::SIGTERM);
             return;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
     send(-pid, libc::SIGKILL);
-    // It was killed: all that is left is to collect it.
+    // It was killed. Reap it.
     drop(child.wait());
 }
 
 fn send(pid: i32, signal: i32) {
-    // SAFETY: `kill` has no memory effects; a process that is gone already is no failure.
+    // SAFETY: `kill` has no memory effects; a process that has already ended is not an error.
     #[expect(unsafe_code, reason = "std sends no signal but SIGKILL")]
     unsafe {
         libc::kill(pid, signal);

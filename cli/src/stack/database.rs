@@ -1,5 +1,5 @@
-//! The stack's database: the user's own, or a server that we start; migrated, with a password for each
-//! function's role.
+//! The database of the stack: the server of the user, or a server that the stack starts. Applies the migrations and sets a password
+//! for the role of each function.
 
 use std::path::{Path, PathBuf};
 
@@ -12,9 +12,9 @@ use super::{ports, secret};
 use crate::checkout::Checkout;
 use crate::terminal::Terminal;
 
-/// The database of our own server.
+/// The database of the stack's own server.
 const DATABASE: &str = "millrace";
-/// The roles that functions connect as: where the password is kept, and the template's parameter that takes it.
+/// The roles of the functions, each with the file of its password and the parameter of the template.
 const ROLES: [(&str, &str, &str); 2] = [
     ("millrace_ingest", "ingest-password", "DatabasePassword"),
     ("millrace_transform", "transform-password", "TransformDatabasePassword"),
@@ -23,21 +23,21 @@ const ROLES: [(&str, &str, &str); 2] = [
 /// A database that is ready for the functions.
 #[derive(Debug)]
 pub struct Database {
-    /// None when it is the user's.
+    /// `None` for the server of the user.
     pub server: Option<Server>,
     /// The connection string of its owner.
     pub url: String,
 }
 
 impl Database {
-    /// Takes the server of `DATABASE_URL`, else starts one.
+    /// Uses the server of `DATABASE_URL`, otherwise starts one.
     pub async fn start(checkout: &Checkout, state: &Path, terminal: &mut Terminal) -> Result<Self> {
         if let Some(url) = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) {
             let step = terminal.step("database");
             let client = connect(&url).await.map_err(|error| {
                 Error::new(
                     Kind::Config,
-                    "the server of DATABASE_URL: start it, or unset the variable to use one of our own",
+                    "the server of DATABASE_URL: start it, or unset the variable to use the stack's own server",
                 )
                 .with_source(error)
             })?;
@@ -48,7 +48,7 @@ impl Database {
         let step = terminal.step("database");
         let server = start_server(checkout, &state.join("postgres"))?;
         let admin = connect(&server.url("postgres")).await?;
-        let failed = |error| database::failure::from_postgres("make the local database", error);
+        let failed = |error| database::failure::from_postgres("create the local database", error);
         let there = admin
             .query_opt("select from pg_database where datname = $1", &[&DATABASE])
             .await
@@ -67,11 +67,11 @@ impl Database {
         let step = terminal.step("migrations");
         let mut client = connect(&self.url).await?;
         let summary = migrate::migrate(&mut client, |_, _| {}).await.map_err(|error| {
-            // Our own server holds what was tried out here, made by another state of the checkout.
+            // The stack's own server may contain the migrations of another state of the checkout.
             if self.server.is_none() || error.code() != Code::MigrationDrift {
                 return error;
             }
-            let advice = "the local database is of another state of this checkout; remove .millrace to begin with an empty one";
+            let advice = "the local database has the migrations of another state of this checkout; remove .millrace to begin with an empty one";
             Error::new(Kind::Config, advice).with_source(error)
         })?;
         let outcome = match summary.applied.len() {
@@ -82,7 +82,7 @@ impl Database {
         Ok(())
     }
 
-    /// Gives each function's role its password, and tells the template how to connect.
+    /// Sets the passwords of the functions' roles, and returns the parameters of the template.
     pub async fn parameters(&self, state: &Path) -> Result<Parameters> {
         let client = connect(&self.url).await?;
         let mut passwords = Vec::new();
@@ -91,7 +91,7 @@ impl Database {
             // The password is hexadecimal, and ALTER ROLE takes no parameters.
             let statement = format!("alter role {role} login password '{password}'");
             client.batch_execute(&statement).await.map_err(|error| {
-                database::failure::from_postgres("give a function's role its password", error)
+                database::failure::from_postgres("set the password of a function's role", error)
             })?;
             passwords.push((parameter, password));
         }
@@ -109,7 +109,7 @@ fn start_server(checkout: &Checkout, state: &Path) -> Result<Server> {
     Ok(server)
 }
 
-/// The first of these servers. Data can only be used by the version that made it.
+/// The first of these servers. Existing data requires the version that created it.
 fn binaries_for(state: &Path, servers: Vec<PathBuf>) -> Result<PathBuf> {
     let made_by = std::fs::read_to_string(state.join("data/PG_VERSION")).ok();
     let made_by = made_by.as_deref().map(str::trim);
@@ -119,11 +119,11 @@ fn binaries_for(state: &Path, servers: Vec<PathBuf>) -> Result<PathBuf> {
     };
     servers.into_iter().find(fits).ok_or_else(|| {
         let message = match made_by {
-            None => "no PostgreSQL: run `make demo` once, which installs one, or set DATABASE_URL to a server that runs"
+            None => "no PostgreSQL: run `make demo` once, which installs one, or set DATABASE_URL to a running server"
                 .to_owned(),
             Some(made_by) => format!(
-                "the local database was made by PostgreSQL {made_by}, which is not on this machine: install it, or remove {} \
-                 to begin anew",
+                "the local database was created by PostgreSQL {made_by}, which is not installed: install it, or remove {} \
+                 to begin with an empty database",
                 state.display()
             ),
         };

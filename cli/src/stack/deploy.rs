@@ -1,4 +1,4 @@
-//! `sam deploy` of the one template, to the local AWS.
+//! Runs `sam deploy` for the template on the local AWS.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -17,26 +17,26 @@ use crate::environment::{Clients, aws_failure};
 
 const ARTIFACTS: &str = "millrace-deploy";
 
-/// What the template made.
+/// The deployed resources.
 #[derive(Debug, Clone)]
 pub struct Deployed {
     pub bucket: String,
     pub upload_queue_url: String,
     pub dead_letter_queue_url: String,
     pub webhooks: Webhooks,
-    /// False when nothing had changed since the last run.
+    /// False if nothing had changed since the last deployment.
     pub changed: bool,
 }
 
-/// Where the webhook API listens.
+/// The URL of the webhook API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhooks {
     pub url: String,
-    /// The emulator knows an API by the host it is asked for.
+    /// The Host header by which the emulator identifies the API.
     pub host: String,
 }
 
-/// The template's parameters: where the functions find the database.
+/// The parameters of the template for the database.
 #[derive(Debug, Clone)]
 pub struct Parameters {
     pub database_host: String,
@@ -49,7 +49,7 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Where `url` points, for the functions' own roles.
+    /// The parameters for the server of `url`, with the roles of the functions.
     pub fn from_url(url: &str, passwords: Vec<(&'static str, String)>) -> Result<Self> {
         let wrong = |what: &str| Error::new(Kind::Config, format!("DATABASE_URL: {what}"));
         let (_, rest) = url.split_once("://").ok_or_else(|| wrong("it must start with postgresql://"))?;
@@ -57,12 +57,12 @@ impl Parameters {
         let (authority, database) = place.split_once('/').unwrap_or((place, ""));
         let (user, address) = authority.rsplit_once('@').unwrap_or(("", authority));
         if address.contains(',') {
-            return Err(wrong("the local stack takes one host"));
+            return Err(wrong("the local stack supports one host only"));
         }
         // The colon before the port is the one after the bracket of an IPv6 address.
         let (host, port) = match address.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => {
-                (host, port.parse().map_err(|_| wrong("the port is no number"))?)
+                (host, port.parse().map_err(|_| wrong("the port is not a number"))?)
             }
             _ => (address, 5432),
         };
@@ -78,7 +78,7 @@ impl Parameters {
             return Err(wrong("it names no host"));
         }
         let local = matches!(host, "localhost" | "127.0.0.1" | "[::1]") || host.starts_with(['/', '%']);
-        // A database without a name is that of its user.
+        // The default database has the name of the user.
         let database = if database.is_empty() { user.split(':').next().unwrap_or(user) } else { database };
         Ok(Parameters {
             database_host: host.replace('/', "%2F"),
@@ -91,7 +91,7 @@ impl Parameters {
     }
 }
 
-/// Deploys, unless the emulator still has what this template, these binaries and these parameters made.
+/// Deploys, unless the emulator has the resources of the same template, binaries and parameters.
 pub async fn deploy(
     checkout: &Checkout,
     state: &Path,
@@ -117,11 +117,11 @@ pub async fn deploy(
     let deployed = find(emulator, clients).await.ok_or_else(|| {
         Error::new(
             Kind::Bug,
-            "the template was deployed, and its bucket, queues, functions or API are not there",
+            "the template was deployed, but its bucket, queues, functions or API are missing",
         )
     })?;
     fs::write(&memory, &fingerprint)
-        .map_err(|error| Error::new(Kind::Config, "remember what was deployed").with_source(error))?;
+        .map_err(|error| Error::new(Kind::Config, "store the hash of the deployment").with_source(error))?;
     Ok(Deployed { changed: true, ..deployed })
 }
 
@@ -133,21 +133,21 @@ fn overrides(checkout: &Checkout, parameters: &Parameters) -> Vec<String> {
         format!("DatabaseName={}", parameters.database_name),
         format!("DatabaseSslMode={}", parameters.ssl_mode),
         format!("Architecture={architecture}"),
-        // The emulator compares this with a number, and gets it as text.
+        // The emulator compares this text with a number.
         "MaximumConcurrency=0".to_owned(),
-        // The emulator mounts no layers.
+        // The emulator does not mount layers.
         format!("PipelinePath={}", checkout.pipeline().display()),
     ];
     overrides
         .extend(parameters.passwords.iter().map(|(parameter, password)| format!("{parameter}={password}")));
-    // SAM takes no empty value.
+    // SAM does not accept an empty value.
     let certificate = Some(parameters.root_certificate.as_str()).filter(|path| !path.is_empty());
     overrides.push(format!("DatabaseRootCertificate={}", certificate.unwrap_or("none")));
     overrides
 }
 
-/// Changes whenever a deploy would change something. The layer is left out: the emulator mounts no layers, and functions
-/// read the checkout's own `pipeline/`.
+/// A hash of everything that a deployment depends on, without the layer: the emulator mounts no layers, and functions read
+/// `pipeline/` of the checkout.
 fn fingerprint(checkout: &Checkout, emulator: &Emulator, overrides: &[String]) -> Result<String> {
     let mut hasher = DefaultHasher::new();
     overrides.hash(&mut hasher);
@@ -163,7 +163,7 @@ fn fingerprint(checkout: &Checkout, emulator: &Emulator, overrides: &[String]) -
     Ok(format!("{:016x}", hasher.finish()))
 }
 
-/// What is deployed there now, if all of it is.
+/// The deployed resources, if all of them exist.
 async fn find(emulator: &Emulator, clients: &Clients) -> Option<Deployed> {
     let bucket = format!("{STACK}-000000000000-us-east-1");
     clients.s3.head_bucket().bucket(&bucket).send().await.ok()?;
@@ -203,7 +203,7 @@ async fn run_sam(
     if let Err(error) = clients.s3.create_bucket().bucket(ARTIFACTS).send().await
         && !error.as_service_error().is_some_and(|error| error.is_bucket_already_owned_by_you())
     {
-        return Err(aws_failure("make a bucket for the deployment", &error));
+        return Err(aws_failure("create a bucket for the deployment", &error));
     }
     let address = emulator.address();
     let bin = checkout.tools().join("bin");

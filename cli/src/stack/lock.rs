@@ -1,4 +1,4 @@
-//! One local stack a checkout: a locked file that names who holds it.
+//! A locked file that prevents a second local stack in a checkout. It names the process that holds the lock.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -6,13 +6,13 @@ use std::path::Path;
 
 use millrace::{Error, Kind, Result};
 
-/// Held as long as it lives; the kernel lets go of it when this process ends, however it ends.
+/// Holds the lock until it is dropped. The kernel releases it when this process ends.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
-/// Who has the lock: "`millrace dev`, process 4711".
+/// The holder of the lock: "`millrace dev`, process 4711".
 #[derive(Debug)]
 pub enum Attempt {
     Taken(Lock),

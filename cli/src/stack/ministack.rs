@@ -1,4 +1,4 @@
-//! A local AWS: MiniStack runs the functions' real binaries as processes of its own.
+//! A local AWS: MiniStack runs the binaries of the functions as processes.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -25,8 +25,8 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Starts the emulator of the Python environment `tools`. `state` holds its log, its port and its temporary files, and
-    /// with `persistent` also what is in its buckets and queues, for the next start.
+    /// Starts the emulator of the Python environment `tools`. `state` contains its log, its port and its temporary files. With
+    /// `persistent`, it also contains the buckets and queues for the next start.
     pub async fn start(state: &Path, tools: &Path, persistent: bool) -> Result<Self> {
         let failed =
             |error: std::io::Error| Error::new(Kind::Config, "prepare the local AWS").with_source(error);
@@ -40,7 +40,7 @@ impl Emulator {
                 ),
             ));
         }
-        // Functions are unpacked here, and never reused: a folder of an earlier run may be incomplete.
+        // The emulator extracts functions here. They are not reused, because a folder of an earlier run may be incomplete.
         let temporary = state.join("tmp");
         if temporary.exists() {
             fs::remove_dir_all(&temporary).map_err(failed)?;
@@ -54,7 +54,7 @@ impl Emulator {
         ports::remember(&memory, port)?;
         let keep = if persistent { "1" } else { "0" };
         let mut command = Command::new(program);
-        // The functions inherit this environment: it holds nothing that the template should have set.
+        // The functions inherit this environment, so it contains no variables that the template must set.
         command
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
@@ -76,7 +76,7 @@ impl Emulator {
         Ok(emulator)
     }
 
-    /// Where it is, and with what credentials: any are accepted.
+    /// Its endpoint and credentials. It accepts any credentials.
     pub fn address(&self) -> LocalAws {
         LocalAws::at(endpoint(self.port))
     }
@@ -85,12 +85,12 @@ impl Emulator {
         self.port
     }
 
-    /// Its log, with what the functions printed.
+    /// Its log, which contains the output of the functions.
     pub fn log(state: &Path) -> PathBuf {
         state.join("log")
     }
 
-    /// An error once it has ended by itself.
+    /// Returns an error if it has ended by itself.
     pub fn check(&mut self) -> Result<()> {
         match self.process.ended()? {
             None => Ok(()),
@@ -123,7 +123,7 @@ fn endpoint(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-/// One HTTP GET of the emulator: its status and body, or nothing when it does not answer.
+/// Sends an HTTP GET to the emulator. Returns the status and body, or `None` if it does not respond.
 pub(super) fn get(port: u16, path: &str) -> Option<(u16, String)> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
@@ -137,18 +137,18 @@ pub(super) fn get(port: u16, path: &str) -> Option<(u16, String)> {
     Some((status, body))
 }
 
-/// Invokes a function of the stack, `transform`, and waits for its answer.
+/// Invokes a function of the stack, such as `transform`, and waits for its response.
 ///
 /// # Errors
-/// When there is no such function, it failed, or it has not answered within half a minute.
+/// When the function does not exist, fails, or does not respond within half a minute.
 pub async fn invoke(port: u16, function: &str) -> Result<Value> {
     let url = format!("{}/2015-03-31/functions/{STACK}-{function}/invocations", endpoint(port));
     let failed = |why: String| Error::new(Kind::Transient, format!("invoke {function}: {why}"));
     let answer = post(&url, None, HeaderMap::new(), b"{}".to_vec())
         .await?
-        .ok_or_else(|| failed("no answer yet; its log is in .millrace/aws/log".to_owned()))?;
+        .ok_or_else(|| failed("it has not responded yet; its log is in .millrace/aws/log".to_owned()))?;
     let text = || String::from_utf8_lossy(&answer.body).trim().to_owned();
-    // A function that failed is answered 200 too, with this header.
+    // The response for a failed function is 200 too, with this header.
     if !answer.status.is_success() || answer.headers.contains_key("x-amz-function-error") {
         return Err(failed(text()));
     }
@@ -161,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    /// Invokes `transform` where one request is answered with `answer`; the result, and the request's first line.
+    /// Invokes `transform` on a server that responds to one request with `answer`. Returns the result and the first line of the request.
     async fn invoke_answered(answer: &'static str) -> (Result<Value>, String) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();

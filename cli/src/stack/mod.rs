@@ -1,4 +1,4 @@
-//! The local stack: PostgreSQL, a local AWS, the deployed template; started and stopped together.
+//! The local stack: starts and stops PostgreSQL, a local AWS and the deployed template together.
 
 pub mod child;
 pub mod database;
@@ -31,13 +31,13 @@ use crate::terminal::Terminal;
 pub struct Stack {
     pub environment: Environment,
     env_file: PathBuf,
-    // In the order in which they are dropped: functions must not lose their database while they work.
+    // In the order of their drop: functions must not lose their database while they run.
     emulator: Emulator,
     database: Database,
     _lock: Lock,
 }
 
-/// What came of starting a stack.
+/// The result of starting a stack.
 #[derive(Debug)]
 pub enum Start {
     Running(Box<Stack>),
@@ -46,7 +46,7 @@ pub enum Start {
 }
 
 impl Stack {
-    /// Starts everything and writes `.millrace/env`. `holder` is what a second start is told: "`millrace dev`".
+    /// Starts everything and writes `.millrace/env`. A second start reports `holder`: "`millrace dev`".
     pub async fn start(checkout: &Checkout, holder: &str, terminal: &mut Terminal) -> Result<Start> {
         let failed = |error: std::io::Error| Error::new(Kind::Config, "prepare .millrace").with_source(error);
         let state = checkout.state();
@@ -96,7 +96,7 @@ impl Stack {
         Ok(Start::Running(Box::new(Stack { environment, env_file, emulator, database, _lock: lock })))
     }
 
-    /// Stops everything, in order, and says so.
+    /// Stops everything in order, and prints it.
     pub fn stop(self, terminal: &mut Terminal) {
         let step = terminal.step("stopping");
         drop(self);

@@ -1,4 +1,4 @@
-//! Names that the deployed template and the local stack share.
+//! The names in the template that the local stack uses.
 
 /// The name of the stack: `stack_name` in infra/samconfig.toml, section `local`.
 pub(super) const STACK: &str = "millrace";

@@ -14,7 +14,7 @@ pub fn free(preferred: Option<u16>) -> Result<u16> {
         .map_err(|error| Error::new(Kind::Config, "find a free port").with_source(error))
 }
 
-/// The port remembered in a file, if there is one: what was written down then still holds when it is used again.
+/// The port that is stored in a file, if there is one, so that stored URLs stay valid.
 pub fn remembered(memory: &Path) -> Option<u16> {
     std::fs::read_to_string(memory).ok()?.trim().parse().ok()
 }

@@ -1,7 +1,7 @@
-//! A PostgreSQL server of our own, for `millrace dev`, `millrace demo` and the tests.
+//! A PostgreSQL server for `millrace dev`, `millrace demo` and the tests.
 //!
-//! The server never outlives us: it is asked to stop when the [`Server`] is dropped, and the kernel tells it to when
-//! this process dies any other way.
+//! The server ends with this process. It is stopped when the [`Server`] is dropped. If this process ends in another way, the kernel
+//! sends it a signal.
 
 use std::cmp::Reverse;
 use std::ffi::OsStr;
@@ -16,14 +16,14 @@ use millrace::{Error, Kind, Result};
 
 use super::{child, ports, secret};
 
-/// How to run a server.
+/// The options of a server.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where its files live; kept between runs.
+    /// The data directory, which is kept between runs.
     pub directory: PathBuf,
     /// The folder of `initdb` and `postgres`; see [`find_servers`].
     pub binaries: PathBuf,
-    /// Trades durability for speed: for tests that throw their data away.
+    /// Faster and not durable, for tests.
     pub fast: bool,
     /// A certificate and its key, to serve TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
@@ -60,8 +60,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Server {
-    /// Creates the data directory unless it is there, starts the server on a free loopback port and waits until it
-    /// answers. Passwords are checked, also from this machine.
+    /// Creates the data directory unless it exists, starts the server on a free loopback port and waits until it accepts connections.
+    /// Local connections need a password too.
     pub fn start(options: &Options) -> Result<Server> {
         let user = unprivileged_user()?;
         let data = options.directory.join("data");
@@ -92,12 +92,12 @@ impl Server {
         if let Some((certificate, key)) = &options.tls {
             settings.push("ssl=on".to_owned());
             for (setting, file) in [("ssl_cert_file", certificate), ("ssl_key_file", key)] {
-                // The server takes a key only from a file of its own that nobody else can read.
+                // The server only accepts a key file that it owns and that no other user can read.
                 let copy = options.directory.join(setting);
                 std::fs::copy(file, &copy)
                     .and_then(|_| std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o600)))
                     .and_then(|()| user.map_or(Ok(()), |user| chown(&copy, Some(user.uid), Some(user.gid))))
-                    .map_err(|error| failed(&format!("give the server its {}", file.display()), error))?;
+                    .map_err(|error| failed(&format!("write the server's {}", file.display()), error))?;
                 settings.push(format!("{setting}={}", copy.display()));
             }
         }
@@ -123,14 +123,14 @@ impl Server {
                 return Err(Error::new(
                     Kind::Config,
                     format!(
-                        "PostgreSQL ({}) ended at once ({status}); its log {} says:\n{}",
+                        "PostgreSQL ({}) ended immediately ({status}); its log {}:\n{}",
                         binaries.display(),
                         log.display(),
                         tail(log, log_start)
                     ),
                 ));
             }
-            // The line is written once recovery is over, however long that takes.
+            // The server writes this line after recovery, which may take long.
             if tail(log, log_start).contains("database system is ready to accept connections") {
                 return Ok(());
             }
@@ -138,7 +138,7 @@ impl Server {
         }
         Err(Error::new(
             Kind::Config,
-            format!("PostgreSQL did not come up within {START_TIMEOUT:?}; see {}", log.display()),
+            format!("PostgreSQL did not start within {START_TIMEOUT:?}; see {}", log.display()),
         ))
     }
 
@@ -181,7 +181,7 @@ impl Server {
         Ok(())
     }
 
-    /// Ends every session and stops; what was committed is on disk.
+    /// Ends every session and stops the server. Committed data is on disk.
     pub fn stop(&mut self) {
         // SIGINT is PostgreSQL's fast shutdown.
         child::stop(&mut self.process, libc::SIGINT, STOP_TIMEOUT);
@@ -240,7 +240,7 @@ fn initialise(options: &Options, data: &Path, user: Option<User>) -> Result<Stri
     if let Some(user) = user {
         chown(&options.directory, Some(user.uid), Some(user.gid))
             .and_then(|()| chown(&password_file, Some(user.uid), Some(user.gid)))
-            .map_err(|error| failed("hand the directory to an unprivileged user", error))?;
+            .map_err(|error| failed("change the owner of the directory to an unprivileged user", error))?;
     }
     let output = server_command(options, "initdb", user)
         .arg("-D")
@@ -271,7 +271,7 @@ struct User {
     gid: u32,
 }
 
-/// PostgreSQL refuses to run as root: its own user, or else nobody, stands in.
+/// PostgreSQL refuses to run as root. Runs it as the user `postgres`, otherwise as `nobody`.
 fn unprivileged_user() -> Result<Option<User>> {
     if !child::is_root() {
         return Ok(None);
@@ -297,15 +297,15 @@ fn server_command(options: &Options, program: impl AsRef<OsStr>, user: Option<Us
     let program = options.binaries.join(program.as_ref());
     let closed = user.is_some() && closed_to_others(&[&options.directory, &options.binaries]);
     let mut command = match user {
-        // A checkout below /root is closed to every other user: the server may pass through, as root itself may.
+        // Other users cannot access a checkout below /root, so the server keeps the capability to pass through it.
         Some(user) if closed => {
             let mut command = Command::new("setpriv");
             command
                 .args([format!("--reuid={}", user.uid), format!("--regid={}", user.gid)])
                 .args(["--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"])
-                // initdb asks access(2) for its neighbours, which otherwise takes no notice of capabilities.
+                // initdb uses access(2) for files next to it, which otherwise ignores capabilities.
                 .arg("--securebits=+no_setuid_fixup")
-                // Changing the user forgets the signal that `child` asked the kernel for.
+                // Changing the user clears the parent-death signal of `child`.
                 .args(["--pdeathsig=INT", "--"])
                 .arg(program);
             command
@@ -318,18 +318,18 @@ fn server_command(options: &Options, program: impl AsRef<OsStr>, user: Option<Us
         None => Command::new(program),
     };
     command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").env("TZ", "UTC");
-    // Packages that bring their own libraries keep them beside `bin`.
+    // Packages with their own libraries have them next to `bin`.
     if let Some(prefix) =
         options.binaries.parent().map(|parent| parent.join("lib")).filter(|lib| lib.is_dir())
     {
         command.env("LD_LIBRARY_PATH", prefix);
     }
-    // The current directory may be closed to the unprivileged user.
+    // The unprivileged user may not have access to the current directory.
     command.current_dir("/");
     command
 }
 
-/// Whether a folder on the way to one of `paths` lets only its owner pass.
+/// Whether only the owner can access a parent folder of one of `paths`.
 fn closed_to_others(paths: &[&Path]) -> bool {
     paths
         .iter()

@@ -1,4 +1,4 @@
-//! A program of the stack that runs in the background: clean environment, output in a log, stopped with us.
+//! A background process of the stack with a clean environment and a log. It is stopped with this process.
 
 use std::fs::File;
 use std::io;
@@ -10,7 +10,7 @@ use millrace::{Error, Kind, Result};
 
 use super::child;
 
-/// A running program. Dropping it stops it, and what it started itself.
+/// A running program. Dropping it stops the program and the processes that it started.
 #[derive(Debug)]
 pub struct Process {
     name: &'static str,
@@ -18,12 +18,12 @@ pub struct Process {
     log: PathBuf,
 }
 
-/// How long a program may take to stop in an orderly way.
+/// How long a program may take to stop before it is killed.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Process {
-    /// Starts `command` with the environment that was set on it and nothing of ours: a variable that the template forgot
-    /// would go unnoticed. Its output replaces what is in `log`. `name` is for messages.
+    /// Starts `command` with only the environment that was set on it, because inherited variables would hide those that are missing in
+    /// the template. Its output replaces the contents of `log`. `name` is used in messages.
     pub fn start(name: &'static str, mut command: Command, log: &Path) -> Result<Self> {
         let failed = |error: io::Error| Error::new(Kind::Config, format!("start {name}")).with_source(error);
         let output = File::create(log).map_err(failed)?;
@@ -36,14 +36,14 @@ impl Process {
         self.child.id()
     }
 
-    /// Its exit status, once it has ended.
+    /// Its exit status, if it has ended.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         self.child
             .try_wait()
             .map_err(|error| Error::new(Kind::Bug, format!("wait for {}", self.name)).with_source(error))
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     pub async fn wait(&mut self) -> Result<ExitStatus> {
         loop {
             if let Some(status) = self.ended()? {

@@ -1,4 +1,4 @@
-//! Passwords of the local stack: made once, kept where only their owner reads them.
+//! Passwords of the local stack. Each is created once, in a file that only its owner can read.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -7,14 +7,14 @@ use std::path::Path;
 
 use millrace::{Error, Kind, Result};
 
-/// The secret in `file`, made now if there is none: 48 hexadecimal digits, which need no quoting anywhere.
+/// Reads the secret in `file`, or creates it: 48 hexadecimal digits, which need no quoting.
 pub fn kept_in(file: &Path) -> Result<String> {
     let failed = |error: std::io::Error| {
-        Error::new(Kind::Config, format!("keep a password in {}", file.display())).with_source(error)
+        Error::new(Kind::Config, format!("write a password to {}", file.display())).with_source(error)
     };
     match fs::read_to_string(file) {
         Ok(secret) if secret.len() == 48 => return Ok(secret),
-        // An interrupted write: nothing uses it yet.
+        // An earlier write was interrupted. Nothing uses this secret yet.
         Ok(_) => fs::remove_file(file).map_err(failed)?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),

@@ -1,4 +1,4 @@
-//! The secrets of the sample sources: made once, put where `sources.toml` looks for them.
+//! Creates the secrets of the sample sources once, and stores them under the references in `sources.toml`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,10 +13,10 @@ use super::secret;
 use crate::environment::aws_failure;
 use crate::sources::secret_variable;
 
-/// Makes every secret that a source refers to in Secrets Manager. The variables for `.millrace/env`, one for each source
-/// whose secret is known here.
+/// Creates every secret in Secrets Manager to which a source refers. Returns the variables for `.millrace/env`, one for each source
+/// whose secret is known.
 ///
-/// `own` is what the user's environment says of a variable: it goes before a secret that is made.
+/// `own` returns a variable of the user's environment, which takes precedence over a new secret.
 pub async fn provide(
     sources: &Sources,
     kept: &Path,
@@ -26,7 +26,7 @@ pub async fn provide(
     std::fs::create_dir_all(kept)
         .map_err(|error| Error::new(Kind::Config, format!("create {}", kept.display())).with_source(error))?;
     let mut variables = Vec::new();
-    // Several keys of one secret, or one secret of several sources, are put together.
+    // Combine several keys of one secret, and one secret of several sources.
     let mut values: BTreeMap<&str, Kept> = BTreeMap::new();
     for source in sources.webhooks() {
         let variable = secret_variable(&source.name);
@@ -68,7 +68,7 @@ fn file_name(id: &str, key: Option<&str>) -> String {
     }
 }
 
-/// In the form that a sender of this kind has its secrets. `digits` are hexadecimal, and so valid base64 as well.
+/// The secret in the format of the preset. `digits` are hexadecimal, and therefore also valid base64.
 fn suited(source: &WebhookSource, digits: &str) -> String {
     match source.scheme.preset() {
         Preset::Standard | Preset::Stripe => format!("whsec_{digits}"),
@@ -81,7 +81,7 @@ async fn put(client: &Client, id: &str, text: &str) -> Result<()> {
     let made = client.create_secret().name(id).secret_string(text).send().await;
     let Err(error) = made else { return Ok(()) };
     if !error.as_service_error().is_some_and(|error| error.is_resource_exists_exception()) {
-        return Err(aws_failure("make a secret in the local AWS", &error));
+        return Err(aws_failure("create a secret in the local AWS", &error));
     }
     client
         .put_secret_value()
@@ -89,11 +89,11 @@ async fn put(client: &Client, id: &str, text: &str) -> Result<()> {
         .secret_string(text)
         .send()
         .await
-        .map_err(|error| aws_failure("put a secret in the local AWS", &error))?;
+        .map_err(|error| aws_failure("update a secret in the local AWS", &error))?;
     Ok(())
 }
 
-/// Sources whose secrets the deployed function cannot see: their variables are not in the template.
+/// Sources whose secrets the deployed function cannot read, because their variables are not in the template.
 pub fn unseen(sources: &Sources) -> Result<()> {
     let unseen: Vec<&str> = sources
         .webhooks()
@@ -108,7 +108,7 @@ pub fn unseen(sources: &Sources) -> Result<()> {
     Err(Error::new(
         Kind::Config,
         format!(
-            "no delivery of {} can be verified: a deployed function sees only the variables of infra/template.yaml; refer to the secret as secretsmanager:millrace/<name>, which the local stack makes",
+            "no delivery of {} can be verified: a deployed function only has the variables of infra/template.yaml; refer to the secret as secretsmanager:millrace/<name>, which the local stack creates",
             unseen.join(", ")
         ),
     ))

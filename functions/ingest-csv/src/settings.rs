@@ -19,7 +19,7 @@ pub struct Settings {
     pub pipeline: PathBuf,
     pub bounds: Bounds,
     pub copy_connections: usize,
-    /// How long the database may be silent inside a transaction before the attempt is abandoned and made anew.
+    /// How long the database may send nothing inside a transaction before the transaction is retried.
     pub stall_timeout: Duration,
     pub limits: Limits,
     /// How long the message of a file stays hidden when the function is killed.

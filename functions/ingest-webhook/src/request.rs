@@ -106,7 +106,7 @@ impl<'de> Deserialize<'de> for EventPayload {
 }
 
 impl Event {
-    /// The dead letters that the event asks to take back, when it is no request at all.
+    /// The dead letters of the event, when it is a redrive request and not an HTTP request.
     pub fn take_dead_letters(&mut self) -> Option<Vec<DeadLetter>> {
         self.redrive.take()
     }

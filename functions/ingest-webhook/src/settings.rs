@@ -20,7 +20,7 @@ pub struct Settings {
     pub flush: Bounds,
     /// How long the database is tried before a delivery goes to the dead-letter queue instead.
     pub database_timeout: Duration,
-    /// How long secrets are used before they are fetched anew.
+    /// How long secrets are used before they are fetched again.
     pub secret_refresh: Duration,
 }
 

@@ -11,15 +11,15 @@ pub struct Settings {
     /// The folder of `sources.toml`.
     pub pipeline: PathBuf,
     pub dead_letters: dead_letter::Settings,
-    /// Where files go back to.
+    /// The queue to which files are redriven.
     pub upload_queue_url: String,
-    /// The names of the functions that take back what they sent.
+    /// The names of the functions that are redrive targets.
     pub ingest_csv: String,
     pub ingest_webhook: String,
     pub transform: String,
-    /// Dead letters a second, unless a request says otherwise.
+    /// Dead letters per second, unless a request sets another rate.
     pub rate: u32,
-    /// How long before the invocation's deadline the last dead letters are taken.
+    /// How long before the invocation's deadline the last dead letters are received.
     pub deadline_margin: Duration,
 }
 

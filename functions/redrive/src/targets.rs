@@ -71,7 +71,7 @@ impl RedriveTargets {
             .send()
             .await
             .map_err(|error| {
-                Error::new(Kind::Transient, "put a file back in the upload queue")
+                Error::new(Kind::Transient, "send a file to the upload queue")
                     .with_source(DisplayErrorContext(error).to_string())
             })?;
         Ok(RedriveOutcome::Redriven)

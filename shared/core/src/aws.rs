@@ -1,7 +1,7 @@
 //! AWS clients, built once per process.
 //!
 //! `AWS_ENDPOINT_URL` points them at a local AWS; S3 then addresses buckets by path, since
-//! `bucket.127.0.0.1` is no host name.
+//! `bucket.127.0.0.1` is not a host name.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub fn loader() -> ConfigLoader {
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(http_client)
         .retry_config(RetryConfig::standard().with_max_attempts(4))
-        // Bounded well below any Lambda deadline: packets that vanish must end in an error, not in a freeze.
+        // Well below every Lambda timeout: lost packets must cause an error before the timeout.
         .timeout_config(
             TimeoutConfig::builder()
                 .connect_timeout(Duration::from_secs(3))
@@ -37,7 +37,7 @@ pub fn s3_client(config: &SdkConfig) -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::from_conf(
         aws_sdk_s3::config::Builder::from(config)
             .force_path_style(local)
-            // A checksum of every ranged read cannot be verified; TLS and the content length guard the bytes.
+            // The checksum of a ranged read cannot be verified. TLS and the content length protect the bytes.
             .response_checksum_validation(aws_sdk_s3::config::ResponseChecksumValidation::WhenRequired)
             .request_checksum_calculation(aws_sdk_s3::config::RequestChecksumCalculation::WhenRequired)
             .build(),
@@ -54,8 +54,8 @@ pub fn secretsmanager_client(config: &SdkConfig) -> aws_sdk_secretsmanager::Clie
     aws_sdk_secretsmanager::Client::new(config)
 }
 
-/// For invocations that are waited for: an answer may take as long as a function may run. What may have been sent is not
-/// sent again, since the function may be at work on it.
+/// For synchronous invocations: a response may take as long as the function may run. A request that may have been sent is not
+/// sent again, because the function may be processing it.
 #[cfg(feature = "lambda")]
 pub fn lambda_client(config: &SdkConfig) -> aws_sdk_lambda::Client {
     use aws_sdk_lambda::config::interceptors::InterceptorContext;

@@ -19,18 +19,18 @@ pub struct Bounds {
 }
 
 impl Default for Bounds {
-    /// 10,000 rows or 4 MiB: past that COPY gets no faster, and memory stays small.
+    /// 10,000 rows or 4 MiB: COPY is not faster with larger batches, and memory stays small.
     fn default() -> Self {
         Bounds { rows: 10_000, bytes: 4 << 20 }
     }
 }
 
-/// Space is reserved for a full batch up to this size; what is not written to costs no memory.
+/// Space is reserved for a full batch up to this size. Pages that are not written to use no memory.
 const LARGEST_RESERVE: usize = 16 << 20;
-/// Room for the row that turns out not to fit.
+/// Space for the last row, which may not fit and is then removed.
 const SLACK: usize = 64 << 10;
 
-/// Between a row's prefix and its payload's text: the payload's length and jsonb's version byte.
+/// The bytes between the prefix of a row and its payload: the length of the payload and jsonb's version byte.
 const PAYLOAD_HEAD: usize = 5;
 
 /// Collects the rows of one batch.
@@ -83,7 +83,7 @@ impl BatchBuilder {
             return Push::Full;
         }
         if self.ends.is_empty() {
-            // Once, and always the same size: buffers that grow, each to another size, leave holes in the heap.
+            // Reserve once, and always the same size: buffers that grow to different sizes fragment the heap.
             self.body.reserve_exact(self.bounds.bytes.min(LARGEST_RESERVE) + SLACK);
         }
         let start = self.body.len();
@@ -147,7 +147,7 @@ impl Batch {
         self.ends.len()
     }
 
-    /// Bytes of the payloads' JSON text, and nothing of what is sent around it.
+    /// Bytes of the JSON text of the payloads, without the encoding around it.
     pub fn payload_bytes(&self) -> usize {
         self.body.len() - self.row_count() * (self.prefix_len + PAYLOAD_HEAD)
     }

@@ -9,13 +9,12 @@ pub fn deadline(unix_millis: u64) -> Instant {
     Instant::now() + at.duration_since(SystemTime::now()).unwrap_or_default()
 }
 
-/// The moment `margin` before `deadline`. When a `part`th of the time that is left is less than `margin`, the moment is so
-/// long before the deadline instead.
+/// The time `margin` before `deadline`. The margin is at most a `part`th of the remaining time.
 pub fn before(deadline: Instant, margin: Duration, part: u32) -> Instant {
     deadline - margin.min(deadline.saturating_duration_since(Instant::now()) / part)
 }
 
-/// Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL's own count starts.
+/// Microseconds from 1970-01-01 to 2000-01-01, the epoch of PostgreSQL.
 const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 /// The moment a batch was received: microseconds since 1970-01-01 UTC, on or after that day.
@@ -23,8 +22,8 @@ const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 pub struct ReceivedAt(i64);
 
 impl ReceivedAt {
-    /// Now, and never twice the same in one process: a batch's rows are found by their `received_at`, so two batches
-    /// should not share one.
+    /// The current time. It never returns the same time twice in a process: the rows of a batch are found by their
+    /// `received_at`, so two batches should not have the same.
     pub fn now() -> Self {
         static LAST: AtomicI64 = AtomicI64::new(0);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;

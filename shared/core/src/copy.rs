@@ -1,4 +1,4 @@
-//! COPY into `staging.events`, and finding the rows it refuses.
+//! Copies batches into `staging.events`, and finds the rows that PostgreSQL refuses.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ const COPY_ROWS: &str = include_str!("copy_rows.sql");
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// A field count of -1 ends the rows.
 const TRAILER: &[u8] = &[0xff, 0xff];
-/// Large enough that the driver's framing costs nothing, small enough that its buffer stays small.
+/// Large enough to make the overhead of framing negligible, small enough for a small buffer in the driver.
 const PIECE: usize = 64 << 10;
 
 /// Copies `rows` of `batch` inside `transaction`.
@@ -35,14 +35,14 @@ pub async fn copy_rows(transaction: &Transaction<'_>, batch: &Batch, rows: Range
     if sent.is_ok() {
         sent = sink.feed(Bytes::from_static(TRAILER)).await;
     }
-    // A refusal ends the stream early, and only `finish` has the server's reason for it.
+    // If the server refuses a row, the stream ends early, and only `finish` returns the reason.
     match (sent, sink.as_mut().finish().await) {
         (_, Err(error)) | (Err(error), Ok(_)) => Err(from_postgres(DOING, error)),
         (Ok(()), Ok(count)) => Ok(count),
     }
 }
 
-/// A row that PostgreSQL refuses, by its index in the batch.
+/// A row that PostgreSQL refuses, with its index in the batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedRow {
     pub row: usize,
@@ -51,9 +51,9 @@ pub struct RefusedRow {
 
 /// Finds the rows of `batches` that PostgreSQL refuses, by bisection. Returns those of each batch by ascending index.
 ///
-/// k refused rows among n cost O(k log n) statements. Accepted rows stay until the end, so that of two rows that exclude
-/// each other the second is refused; then everything is rolled back. A failure of anything but the rows is returned as
-/// it is.
+/// k refused rows among n take O(k log n) statements. Accepted rows stay until the end, so that of two rows that exclude
+/// each other the second is refused. Then everything is rolled back. A failure that is not caused by the rows is returned
+/// unchanged.
 pub async fn find_refused_rows(
     transaction: &Transaction<'_>,
     batches: &[&Batch],

@@ -1,7 +1,6 @@
-//! One error type over a flat kind; one policy that turns a kind into what is done about it.
+//! The error type. Its kind determines what is done about it.
 //!
-//! A bad row is data and never becomes an [`Error`]: it travels to the dead-letter queue as a dead letter.
-//! An [`Error`] means that the unit of work did not land.
+//! A bad row is not an [`Error`]: it is sent to the dead-letter queue. An [`Error`] means that the unit of work was not stored.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -15,15 +14,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// The kind of a failure. [`Kind::policy`] maps it to the action that follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A setting is missing or wrong. Nothing will work until somebody changes it.
+    /// A setting is missing or wrong. A person must change it.
     Config,
-    /// The input breaks its contract and will do so every time: not an S3 notification, a truncated gzip.
+    /// The input is invalid, and a retry fails again: not an S3 notification, a truncated gzip.
     Contract,
-    /// The world is in the way: a lost connection, a full disk, a read-only database. Later may be better.
+    /// A temporary failure: a lost connection, a full disk, a read-only database. A later retry may succeed.
     Transient,
     /// A conflict with another transaction: deadlock or serialization failure. An immediate retry may succeed.
     Conflict,
-    /// This cannot happen, and did.
+    /// An unexpected condition, which is a bug.
     Bug,
 }
 
@@ -32,9 +31,9 @@ pub enum Kind {
 pub enum Policy {
     /// Run the same transaction again, now, within the deadline.
     RetryNow,
-    /// Leave the message where it is: its queue delivers it again.
+    /// Leave the message in its queue, which delivers it again.
     RetryLater,
-    /// Put the input in the dead-letter queue with the reason and go on.
+    /// Send the input to the dead-letter queue with the reason, and continue.
     DeadLetter,
     /// Stop and report the error: a person must act.
     Stop,
@@ -51,9 +50,9 @@ impl Kind {
     }
 }
 
-/// A failure: its kind, what was being done, a stable code for machines, and the cause.
+/// A failure: its kind, the operation, a stable code for programs, and the cause.
 ///
-/// Messages name settings, objects and positions; they never hold a payload, a secret or a connection string.
+/// Messages contain names of settings, objects and positions. They never contain a payload, a secret or a connection string.
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 

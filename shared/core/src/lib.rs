@@ -1,4 +1,4 @@
-//! What every Millrace function shares.
+//! The code that the Millrace functions share.
 //!
 //! # Layout, in the order of the data
 //!
@@ -11,8 +11,8 @@
 //! - [`database`]: connecting to PostgreSQL, TLS, named transactions with retries.
 //! - [`config`]: the environment and `sources.toml`.
 //! - [`aws`]: AWS clients, linked only by the functions that need them (features `s3`, `sqs`, `lambda`, `secretsmanager`).
-//! - [`secrets`]: the secrets of webhook sources, fetched and cached (feature `secretsmanager`).
-//! - [`migrate`]: the files of `migrations/`, applied once and in order.
+//! - [`secrets`]: fetches and caches the secrets of webhook sources (feature `secretsmanager`).
+//! - [`migrate`]: applies the files of `migrations/` once and in order.
 //! - [`runtime`]: the process of a Lambda function; with [`telemetry`], linked only by the functions (feature `runtime`).
 //! - [`telemetry`], [`metrics`]: JSON logs, and numbers for CloudWatch beside them.
 //! - [`clock`], [`error`], [`code`](mod@code): time in PostgreSQL's microseconds, one error type, its stable codes.

@@ -1,4 +1,4 @@
-//! Logs and metrics: one JSON object a line, on standard output, where Lambda collects them.
+//! Logs and metrics: one JSON object per line, on standard output, where Lambda collects them.
 //!
 //! Log once, at the boundary, with stable field names, and never a payload, a secret or a connection string.
 
@@ -7,12 +7,12 @@ use tracing_subscriber::EnvFilter;
 use crate::config::environment::Reader;
 use crate::metrics;
 
-/// Logging and metrics: the part of a function's settings that is the same in all of them.
+/// The settings of logs and metrics, which all functions have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `error`, `warn`, `info`, `debug`, `trace`, or a full filter such as `info,ingest_csv=debug`.
     pub log: String,
-    /// The name that metrics carry; without one there are none.
+    /// The name of the function in metrics; `None` if metrics are off.
     pub metrics: Option<String>,
 }
 
@@ -38,7 +38,7 @@ impl Settings {
     }
 }
 
-/// Starts the JSON logs at `level`. A second call changes nothing, so that tests may call it freely.
+/// Starts the JSON logs at `level`. A second call has no effect.
 pub fn init(level: &str) {
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let started = tracing_subscriber::fmt()
@@ -49,7 +49,7 @@ pub fn init(level: &str) {
         .with_env_filter(filter)
         .try_init();
     if started.is_err() {
-        tracing::debug!("logs were started before");
+        tracing::debug!("the logs are already started");
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 pub use millrace_jsonb::InvalidCharacters;
 
-/// An ASCII character with a meaning of its own, or the statement that there is none.
+/// An ASCII character with a special meaning, or `None` if there is no such character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mark {
@@ -25,7 +25,7 @@ impl Mark {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Header {
-    /// So many stacked rows; 0 when the file has none.
+    /// The number of header rows; 0 when the file has none.
     Rows(u32),
     Names(Vec<String>),
 }
@@ -36,6 +36,6 @@ pub enum Header {
 pub enum Ragged {
     #[default]
     Reject,
-    /// Missing fields are left out, surplus ones are kept under `_extra`.
+    /// Missing fields are left out. Surplus fields are stored under `_extra`.
     Fill,
 }

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::scan::{Scanner, SyntaxError};
 
-/// Goes down `steps`, the names of members or the numbers of elements. The whole text is validated. Of members of one name
-/// the last one counts, as in jsonb.
+/// Finds the value at `steps`, which are names of members or indexes of elements. The whole text is validated. The last of several
+/// members with one name counts, as in jsonb.
 ///
 /// # Errors
 /// When `text` is not JSON.
@@ -16,7 +16,7 @@ pub fn find(text: &[u8], steps: &[impl AsRef<str>]) -> Result<Option<Range<usize
     Ok(found)
 }
 
-/// Goes past one value. Recurses once a step.
+/// Reads one value. Recurses once per step.
 fn descend(
     scanner: &mut Scanner<'_>,
     steps: &[impl AsRef<str>],

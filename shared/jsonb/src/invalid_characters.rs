@@ -8,6 +8,6 @@ use serde::{Deserialize, Serialize};
 pub enum InvalidCharacters {
     #[default]
     Reject,
-    /// U+FFFD takes their place; the record as it stood is kept in `staging.repairs`.
+    /// They become U+FFFD. `staging.repairs` keeps the original record.
     Replace,
 }

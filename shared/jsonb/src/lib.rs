@@ -1,13 +1,13 @@
-//! What PostgreSQL's jsonb takes, decided before PostgreSQL sees it: one row it refuses would fail a whole COPY.
+//! Checks whether PostgreSQL's jsonb accepts a JSON text, before it is sent, because one refused row fails a whole COPY.
 //!
-//! JSON text is never parsed into values here. It is validated and cut, so that what is stored is what came: numbers of any
-//! length, the order of keys, duplicates (of which jsonb keeps the last).
+//! JSON text is validated and split, and never converted to values, so that it is stored unchanged: numbers of any length, the
+//! order of keys, and duplicate keys (of which jsonb keeps the last).
 //!
-//! - [`scan`]: one pass over a text, which finds where values begin and end, and what jsonb would refuse in them.
+//! - [`scan`]: finds, in one pass over a text, where values begin and end, and what jsonb refuses in them.
 //! - [`pointer`](mod@pointer): JSON pointers. [`find`](mod@find): finds the value that a pointer names.
 //! - [`invalid_characters`]: whether a record with characters that jsonb refuses is rejected or repaired.
-//! - [`replace`]: U+FFFD for these characters.
-//! - [`write`](mod@write): strings as JSON.
+//! - [`replace`]: replaces these characters by U+FFFD.
+//! - [`write`](mod@write): writes strings as JSON.
 
 mod find;
 mod invalid_characters;
@@ -25,13 +25,13 @@ pub use replace::replace_characters;
 pub use scan::{Defect, DefectKind, Scanner, SyntaxError, Value};
 pub use write::write_string;
 
-/// Whether `text` is one JSON value that jsonb takes, blanks around it allowed. `text` is UTF-8.
+/// Whether `text` is one JSON value that jsonb accepts. Whitespace around it is allowed. `text` is UTF-8.
 pub fn is_json(text: &[u8]) -> bool {
     let mut scanner = Scanner::new(text);
     matches!(scanner.value(), Ok(value) if value.defect.is_none()) && scanner.end().is_ok()
 }
 
-/// Whether `text` is a JSON number that jsonb takes, and nothing else.
+/// Whether `text` is exactly one JSON number that jsonb accepts.
 pub fn is_number(text: &[u8]) -> bool {
     matches!(text.first(), Some(b'-' | b'0'..=b'9')) && text.trim_ascii_end() == text && is_json(text)
 }

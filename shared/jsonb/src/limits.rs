@@ -1,10 +1,10 @@
-//! Limits of jsonb, and our own where jsonb has none that is useful.
+//! Limits of jsonb, and stricter limits of Millrace.
 
-/// How deep arrays and objects may nest. jsonb itself stops where the server's stack ends, some thousands deep; most
-/// programs that read events back stop earlier.
+/// The maximum nesting of arrays and objects. The limit of jsonb is the stack of the server, some thousand levels. The limits of
+/// most programs that read events are lower.
 pub const MAX_DEPTH: usize = 1_000;
-/// jsonb writes exponents out: `1e131071`, which it takes, is 131,072 characters when it is read back. No measurement
-/// needs more than this.
+/// jsonb writes numbers without exponents: `1e131071`, which it accepts, is read back as 131,072 characters. No measurement needs
+/// more than this.
 pub const MAX_EXPONENT: i64 = 400;
 /// The maximum decimal digits of `numeric` before and after the decimal point.
 pub const MAX_INTEGER_DIGITS: i64 = 131_072;

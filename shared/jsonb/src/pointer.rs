@@ -8,11 +8,11 @@ pub struct Pointer {
     steps: Vec<String>,
 }
 
-/// Deeper than any sender nests what identifies its deliveries.
+/// Deeper than the id of a delivery is nested in practice.
 const MAX_STEPS: usize = 32;
 
 impl Pointer {
-    /// Reads a pointer to something inside a document. The message reads on after the text: "`type` must begin with `/`".
+    /// Parses a pointer to a value inside a document. The message follows the text: "`type` must begin with `/`".
     pub fn parse(text: &str) -> Result<Pointer, String> {
         let Some(rest) = text.strip_prefix('/') else {
             return Err("must begin with `/`, as `/event/type` does".to_owned());
@@ -29,7 +29,7 @@ impl Pointer {
         Pointer { steps: steps.iter().map(|step| (*step).to_owned()).collect() }
     }
 
-    /// The names of members, or the numbers of elements, on the way down.
+    /// The names of members or the indexes of elements, from the outermost.
     pub fn steps(&self) -> &[String] {
         &self.steps
     }

@@ -1,15 +1,15 @@
-//! U+FFFD for the characters that jsonb refuses.
+//! Replaces the characters that jsonb refuses by U+FFFD.
 
 use crate::scan::code_unit;
 
-/// Writes `\ufffd` over every `\u0000` and every half of a surrogate pair. `text` is JSON and stays as long as it is, so
-/// places in it remain what they were.
+/// Overwrites every `\u0000` and every unpaired surrogate with `\ufffd`. `text` is JSON. Its length does not change, so positions
+/// in it stay valid.
 pub fn replace_characters(text: &mut [u8]) {
     let mut at = 0;
     while let Some(next) = text[at..].iter().position(|byte| *byte == b'\\') {
         at += next;
         let length = match code_unit(text, at) {
-            // A plain escape, of which the second character may be a backslash.
+            // Another escape, whose second character may be a backslash.
             None => 2,
             Some(0xd800..0xdc00) if matches!(code_unit(text, at + 6), Some(0xdc00..0xe000)) => 12,
             Some(0 | 0xd800..0xe000) => {

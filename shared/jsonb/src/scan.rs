@@ -10,16 +10,16 @@ use crate::limits::{MAX_DEPTH, MAX_EXPONENT, MAX_FRACTION_DIGITS, MAX_INTEGER_DI
 pub enum DefectKind {
     /// `\u0000`
     Nul,
-    /// Half of a surrogate pair: `\ud800` alone.
+    /// An unpaired surrogate: `\ud800` alone.
     LoneSurrogate,
-    /// More digits than numeric has, or an exponent past [`MAX_EXPONENT`].
+    /// More digits than numeric allows, or an exponent above [`MAX_EXPONENT`].
     Number,
     /// Deeper than [`MAX_DEPTH`].
     Depth,
 }
 
 impl DefectKind {
-    /// Whether U+FFFD can take its place.
+    /// Whether it can be replaced by U+FFFD.
     pub fn is_character(self) -> bool {
         matches!(self, DefectKind::Nul | DefectKind::LoneSurrogate)
     }
@@ -32,7 +32,7 @@ pub struct Defect {
     pub offset: usize,
 }
 
-/// A value's place in the text.
+/// The position of a value in the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value {
     pub range: Range<usize>,
@@ -65,9 +65,9 @@ enum Container {
     Object,
 }
 
-/// Walks over a text from value to value. Nothing recurses, so that depth costs memory alone: a byte a level.
+/// Reads a text value by value. It does not recurse, so that a level of nesting costs one byte of memory.
 ///
-/// The text should be UTF-8. Where it is not, bytes inside strings pass and others are syntax errors.
+/// The text should be UTF-8. Other bytes are accepted inside strings and are syntax errors outside them.
 #[derive(Debug)]
 pub struct Scanner<'t> {
     text: &'t [u8],
@@ -82,29 +82,28 @@ impl<'t> Scanner<'t> {
         Scanner { text, at: 0, nesting: Vec::new(), defect: None, fatal: None }
     }
 
-    /// Begins at byte `at` of `text`, up to which nothing is looked at.
+    /// Begins at byte `at` of `text`. The bytes before it are ignored.
     pub fn starting_at(text: &'t [u8], at: usize) -> Self {
         Scanner { at: at.min(text.len()), ..Scanner::new(text) }
     }
 
-    /// The first byte of what comes next, blanks left out.
+    /// The next byte after whitespace.
     pub fn peek(&mut self) -> Option<u8> {
         self.skip_blanks();
         self.text.get(self.at).copied()
     }
 
-    /// Steps into an array. `false` when something else comes next.
+    /// Enters an array. Returns `false` if the next value is not an array.
     pub fn enter_array(&mut self) -> bool {
         self.take(b'[')
     }
 
-    /// Steps into an object. `false` when something else comes next.
+    /// Enters an object. Returns `false` if the next value is not an object.
     pub fn enter_object(&mut self) -> bool {
         self.take(b'{')
     }
 
-    /// Whether an element of the array that was entered comes next; else the array is behind us. `first` until one was
-    /// read.
+    /// Whether the entered array has another element. Otherwise the array has ended. `first` is true for the first element.
     pub fn has_element(&mut self, first: bool) -> Result<bool> {
         if self.take(b']') {
             return Ok(false);
@@ -115,8 +114,8 @@ impl<'t> Scanner<'t> {
         Err(self.unexpected("`,` or `]` was expected"))
     }
 
-    /// The next key of the object that was entered, between its quotes, with the `:` behind it; `None` when the object is
-    /// behind us. `first` until one was read.
+    /// Reads the next key of the entered object, and the `:` after it. Returns the text between its quotes, or `None` if the
+    /// object has ended. `first` is true for the first key.
     pub fn key(&mut self, first: bool) -> Result<Option<&'t [u8]>> {
         if self.take(b'}') {
             return Ok(None);
@@ -128,7 +127,7 @@ impl<'t> Scanner<'t> {
         Ok(Some(&self.text[range]))
     }
 
-    /// Goes past one value.
+    /// Reads one value.
     pub fn value(&mut self) -> Result<Value> {
         self.skip_blanks();
         let start = self.at;
@@ -141,7 +140,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Nothing but blanks may be left.
+    /// Checks that only whitespace follows.
     pub fn end(&mut self) -> Result<()> {
         match self.peek() {
             None => Ok(()),
@@ -149,7 +148,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Goes past a scalar or an empty container, or into a container up to its first value; `true` for the former.
+    /// Reads a scalar or an empty container and returns `true`, or enters a container up to its first value.
     fn begin_value(&mut self) -> Result<bool> {
         let next = self.peek();
         let start = self.at;
@@ -181,7 +180,7 @@ impl<'t> Scanner<'t> {
         Ok(true)
     }
 
-    /// After a value: goes out of the containers that end here. `true` when another value comes.
+    /// Leaves the containers that end after a value. Returns `true` if another value follows.
     fn leave_values(&mut self) -> Result<bool> {
         while let Some(container) = self.nesting.last().copied() {
             let next = self.peek();
@@ -206,7 +205,7 @@ impl<'t> Scanner<'t> {
         Ok(false)
     }
 
-    /// A container opens at `offset`, inside those that are open already.
+    /// Checks the depth of a container that opens at `offset`.
     fn check_depth(&mut self, offset: usize) {
         if self.nesting.len() >= MAX_DEPTH {
             self.note(DefectKind::Depth, offset);
@@ -221,7 +220,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// `"name" :`; gives what is between the quotes.
+    /// Reads `"name" :` and returns the text between the quotes.
     fn member_name(&mut self) -> Result<Range<usize>> {
         if self.peek() != Some(b'"') {
             return Err(self.unexpected("a key in double quotes was expected"));
@@ -313,7 +312,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    /// Goes past digits, at least one, and counts them.
+    /// Reads at least one digit, and returns the number of digits.
     fn digits(&mut self) -> Result<i64> {
         let count = self.text[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
         self.at += count;
@@ -347,7 +346,7 @@ impl<'t> Scanner<'t> {
         SyntaxError { offset: self.at, reason }
     }
 
-    /// Of a text that ends too early that is what should be said.
+    /// The error `reason`, or that the text ends too early.
     fn unexpected(&self, reason: &'static str) -> SyntaxError {
         self.error(if self.at >= self.text.len() { "the text ends before its value does" } else { reason })
     }
@@ -362,8 +361,8 @@ pub(crate) fn code_unit(text: &[u8], at: usize) -> Option<u16> {
     })
 }
 
-/// Bytes up to the next one that means something inside a string: a quote, a backslash, a control character. Eight at a
-/// time: strings are most of a body.
+/// The number of bytes before the next quote, backslash or control character. Checks eight bytes at a time, because strings are
+/// most of a body.
 fn plain_length(text: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES << 7;
@@ -372,8 +371,8 @@ fn plain_length(text: &[u8]) -> usize {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(word);
         let word = u64::from_le_bytes(bytes);
-        // The high bit of a byte is set where the byte is less than a space, or becomes zero by the exclusive or. A borrow
-        // can set it in a later byte too, and the first one is what counts.
+        // The high bit of a byte is set if the byte is less than a space, or if the exclusive or makes it zero. A borrow can also
+        // set it in a later byte, but only the first one counts.
         let control = word.wrapping_sub(ONES * 0x20) & !word;
         let quote = word ^ (ONES * u64::from(b'"'));
         let quote = quote.wrapping_sub(ONES) & !quote;

@@ -1,7 +1,7 @@
-//! Strings as JSON.
+//! Writes strings as JSON.
 
-/// Appends `value` as a JSON string: every byte as it is, but for quotes, backslashes and control characters. Runs without
-/// anything to escape are copied whole.
+/// Appends `value` as a JSON string. Quotes, backslashes and control characters are escaped. Runs of other bytes are copied
+/// unchanged.
 pub fn write_string(out: &mut Vec<u8>, value: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');

@@ -13,7 +13,7 @@ use crate::model::Check;
 use crate::query::folded;
 use crate::sql::{identifier, literal};
 
-/// Functions that PostgreSQL calls with many rows: a condition is about one.
+/// Aggregate functions, which a condition on one row cannot contain.
 const AGGREGATES: &[&str] =
     &["count", "sum", "avg", "min", "max", "array_agg", "jsonb_agg", "string_agg", "bool_and", "bool_or"];
 
@@ -23,11 +23,11 @@ pub(crate) fn parse(text: &str) -> Result<Check, String> {
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(50)
         .try_with_sql(text)
-        .map_err(|error| format!("the test is no SQL: {error}"))?;
-    let expression = parser.parse_expr().map_err(|error| format!("the test is no condition: {error}"))?;
+        .map_err(|error| format!("the test is not SQL: {error}"))?;
+    let expression = parser.parse_expr().map_err(|error| format!("the test is not a condition: {error}"))?;
     let rest = parser.next_token();
     if rest.token != Token::EOF {
-        return Err(format!("the test goes on after its condition, with `{rest}`"));
+        return Err(format!("unexpected text after the condition of the test: `{rest}`"));
     }
     if let Expr::Function(function) = &expression
         && let Some(check) = named(function)
@@ -47,7 +47,7 @@ fn named(function: &Function) -> Option<Result<Check, String>> {
     let columns = || -> Result<Vec<String>, String> {
         arguments
             .iter()
-            .map(|argument| column(argument).ok_or_else(|| format!("`{argument}` is no column")))
+            .map(|argument| column(argument).ok_or_else(|| format!("`{argument}` is not a column")))
             .collect()
     };
     let check = match name.as_str() {
@@ -140,7 +140,7 @@ impl Visitor for OneRow {
     type Break = String;
 
     fn pre_visit_query(&mut self, _query: &sqlparser::ast::Query) -> ControlFlow<String> {
-        ControlFlow::Break("a condition is about one row: it cannot hold a subquery".to_owned())
+        ControlFlow::Break("a condition applies to one row and cannot contain a subquery".to_owned())
     }
 
     fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<String> {
@@ -149,7 +149,7 @@ impl Visitor for OneRow {
                 function.name.0.last().and_then(|part| part.as_ident()).map(|name: &Ident| folded(name));
             if function.over.is_some() || name.is_some_and(|name| AGGREGATES.contains(&name.as_str())) {
                 return ControlFlow::Break(format!(
-                    "a condition is about one row: `{function}` is about many"
+                    "a condition applies to one row and cannot contain the aggregate or window function `{function}`"
                 ));
             }
         }

@@ -12,7 +12,7 @@ const COLUMNS: &str = include_str!("columns.sql");
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
     pub name: String,
-    /// As PostgreSQL writes it: `numeric(12,2)`.
+    /// The type as PostgreSQL writes it: `numeric(12,2)`.
     pub data_type: String,
 }
 

@@ -27,7 +27,7 @@ fn edges(project: &Project) -> Vec<Edge> {
     edges
 }
 
-/// One line a model: what it is, and what it reads.
+/// One line per model: its kind and the relations that it reads.
 pub fn text(project: &Project) -> String {
     let edges = edges(project);
     let mut text = String::new();
@@ -83,7 +83,7 @@ fn foreign<'e>(project: &Project, edges: &'e [Edge]) -> BTreeSet<&'e str> {
     edges.iter().map(|edge| edge.from.as_str()).filter(|name| project.model(name).is_none()).collect()
 }
 
-/// A name that Mermaid takes for a node: every other character by its number, so that two names stay two.
+/// The id of a node in Mermaid. Special characters are escaped by their number, so that different names have different ids.
 fn node(name: &str) -> String {
     let mut id = String::from("n_");
     for c in name.chars() {

@@ -1,7 +1,7 @@
-//! The header of a model: TOML in the comment that the file begins with.
+//! The header of a model: TOML in the comment at the beginning of the file.
 //!
-//! The header ends at the first line that is no `--` comment; prose in it stands behind a `#`, as in any TOML. Empty
-//! lines before it are allowed.
+//! The header ends at the first line that is not a `--` comment. Comments in it begin with `#`, as in TOML. Empty lines before it
+//! are allowed.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ const KEYS: &[(&str, &[Kind])] = &[
 const ALL: &[Kind] = &[Kind::Fact, Kind::Rollup, Kind::MaterializedView, Kind::View];
 const TEST_KEYS: &[&str] = &["test", "severity"];
 const DEFAULT_MAX_QUARANTINED_SHARE: f64 = 0.5;
-/// PostgreSQL's own bound on the columns of an index, and so of a primary key.
+/// PostgreSQL's limit on the columns of an index.
 const MAX_INDEX_COLUMNS: usize = 32;
 
 /// A value and its position.
@@ -42,11 +42,11 @@ pub(crate) struct Placed<T> {
 /// The content of a header; missing keys have their default.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Header {
-    /// `None` when it is missing or wrong: then nothing else was checked against it.
+    /// `None` when it is missing or invalid. The other keys are then not checked against it.
     pub kind: Option<Kind>,
     pub description: Option<String>,
     pub columns: Vec<(Placed<String>, String)>,
-    /// `None` when what the model takes cannot be said, since the header is wrong there.
+    /// `None` when the header does not determine the routes, because it is invalid.
     pub routes: Option<Vec<Route>>,
     pub key: Vec<Placed<String>>,
     pub on_conflict: OnConflict,
@@ -54,9 +54,9 @@ pub(crate) struct Header {
     pub tests: Vec<Placed<Test>>,
     pub bucket: Option<Placed<String>>,
     pub max_quarantined_share: f64,
-    /// As written; `None` when the SQL is asked.
+    /// The relations in the header; `None` when the query determines them.
     pub reads: Option<Vec<Placed<String>>>,
-    /// The 0-based line of the file with which the SQL begins, and the byte.
+    /// The 0-based line and the byte at which the SQL begins.
     pub ends: (usize, usize),
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn read(file: &str, text: &str, problems: &mut Problems) -> Header {
     if malformed {
         document.problem(
             0..0,
-            "the comment that a model begins with is TOML: write prose in it behind `#`, as in `-- # prose`, \
+            "the comment at the beginning of a model is TOML: begin a TOML comment with `#`, as in `-- # text`, \
              or below an empty line",
         );
     }
@@ -117,7 +117,7 @@ impl Block {
                 }
                 break;
             };
-            // `---` is a ruler, not a key that begins with a dash.
+            // `---` is a separator line and not a key that begins with a dash.
             let dashes = 2 + content.bytes().take_while(|byte| *byte == b'-').count();
             block.push(line, dashes);
         }
@@ -227,7 +227,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Keys that a kind cannot be without, and keys that need each other.
+    /// Checks the required keys of a kind, and keys that require each other.
     fn check_needs(
         &mut self,
         kind: Kind,
@@ -242,15 +242,17 @@ impl<'t> Reader<'t> {
             }
         };
         match kind {
-            Kind::Fact => missing("source", "the events it takes, as `\"shop/orders\"` or `\"shop/*\"`"),
+            Kind::Fact => {
+                missing("source", "the events that the model reads, as `\"shop/orders\"` or `\"shop/*\"`")
+            }
             Kind::Rollup => {
-                missing("key", "the columns that name a row, the bucket among them");
-                missing("bucket", "the column that it is computed again by");
+                missing("key", "the columns that identify a row, including the bucket");
+                missing("bucket", "the column by which it is recomputed");
             }
             Kind::MaterializedView => {
                 missing(
                     "key",
-                    "the columns that name a row, so that it can be refreshed without blocking its readers",
+                    "the columns that identify a row, so that it can be refreshed without blocking readers",
                 );
             }
             Kind::View => {}
@@ -259,7 +261,7 @@ impl<'t> Reader<'t> {
             && kind == Kind::Fact
             && !has("key")
         {
-            let message = "`on_conflict` needs `key`: without one no two rows are the same fact";
+            let message = "`on_conflict` requires `key`: without a key, no two rows conflict";
             self.document.problem(on_conflict.span(), message);
         }
         if kind != Kind::Fact {
@@ -269,10 +271,7 @@ impl<'t> Reader<'t> {
             && !self.header.key.is_empty()
             && !self.header.key.iter().any(|column| column.value == bucket.value)
         {
-            let message = format!(
-                "the bucket {} must be one of the columns of `key`, which name a row",
-                quoted(&bucket.value)
-            );
+            let message = format!("the bucket {} must be one of the columns of `key`", quoted(&bucket.value));
             self.document.problem(bucket_at.clone(), message);
         }
     }
@@ -314,7 +313,7 @@ impl<'t> Reader<'t> {
                     let covered = routes.iter().find(|other| covers(other, &route) || covers(&route, other));
                     if let Some(other) = covered {
                         let message =
-                            format!("{} takes events that `{}` takes too", quoted(text), written(other));
+                            format!("{} matches events that `{}` matches too", quoted(text), written(other));
                         self.document.problem(item.span(), message);
                     }
                     routes.push(route);
@@ -328,7 +327,7 @@ impl<'t> Reader<'t> {
         complete.then_some(routes)
     }
 
-    /// A list of different columns, at least one.
+    /// A list of at least one column, without duplicates.
     fn column_list(&mut self, value: &Value<'t>) -> Option<Vec<Placed<String>>> {
         let Some(items) = value.get_ref().as_array() else {
             self.document.problem(value.span(), "expected a list of columns, as `[\"order_id\"]`");
@@ -451,7 +450,7 @@ fn does_not_belong(name: &str, kind: Kind, kinds: &[Kind]) -> String {
     match (name, kind) {
         ("key" | "indexes", Kind::View) => {
             format!(
-                "`{name}` is for tables, and a view is none: take it out, or make this a `materialized_view`"
+                "`{name}` applies to tables and not to views: remove it, or make this a `materialized_view`"
             )
         }
         ("reads", _) => {
@@ -462,7 +461,7 @@ fn does_not_belong(name: &str, kind: Kind, kinds: &[Kind]) -> String {
         _ if kinds.len() == 1 => {
             format!("`{name}` is a {}'s; this is a {}", names.concat(), words(kind))
         }
-        _ => format!("`{name}` says nothing about a {}: it goes with {}", words(kind), listed(&names)),
+        _ => format!("a {} has no key `{name}`; it is a key of {}", words(kind), listed(&names)),
     }
 }
 
@@ -491,7 +490,7 @@ fn written(route: &Route) -> String {
     format!("{}/{}", route.source, route.event_type.as_deref().unwrap_or("*"))
 }
 
-/// Why no column can have this name. The message reads on after the name.
+/// Why no column can have this name. The message follows the name.
 pub(crate) fn check_column(name: &str) -> Result<(), String> {
     if name.is_empty() {
         return Err("is empty".into());

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-/// A model: one SQL query with a header, and the relation of the same name in schema `facts` that it becomes.
+/// A model: an SQL query with a header. It creates the relation of the same name in schema `facts`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
-    /// The file's name without `.sql`; the relation's name.
+    /// The name of the file without `.sql`, which is the name of the relation.
     pub name: String,
-    /// The file as messages name it: `pipeline/models/orders.sql`.
+    /// The file in messages: `pipeline/models/orders.sql`.
     pub file: String,
     pub kind: Kind,
     pub description: Option<String>,
     /// Descriptions of columns, by name.
     pub columns: BTreeMap<String, String>,
-    /// A fact's events; empty for every other kind.
+    /// The events of a fact; empty for other kinds.
     pub routes: Vec<Route>,
-    /// The columns that name a row; empty for a fact that only appends, and for views.
+    /// The columns that identify a row; empty for a fact that only appends, and for views.
     pub key: Vec<String>,
     pub on_conflict: OnConflict,
     /// Further indexes, each a list of columns.
@@ -23,7 +23,7 @@ pub struct Model {
     pub tests: Vec<Test>,
     /// The bucket of a rollup; `None` for every other kind.
     pub bucket: Option<Bucket>,
-    /// Past this share of refused events in a claim the model is at fault rather than its events.
+    /// If a model refuses a greater share of the events of a claim, the model is faulty and not its events.
     pub max_quarantined_share: f64,
     /// The SQL below the header, without a semicolon at its end.
     pub query: String,
@@ -31,16 +31,16 @@ pub struct Model {
     pub query_line: usize,
     /// The relations that the query reads.
     pub reads: Vec<Reference>,
-    /// Changes when what the relation holds would change: hex of a hash of the query as parsed, kind, routes, key and
-    /// `on_conflict`. Comments, white space, tests and descriptions do not count.
+    /// A hash in hex of everything that determines the rows: the parsed query, kind, routes, key and `on_conflict`. Comments,
+    /// white space, tests and descriptions do not affect it.
     pub fingerprint: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A table that every event is turned into rows of, once.
+    /// A table with the rows of every event.
     Fact,
-    /// A table of which only invalidated buckets are computed again.
+    /// A table of which only invalidated buckets are recomputed.
     Rollup,
     MaterializedView,
     View,
@@ -60,7 +60,7 @@ impl Kind {
     }
 }
 
-/// The events of a source; of one type, or of all.
+/// The events of a source, of one type or of all types.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     pub source: String,
@@ -74,8 +74,8 @@ impl Route {
     }
 }
 
-/// Which of two events with the same key makes the fact. "Later" is by `received_at`, then by id, whatever the order in
-/// which they are transformed.
+/// Which of two events with the same key determines the fact. Events are ordered by `received_at`, then by id, independent of the
+/// order in which they are transformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnConflict {
     /// The later one.
@@ -99,7 +99,7 @@ pub enum Reference {
 /// A test: a condition that the rows of a model must meet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Test {
-    /// As the header writes it: `unique(order_id)`.
+    /// The text in the header: `unique(order_id)`.
     pub text: String,
     pub severity: Severity,
     pub check: Check,
@@ -109,7 +109,7 @@ pub struct Test {
 pub enum Severity {
     /// Rows that fail are reported and kept.
     Warn,
-    /// Where the test concerns a row alone, a row that fails is quarantined with its event.
+    /// If the test is a condition on one row, the event of a row that fails is quarantined.
     #[default]
     Error,
 }
@@ -121,9 +121,9 @@ pub enum Check {
     Row { condition: String },
     /// No two rows have the same values in these columns.
     Unique { columns: Vec<String> },
-    /// Every value that is not null is in that column of that model.
+    /// Every value that is not null exists in a column of another model.
     Relationship { column: String, model: String, model_column: String },
-    /// The newest value is not older than this, as PostgreSQL writes an interval.
+    /// The newest value is not older than this interval.
     Freshness { column: String, interval: String },
 }
 
@@ -144,8 +144,8 @@ pub struct Bucket {
 pub enum BucketRange {
     /// The bucket is a column of `model`: its rows have this value.
     Value { column: String },
-    /// The bucket is the start of a span of time: `column >= bucket and column < bucket + step`.
+    /// The bucket is the start of a range of time: `column >= bucket and column < bucket + step`.
     Span { column: String, step: String },
-    /// Not known: the rows are found by computing `expression` for every row.
+    /// Unknown: the rows are found by computing `expression` for every row.
     Unknown,
 }

@@ -36,7 +36,7 @@ pub async fn transformed(
         "rows": rows,
     });
     if message.to_string().len() > LONGEST {
-        // So many models that their counts do not fit: pipeline.runs has them.
+        // The counts of many models may not fit. pipeline.runs has them.
         message["rows"] = Value::Null;
     }
     send(transaction, &message).await

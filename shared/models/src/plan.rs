@@ -21,20 +21,20 @@ pub struct Step {
     pub model: String,
     pub kind: Kind,
     pub action: Action,
-    /// The query as deployed, when it is another.
+    /// The deployed query, if it differs.
     pub deployed_query: Option<String>,
-    /// What a fact has not seen.
+    /// The processed batches that a fact has not seen.
     pub history: History,
-    /// What reads it, however far above.
+    /// The models that read it, directly or indirectly.
     pub downstream: Vec<String>,
 }
 
 #[derive(Debug)]
 pub enum Action {
     Create,
-    /// Nothing but what its rows are made from or said about: the words say what.
+    /// Changes without a rebuild, with their descriptions.
     Change(Vec<String>),
-    /// Only a rebuild can follow: the words say why.
+    /// The table must be rebuilt, for these reasons.
     Breaking(Vec<String>),
     Unchanged,
     Fails(Error),
@@ -52,7 +52,7 @@ pub async fn plan(connection: &mut Connection, project: &Project, deadline: Inst
         for model in &project.models {
             actions.push(try_model(&mut transaction, &catalog, model).await?);
         }
-        transaction.rollback().await.map_err(|error| from_postgres("roll a plan back", error))?;
+        transaction.rollback().await.map_err(|error| from_postgres("roll back a plan", error))?;
     }
     let mut steps = Vec::new();
     for (model, (action, deployed)) in project.models.iter().zip(actions) {
@@ -105,7 +105,7 @@ async fn try_shape(transaction: &Transaction<'_>, catalog: &Catalog, model: &Mod
                 table::create(transaction, model, &model.name).await?;
                 table::finish(transaction, model, &model.name).await?;
             }
-            // As a table of its columns: what stands on it needs no more.
+            // Create a table with its columns, which is sufficient to try the models that read it.
             Kind::View | Kind::MaterializedView => {
                 shape::create(transaction, model, &model.name).await?;
             }
@@ -127,8 +127,8 @@ async fn try_shape(transaction: &Transaction<'_>, catalog: &Catalog, model: &Mod
         words.extend(
             difference.added.iter().map(|column| format!("add column {} {}", column.name, column.data_type)),
         );
-        // So that what is above it is tried with it.
-        table::bring_up(transaction, model, true).await?;
+        // Alter the table, so that the models that read it are tried with its new columns.
+        table::create_or_alter(transaction, model, true).await?;
     }
     if deployed.fingerprint != model.fingerprint {
         words.push("another query".to_owned());
@@ -139,7 +139,7 @@ async fn try_shape(transaction: &Transaction<'_>, catalog: &Catalog, model: &Mod
     Ok(Action::Change(words))
 }
 
-/// The locks that deploying a step takes, in words.
+/// A description of the locks that the deployment of a step takes.
 pub fn locks(step: &Step) -> Option<String> {
     let name = &step.model;
     match &step.action {

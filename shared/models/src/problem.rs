@@ -1,6 +1,6 @@
 //! The problems of a file, each with its line and column.
 
-/// A place in a file; both from 1, columns count characters.
+/// A position in a file. Both numbers begin at 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct At {
     pub line: usize,

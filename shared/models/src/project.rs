@@ -15,7 +15,7 @@ use crate::query::{Named, Sql};
 
 /// The maximum length of a name: with the suffixes that Millrace appends it is still a valid identifier.
 const MAX_NAME_BYTES: usize = 50;
-/// Names that mean something else in a query.
+/// Names with another meaning in a query.
 const RESERVED: &[&str] = &["batch", "batches", "events", "raw_events"];
 
 /// Every model of a folder.
@@ -23,18 +23,18 @@ const RESERVED: &[&str] = &["batch", "batches", "events", "raw_events"];
 pub struct Project {
     /// In the order in which they can run: a model after everything it reads.
     pub models: Vec<Model>,
-    /// Files that are wrong. What they would take is left alone until they are fixed.
+    /// Broken files. The events of their routes wait until they are fixed.
     pub broken: Vec<Broken>,
 }
 
-/// A file that is no model.
+/// A file that is not a valid model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Broken {
     pub name: String,
     pub file: String,
     /// Each as `file:line:column: what is wrong and what to do`.
     pub problems: Vec<String>,
-    /// The events that it would take; `None` when its header does not say, so that it might be any.
+    /// The routes of its events; `None` when the header does not determine them, so that it may be any event.
     pub routes: Option<Vec<Route>>,
 }
 
@@ -76,19 +76,19 @@ impl Project {
         self.models.iter().find(|model| model.name == name)
     }
 
-    /// The fact models that take the events of a source and type, in order.
+    /// The fact models that read the events of a source and type, in order.
     pub fn facts_for<'p>(&'p self, source: &'p str, event_type: &'p str) -> impl Iterator<Item = &'p Model> {
         self.models
             .iter()
             .filter(move |model| model.routes.iter().any(|route| route.takes(source, event_type)))
     }
 
-    /// Whether any model takes events of a source.
+    /// Whether any model reads events of a source.
     pub fn takes(&self, source: &str) -> bool {
         self.models.iter().flat_map(|model| &model.routes).any(|route| route.source == source)
     }
 
-    /// Everything that reads `name`, however far above, in order.
+    /// The models that read `name`, directly or indirectly, in order.
     pub fn downstream(&self, name: &str) -> Vec<&Model> {
         let mut found = BTreeSet::from([name]);
         let mut above = Vec::new();
@@ -120,7 +120,7 @@ struct Draft {
     file: String,
     problems: Problems,
     routes: Option<Vec<Route>>,
-    /// `None` when too little was understood.
+    /// `None` when the file is too broken.
     model: Option<Model>,
     named: Vec<Named>,
     relationships: Vec<(At, String)>,
@@ -211,29 +211,29 @@ impl Draft {
     }
 }
 
-/// Why no model can be called so. The message reads on after the name.
+/// Why no model can have this name. The message follows the name.
 fn check_model_name(name: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(plain) {
-        return Err("must be lower-case letters, digits and `_`, a letter first: it names a table".to_owned());
+        return Err("must consist of lower-case letters, digits and `_` and begin with a letter, because it is the name of a table".to_owned());
     }
     if name.len() > MAX_NAME_BYTES {
         return Err(format!("has {} bytes, more than {MAX_NAME_BYTES}", name.len()));
     }
     if RESERVED.contains(&name) {
-        return Err("means something else in a query".to_owned());
+        return Err("has another meaning in a query".to_owned());
     }
     Ok(())
 }
 
-/// Two files of one name, which not every file system can tell apart.
+/// Reports files with the same name, which case-insensitive file systems cannot distinguish.
 fn refuse_twins(drafts: &mut [Draft]) {
     let mut first: BTreeMap<String, String> = BTreeMap::new();
     for draft in drafts {
         let name = draft.name.to_lowercase();
         match first.get(&name) {
             Some(other) => {
-                let message = format!("the model {} is there already, in {other}", quoted(&draft.name));
+                let message = format!("the model {} already exists in {other}", quoted(&draft.name));
                 draft.problems.add(At::START, message);
             }
             None => {
@@ -255,17 +255,17 @@ fn resolve(drafts: &mut [Draft]) {
                 None if name == "batch" => Reference::Batch,
                 None if name == "raw_events" => Reference::Other("staging.raw_events".to_owned()),
                 None | Some("facts") if known => Reference::Model(name.clone()),
-                // Somebody's own relation beside the models.
+                // A relation of a user.
                 Some(schema) => Reference::Other(format!("{schema}.{name}")),
                 None => {
                     let hint = match did_you_mean(name, names.iter().map(String::as_str)) {
                         hint if hint.is_empty() => {
-                            "; a relation that is no model is written with its schema: `public.countries`"
+                            "; write a relation that is not a model with its schema: `public.countries`"
                                 .to_owned()
                         }
                         hint => hint,
                     };
-                    draft.problems.add(*at, format!("no model is called {}{hint}", quoted(name)));
+                    draft.problems.add(*at, format!("there is no model {}{hint}", quoted(name)));
                     continue;
                 }
             };
@@ -278,29 +278,28 @@ fn resolve(drafts: &mut [Draft]) {
         for (at, model) in &draft.relationships {
             if !names.contains(model) {
                 let hint = did_you_mean(model, names.iter().map(String::as_str));
-                draft.problems.add(*at, format!("no model is called {}{hint}", quoted(model)));
+                draft.problems.add(*at, format!("there is no model {}{hint}", quoted(model)));
             }
         }
         let Some(model) = &mut draft.model else { continue };
         if model.kind == ModelKind::Fact && draft.problems.is_empty() && !reads.contains(&Reference::Batch) {
             let at = At { line: model.query_line, column: 1 };
-            draft
-                .problems
-                .add(at, "a fact reads `batch`, the events that were claimed: `select … from batch`");
+            draft.problems.add(at, "a fact must read `batch`, the claimed events: `select … from batch`");
         }
         if let Some(bucket) = &model.bucket
             && !reads.contains(&Reference::Model(bucket.model.clone()))
         {
             let at = At { line: model.query_line, column: 1 };
-            draft
-                .problems
-                .add(at, format!("the bucket comes from {}, which is no model", quoted(&bucket.model)));
+            draft.problems.add(
+                at,
+                format!("the bucket is computed from {}, which is not a model", quoted(&bucket.model)),
+            );
         }
         model.reads = reads;
     }
 }
 
-/// Models after what they read; what reads something broken is broken too.
+/// Orders models after the models that they read. A model that reads a broken model is broken too.
 fn order(mut drafts: Vec<Draft>) -> Project {
     let mut project = Project::default();
     loop {
@@ -313,7 +312,7 @@ fn order(mut drafts: Vec<Draft>) -> Project {
         let Some(ready) = ready else { break };
         project.models.extend(drafts.remove(ready).model);
     }
-    // What is left is wrong, reads what is wrong, or reads itself in a circle.
+    // The remaining models are broken, read a broken model, or are part of a cycle.
     let reads: BTreeMap<String, Vec<String>> = drafts
         .iter()
         .filter_map(|draft| {
@@ -329,7 +328,7 @@ fn order(mut drafts: Vec<Draft>) -> Project {
         let line = draft.model.as_ref().map_or(1, |model| model.query_line);
         let at = draft.named.first().map_or(At { line, column: 1 }, |named| named.at);
         let message = match circle(&reads, &draft.name) {
-            Some(circle) => format!("the models read each other in a circle: {}", circle.join(" → ")),
+            Some(circle) => format!("the models read each other in a cycle: {}", circle.join(" → ")),
             None => {
                 let broken = reads
                     .get(&draft.name)

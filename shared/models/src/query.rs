@@ -1,7 +1,6 @@
 //! A model's SQL: the relations that it reads, its fingerprint, and the bucket of a rollup.
 //!
-//! Parsed by `sqlparser`, which takes nearly all of PostgreSQL's queries. One that it does not take can still be a model:
-//! `reads` in the header says what the parser would have found.
+//! `sqlparser` parses nearly all of PostgreSQL's queries. For other queries, `reads` in the header lists the relations.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -23,7 +22,7 @@ const DEPTH: usize = 60;
 /// A longer query is a mistake.
 const LONGEST: usize = 256 << 10;
 
-/// A name as PostgreSQL takes it: folded to lower case unless quoted.
+/// A name as PostgreSQL reads it: folded to lower case unless it is quoted.
 pub(crate) fn folded(name: &Ident) -> String {
     match name.quote_style {
         Some(_) => name.value.clone(),
@@ -31,13 +30,13 @@ pub(crate) fn folded(name: &Ident) -> String {
     }
 }
 
-/// The SQL of a file, found and cut into tokens.
+/// The SQL of a file with its tokens.
 pub(crate) struct Sql {
-    /// Without a semicolon, nor what stands around it.
+    /// Without the semicolon and surrounding white space.
     pub text: String,
     /// 1-based, in the file.
     pub line: usize,
-    /// The tokens that mean something, words that are not quoted in lower case.
+    /// The tokens without white space and comments. Unquoted words are in lower case.
     pub meaning: String,
     tokens: Vec<TokenWithSpan>,
     lines_before: usize,
@@ -46,7 +45,7 @@ pub(crate) struct Sql {
 /// An error in a query and its position.
 pub(crate) type Wrong = (At, String);
 
-/// A relation that a query names, as it names it.
+/// A relation that a query names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Named {
     pub at: At,
@@ -66,7 +65,7 @@ impl Sql {
             Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().map_err(|error| {
                 let at =
                     At { line: lines + error.location.line as usize, column: error.location.column as usize };
-                (at, format!("this is no SQL: {}", error.message))
+                (at, format!("this is not SQL: {}", error.message))
             })?;
         let said = |token: &&TokenWithSpan| !matches!(token.token, Token::Whitespace(_) | Token::EOF);
         let mut meaning: Vec<&TokenWithSpan> = tokens.iter().filter(said).collect();
@@ -78,7 +77,7 @@ impl Sql {
         };
         if let Some(second) = meaning.iter().find(|token| token.token == Token::SemiColon) {
             let at = place(lines, second.span.start);
-            return Err((at, "a model is one query, and here a second one begins".to_owned()));
+            return Err((at, "a model is one query; a second query begins here".to_owned()));
         }
         let (from, to) = (offset(text, first.span.start), offset(text, last.span.end));
         let words = meaning.iter().map(|token| match &token.token {
@@ -115,7 +114,7 @@ impl Sql {
         }
     }
 
-    /// Every relation that the query reads, once, those of its own `with` left out.
+    /// The distinct relations that the query reads, without those of its own `with`.
     pub fn reads(&self, query: &Query) -> Vec<Named> {
         let mut found = self.mentions(query);
         let mut seen = BTreeSet::new();
@@ -123,7 +122,7 @@ impl Sql {
         found
     }
 
-    /// The same, as often as each is named.
+    /// All mentions of these relations.
     fn mentions(&self, query: &Query) -> Vec<Named> {
         let mut relations =
             Relations { lines: self.lines_before, scope: Vec::new(), inside: 0, found: Vec::new() };
@@ -131,12 +130,12 @@ impl Sql {
         relations.found
     }
 
-    /// By what a rollup with this query is computed again: `column` is the one its header names.
+    /// The bucket of a rollup with this query. `column` is the bucket in its header.
     pub fn bucket(&self, query: &Query, column: &str) -> Result<Bucket, Wrong> {
         let wrong = |message: &str| (At { line: self.line, column: 1 }, message.to_owned());
         if query.with.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
             return Err(wrong(
-                "a rollup is one `select … from … group by`, without `with` and `limit`: put the rest in a model below it",
+                "a rollup is one `select … from … group by`, without `with` and `limit`: move the rest to a model that it reads",
             ));
         }
         let SetExpr::Select(select) = query.body.as_ref() else {
@@ -153,10 +152,12 @@ impl Sql {
             .enumerate()
             .find_map(|(position, item)| Some((position, made_as(item, column)?)))
             .ok_or_else(|| {
-                wrong(&format!("the query makes no column `{column}`, which the header calls its bucket"))
+                wrong(&format!(
+                    "the query does not return the column `{column}`, which is the bucket in the header"
+                ))
             })?;
         let GroupByExpr::Expressions(groups, modifiers) = &select.group_by else {
-            return Err(wrong("a rollup groups by its bucket: write it in `group by`"));
+            return Err(wrong("a rollup must group by its bucket: add it to `group by`"));
         };
         let grouped = groups.iter().any(|group| match group {
             Expr::Value(ordinal) => ordinal.value.to_string() == (position + 1).to_string(),
@@ -165,18 +166,20 @@ impl Sql {
         });
         if !grouped || !modifiers.is_empty() {
             return Err(wrong(&format!(
-                "a rollup groups by its bucket: `group by {column}`, without grouping sets"
+                "a rollup must group by its bucket: `group by {column}`, without grouping sets"
             )));
         }
         let (model, plain) = self.source(select, expression).map_err(|message| wrong(&message))?;
-        // Wherever it stands, it would be read as if it held the invalidated buckets alone.
+        // A second mention would also only see the rows of the invalidated buckets.
         if self.mentions(query).iter().filter(|named| named.name == model).count() > 1 {
-            return Err(wrong(&format!("a rollup reads `{model}`, from which its bucket comes, once")));
+            return Err(wrong(&format!(
+                "a rollup must name `{model}`, from which its bucket is computed, exactly once"
+            )));
         }
         Ok(Bucket { column: column.to_owned(), model, range: range(&plain), expression: plain.to_string() })
     }
 
-    /// The relation that an expression's columns come from, and the expression without their qualifier.
+    /// The relation of an expression's columns, and the expression without qualifiers.
     fn source(&self, select: &Select, expression: &Expr) -> Result<(String, Expr), String> {
         let mut relations = Vec::new();
         for from in &select.from {
@@ -198,7 +201,7 @@ impl Sql {
                 ([(only, _)], _) => only.clone(),
                 (_, Some(qualifier)) if qualifiers.found.len() == 1 && !qualifiers.bare => qualifier.clone(),
                 _ => return Err(
-                    "write the bucket's columns with their relation, as in `orders.ordered_at`, all of one"
+                    "qualify the columns of the bucket with their relation, as in `orders.ordered_at`; all of them must be of one relation"
                         .to_owned(),
                 ),
             };
@@ -208,7 +211,7 @@ impl Sql {
     }
 
     fn place_in(&self, error: &ParserError) -> At {
-        // The parser writes the place at the end of its message: `… at Line: 3, Column: 8`.
+        // The message of the parser ends with the position: `… at Line: 3, Column: 8`.
         let text = error.to_string();
         let number = |name: &str| {
             let rest = text.rsplit_once(name)?.1;
@@ -228,7 +231,7 @@ fn unparsed(error: &ParserError) -> String {
     };
     let text = text.split(" at Line: ").next().unwrap_or(text);
     format!(
-        "the SQL is not understood: {text}. If PostgreSQL takes it, list what it reads in the header, as in \
+        "the SQL cannot be parsed: {text}. If PostgreSQL accepts it, list the relations that it reads in the header, as in \
          `reads = [\"batch\"]`"
     )
 }
@@ -261,7 +264,7 @@ fn split(name: &ObjectName) -> Option<(Option<String>, String)> {
     }
 }
 
-/// The expression of a projected column, if it is called `column`.
+/// The expression of a selected column, if its name is `column`.
 fn made_as<'s>(item: &'s SelectItem, column: &str) -> Option<&'s Expr> {
     match item {
         SelectItem::ExprWithAlias { expr, alias } if folded(alias) == column => Some(expr),
@@ -366,7 +369,7 @@ impl Visitor for OnlyReads {
         if writes || !query.locks.is_empty() {
             return ControlFlow::Break("a model only reads: no insert, update, delete or lock".to_owned());
         }
-        // Its name is not among the relations that the parser shows.
+        // The parser does not visit the name of this relation.
         if matches!(query.body.as_ref(), SetExpr::Table(_)) {
             return ControlFlow::Break("write `select * from …` instead of `table …`".to_owned());
         }
@@ -383,11 +386,11 @@ impl Visitor for OnlyReads {
     }
 }
 
-/// Finds relations. A query with a `with` is walked by hand, since a name of it holds from its place on.
+/// Finds relations. A query with a `with` is visited separately, because its names are visible from their position on.
 struct Relations {
     lines: usize,
     scope: Vec<String>,
-    /// How deep inside a query that was walked by hand already.
+    /// The depth inside a query that was visited separately.
     inside: usize,
     found: Vec<Named>,
 }
@@ -446,7 +449,7 @@ impl Visitor for Relations {
     }
 }
 
-/// Takes the qualifiers off columns.
+/// Removes the qualifiers of columns.
 struct Unqualify {
     found: BTreeSet<String>,
     bare: bool,

@@ -1,4 +1,4 @@
-//! Names and values in SQL that is put together here. Values are bound wherever a statement takes parameters.
+//! Quotes names and values in generated SQL. Values are bound where a statement accepts parameters.
 
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 
@@ -9,7 +9,7 @@ pub fn identifier(name: &str) -> String {
 
 /// A text value, quoted.
 pub fn literal(text: &str) -> String {
-    // The driver puts a blank before a literal with a backslash.
+    // The driver adds a space before a literal with a backslash.
     escape_literal(text).trim_start().to_owned()
 }
 

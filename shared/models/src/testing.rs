@@ -17,7 +17,7 @@ pub struct Finding {
     pub severity: Severity,
     /// Rows, keys or values that fail; 0 is a pass.
     pub failing: i64,
-    /// What fails, in words.
+    /// A description of the failure.
     pub words: String,
 }
 
@@ -77,7 +77,7 @@ fn statement(model: &Model, test: &Test) -> String {
             parent = relation(model),
             model_column = identifier(model_column),
         ),
-        // Nothing at all is not fresh either.
+        // An empty table is not fresh either.
         Check::Freshness { column, interval } => format!(
             "select (coalesce(max({column}) < now() - {interval}::interval, true))::int::bigint from {table}",
             column = identifier(column),

@@ -11,17 +11,17 @@ use tokio_postgres::types::Type;
 const LOCK_TIMEOUT: &str = include_str!("lock_timeout.sql");
 const SETTINGS: &str = include_str!("work_settings.sql");
 
-/// Takes the role that owns everything in `facts`, and settings under which a query means the same wherever it runs.
+/// Sets the role that owns everything in `facts`, and settings that make the results of a query independent of the session.
 pub async fn begin(transaction: &Transaction<'_>) -> Result<()> {
     transaction
         .query_typed(SETTINGS, &[])
         .await
-        .map_err(|error| from_postgres("take the role millrace_transform", error))?;
+        .map_err(|error| from_postgres("set the role millrace_transform", error))?;
     Ok(())
 }
 
-/// A transaction that waits so long for each lock, and is not tried again when the server refuses it: what others hold, or
-/// a statement that takes too long, is the inner error, and no reason to hold everything else up.
+/// Runs a transaction with a lock timeout, without retries of errors of the server. Such an error, for example a lock timeout, is the
+/// inner result, so that the caller can continue with other work.
 ///
 /// # Errors
 /// When the database cannot be reached.
@@ -35,14 +35,14 @@ pub async fn try_once<T>(
     let outcome = connection
         .run_tx(name, deadline, async |transaction| {
             begin(transaction).await?;
-            // Zero would be no limit at all.
+            // Zero would disable the timeout.
             let limit = format!("{}ms", lock_timeout.as_millis().max(1));
             transaction
                 .query_typed(LOCK_TIMEOUT, &[(&limit, Type::TEXT)])
                 .await
                 .map_err(|error| from_postgres("set a lock timeout", error))?;
             match work(transaction).await {
-                // The commit that follows is the rollback of a transaction that failed.
+                // The commit that follows rolls back a failed transaction.
                 Err(error) if error.kind() == Kind::Transient && refusal(&error).is_some() => Ok(Err(error)),
                 other => other.map(Ok),
             }

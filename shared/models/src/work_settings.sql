@@ -1,16 +1,16 @@
--- For this transaction alone, so that a pooler may give the connection to another client afterwards.
+-- Local to the transaction, so that a pooler can give the connection to another client afterwards.
 select
-    -- The command line connects as the owner; what it makes must belong to the role of the functions.
+    -- The command line connects as the owner, but the role of the functions must own the relations that it creates.
     set_config('role', 'millrace_transform', true),
-    -- As that role logs in with: a statement that waits for a lock on a table keeps everybody after it waiting too.
+    -- The setting of this role: a statement that waits for a lock blocks all later statements on the table.
     set_config('lock_timeout', '20s', true),
-    -- A model finds models before anything else of the same name.
+    -- Models take precedence over other relations of the same name.
     set_config('search_path', 'facts, staging, pg_temp', true),
-    -- A date without a time zone, and one whose day and month could be either, must not depend on who asks.
+    -- The value of a date without a time zone, or with ambiguous day and month, must not depend on the session.
     set_config('timezone', 'UTC', true),
     set_config('datestyle', 'ISO, MDY', true),
     set_config('intervalstyle', 'postgres', true),
-    -- Every event is another one: there is nothing to remember between two runs of a query.
+    -- All events are different, so a cache of query results has no hits.
     set_config('enable_memoize', 'off', true),
-    -- Compiling a statement takes longer than a claim.
+    -- JIT compilation takes longer than a claim.
     set_config('jit', 'off', true)

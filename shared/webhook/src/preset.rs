@@ -7,7 +7,7 @@ use millrace_jsonb::Pointer;
 use crate::content::Content;
 use crate::rules::{Dedupe, DeliveryIdRule, EventTypeRule, Place, UNNAMED_EVENT_TYPE};
 
-/// A known sender, or a kind of sender: decides how a delivery proves where it comes from, and every default.
+/// A sender, or a kind of sender. Determines how deliveries are authenticated, and the defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
     Standard,
@@ -62,7 +62,7 @@ impl Preset {
             Preset::Stripe => vec![places(vec![pointer(&["id"])])],
             Preset::Shopify => vec![places(vec![header("X-Shopify-Webhook-Id")])],
             Preset::Slack => vec![places(vec![pointer(&["event_id"])])],
-            // An id is unique to its CloudEvents source alone.
+            // An id of CloudEvents is only unique within its source.
             Preset::Hmac | Preset::Bearer | Preset::Basic | Preset::ApiKey
                 if content == Content::Cloudevents =>
             {

@@ -4,14 +4,14 @@ use std::fmt;
 
 use millrace_jsonb::Pointer;
 
-/// The event type of what no rule gives one.
+/// The event type of an event to which no rule applies.
 pub const UNNAMED_EVENT_TYPE: &str = "event";
 
 /// The location of a value in a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     Header(String),
-    /// In the body, or in a record of it.
+    /// In a record of the body, or in the body.
     Pointer(Pointer),
 }
 
@@ -24,7 +24,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// One way to know a delivery again.
+/// A rule for the id of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeliveryIdRule {
     /// The values at all of these locations, joined with a space.
@@ -33,7 +33,7 @@ pub enum DeliveryIdRule {
     Body,
 }
 
-/// One way to name an event's type.
+/// A rule for the type of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventTypeRule {
     /// The values at these locations, joined with a dot. The first is required; the others are omitted when missing.
@@ -41,12 +41,12 @@ pub enum EventTypeRule {
     Constant(String),
 }
 
-/// When a delivery counts as one that came before.
+/// When a delivery is a duplicate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dedupe {
-    /// Its id is known.
+    /// Its id was stored before.
     Id,
-    /// Its id or its body is known. For senders that do not sign the id: whoever has seen one delivery could send it again
-    /// under a new id.
+    /// Its id or its body was stored before. For senders that do not sign the id: anyone who has a copy of a delivery can
+    /// send it again with a new id.
     IdAndBody,
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::preset::Preset;
 
-/// How a delivery proves where it comes from: the preset with its settings.
+/// How deliveries are authenticated: the preset with its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scheme {
     /// Standard Webhooks 1.0: HMAC-SHA256 or ed25519 over id, timestamp and body.
@@ -52,7 +52,7 @@ impl Scheme {
         }
     }
 
-    /// How far a delivery's timestamp may be from now, either way; `None` where nothing is timestamped.
+    /// The maximum difference between the timestamp of a delivery and the current time; `None` without timestamps.
     pub fn tolerance(&self) -> Option<Duration> {
         match self {
             Scheme::Standard { tolerance } | Scheme::Stripe { tolerance } | Scheme::Slack { tolerance } => {
@@ -71,12 +71,12 @@ pub enum Encoding {
     Base64,
 }
 
-/// The hash below an HMAC.
+/// The hash function of an HMAC.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Algorithm {
     #[default]
     Sha256,
     Sha512,
-    /// For senders that have nothing better. As an HMAC it is still sound.
+    /// For senders without a better hash function. HMAC-SHA1 is still secure.
     Sha1,
 }

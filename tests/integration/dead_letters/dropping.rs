@@ -64,7 +64,7 @@ async fn without_a_filter_or_a_terminal_nothing_is_dropped() {
         (&["drop", "--yes"], "--all"),
         (&["drop", "--all"], "add --yes"),
         (&["drop", "--kind", "rows"], "add --yes"),
-        (&["drop", "--kind", "rows", "--all", "--yes"], "which of the two"),
+        (&["drop", "--kind", "rows", "--all", "--yes"], "exclude each other"),
         (&["redrive"], "--all"),
     ] {
         let output = fixture.run(arguments).await;

@@ -176,10 +176,10 @@ async fn show_prints_the_object_of_a_pointer_and_reports_a_missing_one() {
     let key = format!("dead-letters/{id}.json");
     fixture.aws.clients.s3.delete_object().bucket(&fixture.aws.bucket).key(&key).send().await.unwrap();
     let shown = fixture.said(&["show", &id]).await;
-    assert!(shown.contains(&key) && shown.contains("is gone"), "{shown}");
+    assert!(shown.contains(&key) && shown.contains("is missing"), "{shown}");
     let export = fixture.run(&["export"]).await;
     assert_eq!(export.status.code(), Some(1), "{}", said(&export));
-    assert!(said(&export).contains(&format!("{id} is written without what it held")), "{}", said(&export));
+    assert!(said(&export).contains(&format!("{id} is written without its payload")), "{}", said(&export));
 }
 
 #[tokio::test]

@@ -212,8 +212,8 @@ async fn a_failure_is_reported_once_and_nothing_is_sent_twice() {
             1,
         ),
         (vec![Answer::Drops], &["invoke the function millrace-redrive"], 1),
-        (vec![Answer::Says(json!({ "archived": 1 }))], &["answers something else"], 1),
-        (vec![nothing.clone(), nothing.clone(), nothing], &["did nothing 3 times"], 3),
+        (vec![Answer::Says(json!({ "archived": 1 }))], &["is not that of redrive"], 1),
+        (vec![nothing.clone(), nothing.clone(), nothing], &["no progress in 3 consecutive runs"], 3),
         // The outcomes before the failure are reported too.
         (vec![some, Answer::Drops], &["3  redriven", "invoke the function"], 2),
     ] {
@@ -248,7 +248,7 @@ async fn on_interruption_it_reports_that_the_function_continues() {
     signal(&child, "INT");
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
-    assert!(said(&output).contains("run again to go on"), "{}", said(&output));
+    assert!(said(&output).contains("run this again to continue"), "{}", said(&output));
     let sums: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&sums["redriven"], &sums["more"]), (&json!(3), &json!(true)));
 }

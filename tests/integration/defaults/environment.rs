@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use millrace::config::environment::{Reader, read};
 use millrace::telemetry;
 
-use super::table::{name, quoted, rows, section};
+use super::table::{CONFIGURATION, name, quoted, rows, section};
 
 pub type Variables = BTreeMap<String, String>;
 
@@ -44,11 +44,11 @@ fn documented(function: &str) -> BTreeMap<String, String> {
     let table = |section: &str| -> BTreeMap<String, String> {
         rows(section, "variable").iter().map(|row| (name(&row[0]), row[1].clone())).collect()
     };
-    let own = section(&format!("## Environment of {function}"));
+    let own = section(CONFIGURATION, &format!("## Environment of {function}"));
     let mut variables = table(&own);
     let (shared, _) = own.split_once("\n| ").expect("a table");
     if shared.contains("as above") {
-        let above = table(&section("## Environment of ingest-csv"));
+        let above = table(&section(CONFIGURATION, "## Environment of ingest-csv"));
         for name in
             quoted(shared).iter().filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
         {

@@ -4,6 +4,7 @@
 //! value and without any value.
 
 mod environment;
+mod models;
 mod sources;
 mod table;
 mod template;

@@ -4,7 +4,7 @@ use millrace::config::{CsvOptions, Route, Sources, WebhookSource};
 use millrace_webhook::Preset;
 
 use super::read;
-use super::table::{name, quoted, rows, section};
+use super::table::{CONFIGURATION, name, quoted, rows, section};
 
 fn parse(text: &str) -> Result<Sources, String> {
     Sources::parse("sources.toml", text).map_err(|error| error.message().to_owned())
@@ -111,7 +111,7 @@ fn literal(cell: &str) -> String {
 
 #[test]
 fn the_documented_defaults_of_csv_keys_are_those_of_the_code() {
-    for row in rows(&section("### `[<source>.csv]`"), "key") {
+    for row in rows(&section(CONFIGURATION, "### `[<source>.csv]`"), "key") {
         let key = name(&row[0]);
         match (key.as_str(), row[1].as_str()) {
             ("path", "none") => assert_eq!(route("", "incoming/legacy/orders/a.csv").0, "legacy"),
@@ -133,7 +133,7 @@ fn the_documented_defaults_of_csv_keys_are_those_of_the_code() {
 
 #[test]
 fn the_documented_defaults_of_webhook_keys_are_those_of_the_code() {
-    for row in rows(&section("### `[<source>.webhook]`"), "key") {
+    for row in rows(&section(CONFIGURATION, "### `[<source>.webhook]`"), "key") {
         let key = name(&row[0]);
         match (key.as_str(), row[1].as_str()) {
             // The table of presets has these.
@@ -185,7 +185,7 @@ fn check_required(preset: Preset, key: &str) {
 
 #[test]
 fn the_documented_defaults_of_presets_are_those_of_the_code() {
-    let rows = rows(&section("### `[<source>.webhook]`"), "`preset`");
+    let rows = rows(&section(CONFIGURATION, "### `[<source>.webhook]`"), "`preset`");
     assert_eq!(rows.len(), Preset::ALL.len());
     for (row, preset) in rows.iter().zip(Preset::ALL) {
         assert_eq!(name(&row[0]), preset.name());

@@ -1,10 +1,12 @@
-//! Reads the tables of `docs/configuration.md`.
+//! Reads the tables of a page in `docs/`.
 
 use super::read;
 
-/// The text below a heading of `docs/configuration.md`, up to the next heading.
-pub fn section(heading: &str) -> String {
-    let text = read("docs/configuration.md");
+pub const CONFIGURATION: &str = "docs/configuration.md";
+
+/// The text below a heading of a page, up to the next heading.
+pub fn section(page: &str, heading: &str) -> String {
+    let text = read(page);
     let (_, section) = text.split_once(&format!("\n{heading}\n")).expect(heading);
     section.split("\n#").next().expect("a beginning").to_owned()
 }

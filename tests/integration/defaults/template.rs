@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::environment::{FUNCTIONS, check_default, required};
 use super::read;
-use super::table::{quoted, rows, section};
+use super::table::{CONFIGURATION, quoted, rows, section};
 
 /// The template without its tags: `!Ref ChunkRows` is the text `ChunkRows`.
 static TEMPLATE: LazyLock<Value> = LazyLock::new(|| {
@@ -64,7 +64,7 @@ fn the_defaults_of_parameters_are_those_of_the_code() {
 fn the_documented_defaults_of_parameters_are_those_of_the_template() {
     let set: BTreeSet<String> =
         variables_from_parameters().into_values().flat_map(BTreeMap::into_values).collect();
-    for row in rows(&section("## Parameters of the template"), "parameter") {
+    for row in rows(&section(CONFIGURATION, "## Parameters of the template"), "parameter") {
         let parameters = quoted(&row[0]);
         let stated = match row[1].as_str() {
             "required" => vec![None; parameters.len()],

@@ -50,7 +50,8 @@ async fn the_demo_s_stack_is_healthy_and_every_defect_of_it_is_named() {
     // A wrong visibility timeout.
     let uploads = fixture.aws.upload_queue_url.clone();
     fixture.set_queue(&uploads, QueueAttributeName::VisibilityTimeout, "900").await;
-    let action = only(fixture.doctor(&[]).await, "problem", "upload-queue", &["hides a message for 900 s"]);
+    let action =
+        only(fixture.doctor(&[]).await, "problem", "upload-queue", &["timeout of the upload queue is 900 s"]);
     assert_eq!(
         action,
         format!("aws sqs set-queue-attributes --queue-url {uploads} --attributes VisibilityTimeout=1800")
@@ -90,7 +91,7 @@ async fn the_demo_s_stack_is_healthy_and_every_defect_of_it_is_named() {
         fixture.doctor(&["--load-missing"]).await,
         "warning",
         "files",
-        &["announced to the upload queue again"],
+        &["their notifications were sent to the upload queue"],
     );
     let loader = fixture.function("ingest-csv").await;
     fixture.load_next(&loader).await;
@@ -110,8 +111,8 @@ async fn the_demo_s_stack_is_healthy_and_every_defect_of_it_is_named() {
     assert_eq!(
         rights,
         [
-            "millrace_ingest may DELETE on the table staging.events, which the migrations do not grant",
-            "millrace_ingest may UPDATE on the table staging.events, which the migrations do not grant",
+            "millrace_ingest has DELETE on the table staging.events, which the migrations do not grant",
+            "millrace_ingest has UPDATE on the table staging.events, which the migrations do not grant",
         ]
     );
     let said = fixture.millrace(&["doctor", "--unloaded-for", "0s"]).await;
@@ -136,7 +137,7 @@ async fn the_demo_s_stack_is_healthy_and_every_defect_of_it_is_named() {
          insert into public.kept select * from gone",
         )
         .await;
-    let words = ["a batch's staged count = its rows in staging.events", "not so 1 time"];
+    let words = ["a batch's staged count = its rows in staging.events", "1 difference: "];
     let action = only(fixture.doctor(&[]).await, "problem", "counts", &words);
     assert_eq!(action, "millrace status");
     assert_eq!(fixture.millrace(&["status"]).await.code, Some(1), "status agrees");
@@ -162,13 +163,13 @@ async fn the_demo_s_stack_is_healthy_and_every_defect_of_it_is_named() {
     // A secret that expires: in Secrets Manager, and the password of a role.
     let github = format!("{}/github", fixture.aws.bucket);
     fixture.secrets.delete_secret().secret_id(&github).recovery_window_in_days(7).send().await.unwrap();
-    let words = ["source github: the secret secretsmanager:", "marked for deletion"];
+    let words = ["source github: the secret secretsmanager:", "scheduled for deletion"];
     let action = only(fixture.doctor(&[]).await, "problem", "secrets", &words);
     assert_eq!(action, format!("aws secretsmanager restore-secret --secret-id {github}"));
     fixture.secrets.restore_secret().secret_id(&github).send().await.unwrap();
     fixture.run("alter role millrace_reader valid until '2026-01-01'").await;
     let action =
-        only(fixture.doctor(&[]).await, "problem", "passwords", &["the password of millrace_reader ended"]);
+        only(fixture.doctor(&[]).await, "problem", "passwords", &["the password of millrace_reader expired"]);
     let (action, _) = action.split_once("  #").unwrap();
     fixture.run(&statement(action)).await;
     DoctorFixture::is_healthy(fixture.doctor(&[]).await);
@@ -210,7 +211,12 @@ async fn other_changed_settings_are_reported() {
 
     let dead_letters = fixture.aws.dead_letter_queue_url.clone();
     fixture.set_queue(&dead_letters, QueueAttributeName::MessageRetentionPeriod, "345600").await;
-    only(fixture.doctor(&[]).await, "problem", "dead-letter-queue", &["forgets a message after 4 d"]);
+    only(
+        fixture.doctor(&[]).await,
+        "problem",
+        "dead-letter-queue",
+        &["retention period of the dead-letter queue is 4 d"],
+    );
     fixture.set_queue(&dead_letters, QueueAttributeName::MessageRetentionPeriod, "1209600").await;
 
     let before = s3.get_bucket_notification_configuration().bucket(bucket).send().await.unwrap();
@@ -224,7 +230,7 @@ async fn other_changed_settings_are_reported() {
     put(NotificationConfiguration::builder().set_queue_configurations(Some(queues)).build()).await;
 
     fixture.aws.forget_versions().await;
-    only(fixture.doctor(&[]).await, "problem", "versioning", &["keeps no versions"]);
+    only(fixture.doctor(&[]).await, "problem", "versioning", &["versioning is not enabled"]);
     let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
     let put = s3.put_bucket_versioning().bucket(bucket).versioning_configuration(versioning);
     put.send().await.unwrap();
@@ -234,7 +240,7 @@ async fn other_changed_settings_are_reported() {
     let text = std::fs::read_to_string(&sources).unwrap();
     for (secret, words) in [
         ("env:MILLRACE_TEST_NOT_SET", "the variable is not set, or empty"),
-        ("secretsmanager:millrace-test-not-there", "is not there"),
+        ("secretsmanager:millrace-test-not-there", "does not exist"),
     ] {
         let more = format!("\n[more.webhook]\npreset = \"bearer\"\nsecret = \"{secret}\"\n");
         std::fs::write(&sources, text.clone() + &more).unwrap();

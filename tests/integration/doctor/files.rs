@@ -53,7 +53,7 @@ async fn files_that_never_arrived_are_found_on_every_page_and_can_be_loaded() {
     assert!(found[0].found.contains("and 1024 more"), "{found:#?}");
     assert_eq!((found[1].level.as_str(), found[1].check.as_str()), ("warning", "files"));
     assert!(
-        found[1].found.contains("1 file under incoming/ of no source: incoming/nowhere.csv"),
+        found[1].found.contains("1 file under incoming/ without a source: incoming/nowhere.csv"),
         "{found:#?}"
     );
 
@@ -118,7 +118,7 @@ async fn a_stuck_load_is_found_and_announced_again() {
     let (code, found) = fixture.doctor(&[]).await;
     assert_eq!(code, Some(1));
     assert_eq!((found.len(), found[0].check.as_str()), (1, "loads"), "{found:#?}");
-    assert!(found[0].found.contains("1 load under way") && found[0].found.contains(key), "{found:#?}");
+    assert!(found[0].found.contains("1 load running") && found[0].found.contains(key), "{found:#?}");
     let (code, _) = fixture.doctor(&["--load-missing"]).await;
     assert_eq!(code, Some(0));
     fixture.load_next(&loader).await;

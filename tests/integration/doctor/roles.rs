@@ -31,25 +31,25 @@ async fn excess_and_missing_privileges_are_reported_and_fixed_by_the_action() {
         (
             "grant select on staging.raw_events to millrace_reader",
             "privileges",
-            "may SELECT on the table staging.raw_events",
+            "has SELECT on the table staging.raw_events",
         ),
-        ("grant truncate on staging.events to millrace_maintain", "privileges", "may TRUNCATE"),
+        ("grant truncate on staging.events to millrace_maintain", "privileges", "has TRUNCATE"),
         (
             "grant update (staged_count, read_count) on staging.batches to millrace_transform",
             "privileges",
-            "may UPDATE (read_count, staged_count) on the table staging.batches",
+            "has UPDATE (read_count, staged_count) on the table staging.batches",
         ),
         (
             "grant select on pipeline.runs to public",
             "privileges",
-            "public may SELECT on the table pipeline.runs",
+            "public has SELECT on the table pipeline.runs",
         ),
         (
             "grant create on schema staging to millrace_transform",
             "privileges",
-            "may CREATE on the schema staging",
+            "has CREATE on the schema staging",
         ),
-        ("grant execute on function staging.ensure_partition to public", "privileges", "public may EXECUTE"),
+        ("grant execute on function staging.ensure_partition to public", "privileges", "public has EXECUTE"),
         (
             "alter table staging.repairs owner to millrace_ingest",
             "privileges",
@@ -58,12 +58,12 @@ async fn excess_and_missing_privileges_are_reported_and_fixed_by_the_action() {
         (
             "revoke insert on staging.events from millrace_ingest",
             "privileges",
-            "may not INSERT on the table staging.events",
+            "does not have INSERT on the table staging.events",
         ),
         (
             "revoke insert (payload_bytes) on staging.batches from millrace_ingest",
             "privileges",
-            "may not INSERT (payload_bytes)",
+            "does not have INSERT (payload_bytes)",
         ),
     ];
     for (defect, _, _) in defects {
@@ -98,5 +98,5 @@ async fn excess_and_missing_privileges_are_reported_and_fixed_by_the_action() {
         .await;
     let (_, found) = fixture.doctor(&["--quick"]).await;
     assert_eq!(found.len(), 1, "maintain reads no facts: {found:#?}");
-    assert!(found[0].found.contains("millrace_maintain may SELECT on the table facts.mine"), "{found:#?}");
+    assert!(found[0].found.contains("millrace_maintain has SELECT on the table facts.mine"), "{found:#?}");
 }

@@ -297,7 +297,7 @@ async fn a_function_without_a_network_responds_before_its_deadline_and_continues
         function
             .logs()
             .iter()
-            .any(|line| line.contains("database_stalled") || line.contains("nothing moved"))
+            .any(|line| line.contains("database_stalled") || line.contains("no response from the server"))
     );
     proxy.pass();
     assert_eq!(function.invoke(&event, LONG).await.response(), accepted());

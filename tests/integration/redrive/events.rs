@@ -136,7 +136,7 @@ async fn a_dead_letter_that_stays_has_a_reason() {
     let summary = fixture.redrive(json!({})).await;
     assert_eq!(counts(&summary), [0, 0, 0, 0, 1]);
     let why = summary["reasons"][0]["message"].as_str().unwrap_or_default();
-    assert!(why.contains("no model orders takes events of shop/orders"), "{why}");
+    assert!(why.contains("no model orders reads events of shop/orders"), "{why}");
     fixture.owner.batch_execute("update staging.batches set superseded_at = now()").await.expect("supersede");
     fixture.write_model("orders", STRICT);
     assert_eq!(fixture.redrive_all().await, [0, 0, 1, 0, 0]);

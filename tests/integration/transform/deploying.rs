@@ -47,7 +47,7 @@ async fn a_new_column_is_added_and_a_changed_one_is_refused() {
     let summary = fixture.transform().await.expect("a run");
     let reason = &summary.waiting.first().expect("something waits").reason;
     for part in
-        ["total is numeric(12,2) and would become text", "remark is not selected any more", "--full-refresh"]
+        ["total is numeric(12,2) and would become text", "remark is no longer selected", "--full-refresh"]
     {
         assert!(reason.contains(part), "{reason}");
     }
@@ -60,7 +60,7 @@ async fn a_users_table_is_not_changed() {
     fixture.run("create table facts.orders (mine int)").await;
     fixture.orders(&[(1, "1", "a")]).await;
     let summary = fixture.transform().await.expect("a run");
-    assert!(summary.waiting.first().unwrap().reason.contains("was not made by a model"));
+    assert!(summary.waiting.first().unwrap().reason.contains("was not created by a model"));
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn a_long_reader_of_a_changed_table_holds_back_only_its_events() {
     let summary = fixture.transform().await.expect("a run");
     assert_eq!(summary.rows["refunds"], 1);
     let reason = &summary.waiting.first().expect("orders wait").reason;
-    assert!(reason.contains("facts.orders is in use"), "{reason}");
+    assert!(reason.contains("facts.orders must be altered and is in use"), "{reason}");
     reader.batch_execute("commit").await.expect("end");
     fixture.transformed().await;
     assert_eq!(fixture.number("select count(*) from facts.orders where remark = 'a'").await, 1);

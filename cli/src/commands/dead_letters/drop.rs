@@ -86,7 +86,7 @@ pub(super) async fn run(
     let gone = found.message_ids.len() as u64 - dropped.messages;
     if gone > 0 {
         let gone = counted(gone, "message", "messages");
-        terminal.line(&format!("{gone} not there any more, or in somebody else's hands"));
+        terminal.line(&format!("{gone} no longer in the queue, or received by another receiver"));
     }
     Ok(Outcome::Done)
 }

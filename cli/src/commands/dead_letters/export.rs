@@ -67,11 +67,11 @@ pub(super) async fn run(
     if exported.unreadable > 0 {
         let left_out = counted(exported.unreadable, "message", "messages");
         aside.bad(&format!(
-            "{left_out} left out, being no dead_letters: `millrace dead-letters list` shows them"
+            "{left_out} left out because they are not dead letters: `millrace dead-letters list` shows them"
         ));
     }
     for id in &exported.gone {
-        aside.bad(&format!("{id} is written without what it held: its object is gone from the bucket"));
+        aside.bad(&format!("{id} is written without its payload: its object is missing from the bucket"));
     }
     if !complete {
         print_incomplete(&mut aside);

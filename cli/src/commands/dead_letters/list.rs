@@ -16,7 +16,7 @@ pub(super) async fn run(
     stop: &mut Stop,
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
-    let unchanged = "every dead letter is where it was";
+    let unchanged = "no dead letter was changed";
     let filter = ids::filter(&arguments.filter, arguments.archived, context);
     let Some(filter) = stop.unless_asked(filter).await? else {
         return Ok(stopped(unchanged, terminal));

@@ -21,7 +21,7 @@ pub(super) fn print_json(value: &impl Serialize, terminal: &mut Terminal) -> Res
 
 pub(super) fn print_incomplete(terminal: &mut Terminal) {
     terminal.bad(
-        "These are not all of them: the queue holds more than can be looked at, or answers too slowly. Redrive, drop or \
+        "This list is incomplete: the queue has more messages than a scan can receive, or responds too slowly. Redrive, drop or \
          archive some, and look again.",
     );
 }

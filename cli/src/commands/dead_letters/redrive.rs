@@ -21,8 +21,8 @@ use crate::environment::aws_failure;
 use crate::terminal::table::Column;
 use crate::terminal::{Extent, Terminal, counted, figure, one_line};
 
-/// Runs in a row that did nothing though there is more to do: going on would never end.
-const FRUITLESS_RUNS: u32 = 3;
+/// The maximum number of consecutive runs that redrive nothing although dead letters remain.
+const MAX_RUNS_WITHOUT_PROGRESS: u32 = 3;
 
 /// All runs together; what `--json` prints.
 #[derive(Debug, Default, Serialize)]
@@ -107,7 +107,10 @@ pub(super) async fn run(
     print(&sums, arguments.json, terminal)?;
     if ended.is_none() {
         let mut aside = Terminal::stderr();
-        return Ok(stopped("what the function has begun it ends; run again to go on", &mut aside));
+        return Ok(stopped(
+            "the function completes the current request; run this again to continue",
+            &mut aside,
+        ));
     }
     Ok(if sums.failed > 0 { Outcome::Bad } else { Outcome::Done })
 }
@@ -123,7 +126,7 @@ struct Redrive<'a> {
 impl Redrive<'_> {
     /// One run of the function after another, until it has no more to do.
     async fn run(&self, sums: &mut Sums, progress: &Progress) -> Result<()> {
-        let mut fruitless = 0;
+        let mut runs_without_progress = 0;
         loop {
             let before = sums.done();
             let left = self.arguments.at_most.map(|most| most.saturating_sub(before));
@@ -135,9 +138,11 @@ impl Redrive<'_> {
             if !sums.more {
                 return Ok(());
             }
-            fruitless = if sums.done() == before { fruitless + 1 } else { 0 };
-            if fruitless == FRUITLESS_RUNS {
-                let text = format!("the function did nothing {FRUITLESS_RUNS} times, and says there is more");
+            runs_without_progress = if sums.done() == before { runs_without_progress + 1 } else { 0 };
+            if runs_without_progress == MAX_RUNS_WITHOUT_PROGRESS {
+                let text = format!(
+                    "the function made no progress in {MAX_RUNS_WITHOUT_PROGRESS} consecutive runs, although more dead letters remain"
+                );
                 return Err(Error::new(Kind::Transient, text));
             }
         }
@@ -166,7 +171,7 @@ impl Redrive<'_> {
             return Err(Error::new(Kind::Transient, text));
         }
         serde_json::from_slice(payload).map_err(|error| {
-            let text = format!("the function {} answers something else", self.function);
+            let text = format!("the response of the function {} is not that of redrive", self.function);
             Error::new(Kind::Contract, text).with_source(error)
         })
     }
@@ -181,10 +186,10 @@ fn print(sums: &Sums, as_json: bool, terminal: &mut Terminal) -> Result<()> {
             terminal.line(&format!("  {:>9}  {what}", figure(count)));
         }
     };
-    line(sums.redriven, "redriven: in the database now, or on their way as uploads");
-    line(sums.duplicate, "duplicate: were in the database before");
-    line(sums.void, "void: something newer took their place");
-    line(sums.failed, "failed again: in the queue, with the newest reason");
+    line(sums.redriven, "redriven: stored in the database, or sent to the upload queue");
+    line(sums.duplicate, "duplicate: already in the database");
+    line(sums.void, "void: replaced by newer data");
+    line(sums.failed, "failed again: in the queue, with the new reason");
     line(sums.pending, "pending: their outcome is unknown; they stay in the queue");
     line(sums.left, "left in the queue");
     if sums.done() + sums.pending + sums.left == 0 {

@@ -7,9 +7,9 @@ pub(super) fn check_meant(is_everything: bool, all: bool, command: &str) -> Resu
     match (is_everything, all) {
         (true, false) => Err(Error::new(
             Kind::Config,
-            format!("which dead letters? give a filter (`millrace dead-letters {command} --help`), or --all"),
+            format!("no filter: give one (`millrace dead-letters {command} --help`), or --all"),
         )),
-        (false, true) => Err(Error::new(Kind::Config, "a filter and --all: which of the two?")),
+        (false, true) => Err(Error::new(Kind::Config, "a filter and --all exclude each other")),
         _ => Ok(()),
     }
 }

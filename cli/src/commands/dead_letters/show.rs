@@ -47,7 +47,7 @@ pub(super) async fn run(
     terminal: &mut Terminal,
 ) -> Result<Outcome> {
     let Some(found) = stop.unless_asked(find(arguments, context)).await? else {
-        return Ok(stopped("every dead letter is where it was", terminal));
+        return Ok(stopped("no dead letter was changed", terminal));
     };
     found.matches.only(&arguments.id)?;
     let Some(entry) = found.entry else {
@@ -63,7 +63,7 @@ pub(super) async fn run(
         if arguments.json {
             print_json(&json!({ "message_ids": found.message_ids, "body": entry.body }), terminal)?;
         } else {
-            terminal.line("Neither a dead letter nor a record of AWS that is known here. The message:");
+            terminal.line("Neither a dead letter nor a known record of AWS. The message:");
             terminal.line("");
             print_text(&entry.body, terminal);
         }

@@ -52,7 +52,7 @@ pub async fn show(environment: &Environment, database: &Client, terminal: &mut T
     let columns = [
         Column::word("model"),
         Column::number("rows"),
-        Column::text("what it is", 24),
+        Column::text("description", 24),
         Column::word("kind").optional(),
     ];
     let mut models = Vec::new();

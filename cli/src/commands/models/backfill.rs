@@ -59,7 +59,7 @@ pub fn check_has_history(model: &Model) -> Result<()> {
     if model.kind == Kind::Fact {
         return Ok(());
     }
-    let message = format!("{} is a {}: only facts have a history of events", model.name, model.kind.name());
+    let message = format!("{} is a {}: only facts can be backfilled", model.name, model.kind.name());
     Err(Error::new(ErrorKind::Config, message).with_code(Code::ModelHasNoHistory))
 }
 
@@ -108,7 +108,7 @@ impl History<'_> {
             return Ok(Some(Outcome::Done));
         }
         terminal.bad(&format!(
-            "  stopped   {}  after {} of {}; run it again to go on",
+            "  stopped   {}  after {} of {}; run it again to continue",
             model.name,
             figure(last.events_done),
             counted(last.events, "event", "events")

@@ -26,7 +26,7 @@ pub async fn run(arguments: &Models, checkout: &Checkout, terminal: &mut Termina
         arguments.pipeline.clone().or_else(|| std::env::var_os("MILLRACE_PIPELINE").map(PathBuf::from));
     let folder = given.unwrap_or_else(|| checkout.pipeline());
     if !folder.is_dir() {
-        let message = format!("{} is no folder: it has models/ in it", folder.display());
+        let message = format!("{} is not a folder; name the folder that contains models/", folder.display());
         return Err(Error::new(Kind::Config, message).with_code(Code::PipelineMissing));
     }
     let project = Project::load(&folder)?;

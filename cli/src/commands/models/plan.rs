@@ -21,7 +21,7 @@ pub async fn run(project: &Project, connection: &mut Connection, terminal: &mut 
         terminal.bad(problem);
     }
     if plan::is_empty(&steps) && project.broken.is_empty() {
-        terminal.good("Nothing to do: the database is as the files say.");
+        terminal.good("Nothing to do: the database matches the files.");
     }
     let good = project.broken.is_empty() && !plan::needs_attention(&steps);
     Ok(if good { Outcome::Done } else { Outcome::Bad })
@@ -52,8 +52,8 @@ fn print(step: &Step, project: &Project, terminal: &mut Terminal) {
     }
     if let Some(target) = target_for(&step.history, false) {
         let how = match target {
-            Target::InPlace => "in place, beside live traffic",
-            Target::Rebuild => "built anew beside the table, then swapped",
+            Target::InPlace => "in place, while new events are processed",
+            Target::Rebuild => "rebuilt into a new table, which then replaces the old one",
         };
         terminal.note(&format!(
             "    history: {} in {}, {how}",

@@ -60,7 +60,7 @@ pub async fn run(
     let mut changed = std::mem::take(&mut deployment.changed);
     if arguments.full_refresh {
         for model in &models {
-            // That its table cannot follow is what a rebuild is for.
+            // A rebuild replaces a table that cannot be altered.
             let other =
                 deployment.stopped.get(&model.name).filter(|error| error.code() != Code::ModelChanged);
             if other.is_some() {
@@ -137,7 +137,7 @@ pub async fn run(
     for (model, rows) in &refreshed.refreshed {
         terminal.line(&format!("  refreshed {model}  {}", counted(*rows, "row", "rows")));
     }
-    // What is not deployed has been told of; the rest was counted as deployed.
+    // Models that are not deployed were printed before; the others count as deployed.
     for (model, reason) in
         refreshed.failed.iter().filter(|(model, _)| !deployment.stopped.contains_key(*model))
     {
@@ -191,7 +191,7 @@ fn reason(project: &Project, deployment: &Deployment, waiting: &Waiting) -> Stri
 fn note(summary: &Summary, terminal: &mut Terminal) {
     if summary.retracted > 0 {
         let batches = counted(summary.retracted, "batch", "batches");
-        terminal.line(&format!("The facts of {batches} of replaced files were taken back."));
+        terminal.line(&format!("The facts of {batches} of replaced files were retracted."));
     }
     if summary.quarantined > 0 {
         let events = counted(summary.quarantined, "event was", "events were");
@@ -200,6 +200,6 @@ fn note(summary: &Summary, terminal: &mut Terminal) {
 }
 
 fn stopped(terminal: &mut Terminal) -> Outcome {
-    terminal.bad("stopped; what was committed stays, run it again to go on");
+    terminal.bad("stopped; committed work is kept, run it again to continue");
     Outcome::TimedOut
 }

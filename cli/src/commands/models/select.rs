@@ -33,7 +33,7 @@ pub(super) fn find<'p>(project: &'p Project, name: &str) -> Result<&'p Model> {
                     }
                     hint => hint,
                 };
-                format!("no model is called `{name}`{hint}")
+                format!("there is no model `{name}`{hint}")
             }
         };
         Error::new(Kind::Config, message).with_code(Code::ModelUnknown)

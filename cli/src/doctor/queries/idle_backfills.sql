@@ -1,4 +1,4 @@
--- Backfills without an end that took no batch for $1 seconds.
+-- Unfinished backfills that have processed no batch for $1 seconds.
 select backfills.model, work.batch_count, extract(epoch from now() - work.moved_at)::double precision as idle_seconds
 from pipeline.backfills
 cross join lateral (

@@ -1,7 +1,7 @@
--- Where what the roles may do differs from what the migrations grant. PUBLIC is looked at too, since what it may do every
--- role may. In schema facts the transform role makes tables and the reader reads them, whatever they are called.
+-- The differences between the privileges of the roles and those that the migrations grant. PUBLIC is included, because every role has
+-- its privileges. In schema facts, the transform role creates relations with any names, and the reader reads them.
 with
--- What each role may do, in the order of the migrations; a list of columns where it is about these alone.
+-- The privileges of each role, in the order of the migrations, with a list of columns for column privileges.
 allowed (role, kind, object, privileges, columns) as (
     values
         ('millrace_ingest', 'schema', 'staging', 'USAGE', null),
@@ -103,7 +103,7 @@ functions as (
     join schemas on schemas.oid = pronamespace
     where nspname <> 'facts'
 ),
--- Each right of each role, with PUBLIC as a role; a role does not need rights on what it owns.
+-- The granted privileges of each role, including PUBLIC, without those of owners.
 granted (grantee, kind, object, privilege, column_name) as (
     select grantee, 'schema', quote_ident(nspname), privilege_type, null
     from schemas, aclexplode(nspacl)
@@ -141,7 +141,7 @@ wanted as (
     from allowed
     cross join regexp_split_to_table(privileges, ', ') as privilege
     left join regexp_split_to_table(columns, ', ') as column_name on true
-    -- A newer migration may drop what an older one made, and what the next one makes is not there yet.
+    -- Only for objects that exist: migrations may be pending, or a newer migration may have dropped an object.
     where case kind
         when 'schema' then to_regnamespace(object) is not null
         when 'function' then exists (select from functions where functions.object = allowed.object)

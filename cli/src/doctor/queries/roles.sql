@@ -1,4 +1,4 @@
--- The roles that functions and readers connect as. What they are called, and nothing else, says which they are.
+-- The roles of functions and readers, by their names.
 with
 expected (role, search_path) as (
     values
@@ -10,7 +10,7 @@ expected (role, search_path) as (
 select
     expected.role,
     expected.search_path,
-    pg_roles.oid is not null as is_there,
+    pg_roles.oid is not null as role_exists,
     coalesce(
         array_remove(
             array[
@@ -24,7 +24,7 @@ select
         ),
         '{}'
     ) as attributes,
-    -- What a member has, this role has too. The managed service's sign-in by IAM is such a role.
+    -- A member has the privileges of the role. rds_iam is the role for IAM authentication in RDS.
     coalesce(
         (
             select array_agg(pg_get_userbyid(roleid)::text order by 1)
@@ -33,7 +33,7 @@ select
         ),
         '{}'
     ) as memberships,
-    -- Without these a client that stopped keeps its locks, and a table in the way is taken for ours.
+    -- The timeouts release the locks of a stopped client. search_path prevents that names resolve to tables of other users.
     coalesce(
         (
             select array_agg(name order by name)

@@ -1,4 +1,4 @@
--- Loads without an end that staged nothing for $1 seconds.
+-- Unfinished loads that have staged nothing for $1 seconds.
 select loads.origin
 from staging.loads
 left join staging.load_results on load_results.load_id = loads.load_id

@@ -1,4 +1,4 @@
-//! What can be declared about a source's CSV files.
+//! The settings of the CSV files of a source.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -76,7 +76,7 @@ impl OnNewVersion {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ColumnType {
-    /// As it came: `007` stays `007`.
+    /// Unchanged: `007` stays `007`.
     #[default]
     String,
     /// A JSON number; empty becomes null.

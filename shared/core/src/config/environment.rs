@@ -34,14 +34,14 @@ use crate::{Code, Error, Kind, Result};
 
 /// Reads settings from this process's environment. See [`read`].
 pub fn read_environment<T>(build: impl FnOnce(&mut Reader<'_>) -> T) -> Result<T> {
-    // A value that is not Unicode turns up with U+FFFD in it, which the reader refuses.
+    // A value that is not Unicode contains U+FFFD after the conversion. The reader refuses it.
     read(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()), build)
 }
 
 /// Builds settings from variables that `lookup` finds.
 ///
-/// The reader's methods give a placeholder for what is missing or wrong; the struct that `build` made of
-/// them is only handed out when nothing was.
+/// The methods of the reader return a placeholder for a missing or invalid variable. The result of `build` is only returned
+/// if all variables are valid.
 ///
 /// # Errors
 /// [`Kind::Config`], whose message names every bad variable: `A: missing; B: "10k" is not a number`.
@@ -57,8 +57,8 @@ pub fn read<T>(
     Err(Error::new(Kind::Config, reader.problems.join("; ")).with_code(Code::BadEnvironment))
 }
 
-/// Reads variables by name and remembers what is wrong with them. An empty variable counts as unset: templates
-/// pass on parameters that were left blank.
+/// Reads variables by name and collects their problems. An empty variable counts as unset, because templates set the
+/// variables of blank parameters.
 pub struct Reader<'l> {
     lookup: &'l dyn Fn(&str) -> Option<String>,
     problems: Vec<String>,
@@ -108,7 +108,7 @@ impl Reader<'_> {
         })
     }
 
-    /// [`Self::bytes`] of something that is kept in memory.
+    /// [`Self::bytes`] of a size in memory.
     pub fn size(&mut self, name: &str, default: usize, bounds: RangeInclusive<usize>) -> usize {
         let bounds = *bounds.start() as u64..=*bounds.end() as u64;
         usize::try_from(self.bytes(name, default as u64, bounds)).unwrap_or(usize::MAX)
@@ -119,8 +119,8 @@ impl Reader<'_> {
         self.parsed(name, default, |text| within(parse_duration(text)?, &bounds, |time| format!("{time:?}")))
     }
 
-    /// Whatever `parse` makes of the text, or `default` when it is unset. The message of `parse` reads on after
-    /// the value: "is not a number".
+    /// The result of `parse`, or `default` when the variable is unset. The error of `parse` follows the value in the
+    /// message: "is not a number".
     pub fn parsed<T>(
         &mut self,
         name: &str,
@@ -154,14 +154,14 @@ impl Reader<'_> {
         self.duration("MILLRACE_DEADLINE_MARGIN", default, Duration::from_millis(100)..=longest)
     }
 
-    /// Remembers a problem that only the caller can see: two settings that exclude each other, a secret of a wrong
-    /// form. `message` must not hold a secret.
+    /// Adds a problem that the caller found, such as two settings that exclude each other. `message` must not contain a
+    /// secret.
     pub fn problem(&mut self, name: &str, message: &str) {
         self.problems.push(format!("{name}: {message}"));
     }
 
     fn missing(&mut self, name: &str) -> String {
-        // A variable that is not valid UTF-8 has its line already.
+        // A variable that is not valid UTF-8 already has a problem.
         if !self.problems.iter().any(|problem| problem.starts_with(&format!("{name}: "))) {
             self.problem(name, "missing");
         }

@@ -1,4 +1,4 @@
-//! Patterns over object keys, written small: `*`, `**` and `?`.
+//! Patterns of object keys, with `*`, `**` and `?`.
 
 /// A pattern. `*` matches any characters except `/`, `**` matches any characters, and `?` matches one character
 /// except `/`. Every other character matches itself.

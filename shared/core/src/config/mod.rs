@@ -1,13 +1,13 @@
-//! Settings: environment variables, and the declarations of a user in `sources.toml`.
+//! Settings: environment variables and `sources.toml`.
 //!
 //! # Layout
 //!
 //! - [`environment`]: reads the environment once and reports all invalid variables in one error.
-//! - [`csv`]: what can be declared about CSV files; plain types with defaults.
-//! - [`webhook`]: what can be declared about webhooks, with each preset's defaults; [`secret_reference`]:
-//!   references to secrets.
-//! - [`sources`]: `sources.toml`, and the route from an object's key to a source.
-//! - [`document`]: TOML read with every problem at its line and column; [`nearest`]: the right name for a misspelt one.
+//! - [`csv`]: the settings of CSV files, with their defaults.
+//! - [`webhook`]: the settings of webhooks, with the defaults of each preset; [`secret_reference`]: references to secrets.
+//! - [`sources`]: `sources.toml`; determines the source of an object by its key.
+//! - [`document`]: reads TOML and reports every problem with its line and column; [`nearest`]: suggests the right name for
+//!   a misspelt one.
 //!
 //! `docs/configuration.md` lists every variable and every key.
 

@@ -1,4 +1,4 @@
-//! Names of sources and event types: what they may look like, everywhere they come from.
+//! Checks the names of sources and event types.
 
 use ring::digest::{SHA256, digest};
 
@@ -8,7 +8,7 @@ pub const MAX_NAME_BYTES: usize = 63;
 /// Why `name` cannot name a source or an event type, or `Ok`.
 ///
 /// Allowed are 1 to 63 ASCII letters, digits, `_`, `-` and `.`, the first a letter or a digit. Names are
-/// case-sensitive. The message reads on after the name: "`a b` has a space, …".
+/// case-sensitive. The message follows the name: "`a b` contains ' ': …".
 pub fn check_name(name: &str) -> Result<(), String> {
     const ALLOWED: &str = "only ASCII letters, digits, `_`, `-` and `.` are allowed";
     if name.is_empty() {
@@ -19,7 +19,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if let Some(bad) = name.chars().find(|c| !allowed(*c)) {
-        return Err(format!("holds {bad:?}: {ALLOWED}"));
+        return Err(format!("contains {bad:?}: {ALLOWED}"));
     }
     if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Err("must start with an ASCII letter or a digit".into());

@@ -1,8 +1,8 @@
-//! The right name for a misspelt one.
+//! Suggests the right name for a misspelt one.
 
 /// The candidate most similar to `word`, or `None` when no candidate is similar enough.
 ///
-/// A third of the letters may be wrong, and one always may; case is ignored.
+/// A third of the letters may differ, and at least one. Case is ignored.
 pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let word = word.to_lowercase();
     let allowed = (word.chars().count() / 3).max(1);

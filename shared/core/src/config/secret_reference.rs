@@ -3,8 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// `env:NAME`, `file:/path`, or `secretsmanager:` with a name or an ARN, and `#KEY` behind it when what is kept there is a
-/// JSON object.
+/// `env:NAME`, `file:/path`, or `secretsmanager:` with a name or an ARN, followed by `#KEY` if the secret is a JSON object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SecretReference {
     Environment(String),
@@ -16,7 +15,7 @@ const FORMS: &str = "`env:NAME`, `file:/path` or `secretsmanager:NAME`";
 
 impl SecretReference {
     /// # Errors
-    /// Why `text` is no reference. The message never repeats it: it may be the secret itself.
+    /// Why `text` is not a reference. The message never contains `text`, because it may be the secret itself.
     pub fn parse(text: &str) -> Result<SecretReference, String> {
         let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
         match kind {
@@ -57,7 +56,7 @@ impl SecretReference {
                 Ok(SecretReference::SecretsManager { id: id.to_owned(), key })
             }
             _ => Err(format!(
-                "expected {FORMS}: a secret itself does not stand in this file, which is committed and shipped"
+                "expected {FORMS}: this file is committed and deployed, so it must not contain the secret itself"
             )),
         }
     }

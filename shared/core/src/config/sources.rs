@@ -1,7 +1,7 @@
-//! `pipeline/sources.toml`: one table a source, one sub-table per input; and the way from an object's key to its source.
+//! `pipeline/sources.toml`: one table per source, one sub-table per input. Also determines the source of an object by its key.
 //!
-//! A file `incoming/<source>/<event_type>/<anything>` belongs to that source and event type, declared or not; a
-//! declared `path` goes before the convention.
+//! A file `incoming/<source>/<event_type>/<anything>` belongs to that source and event type, even if the source is not declared.
+//! A declared `path` takes precedence over this convention.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -55,11 +55,11 @@ struct CsvSource {
     event_types: BTreeMap<String, CsvOptions>,
 }
 
-/// Where an object belongs.
+/// The source of an object.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Route {
     Csv(CsvRoute),
-    /// To no source; the reason.
+    /// The key belongs to no source.
     Unroutable {
         reason: String,
     },
@@ -105,7 +105,7 @@ impl Sources {
                         if !source.paths.is_empty() && source.event_type.is_none() {
                             document.problem(
                                 input.span(),
-                                "`path` needs `event_type`, since the key need not hold it",
+                                "`path` requires `event_type`, because the key may not contain it",
                             );
                         }
                         sources.csv.insert(name.get_ref().to_string(), source);
@@ -134,7 +134,7 @@ impl Sources {
                     document.problem(
                         name.span(),
                         format!(
-                            "path {} takes keys that {} takes too: {}",
+                            "the path {} and the source {} match the same key: {}",
                             quoted(path.text()),
                             quoted(other),
                             quoted(&key)
@@ -145,7 +145,7 @@ impl Sources {
         }
     }
 
-    /// Whether a source is declared: anybody who may put a file can make up the name of one that is not.
+    /// Whether a source is declared. Anyone who can upload a file can invent the name of an undeclared source.
     pub fn declares(&self, source: &str) -> bool {
         self.csv.contains_key(source) || self.webhooks.contains_key(source)
     }
@@ -160,7 +160,7 @@ impl Sources {
         self.webhooks.values()
     }
 
-    /// [`Self::webhook`] for somebody who typed the name.
+    /// [`Self::webhook`] for a name that a user typed.
     ///
     /// # Errors
     /// [`Kind::Config`], with the nearest right name.
@@ -231,7 +231,7 @@ fn read_source<'t>(document: &mut Document<'t>, table: &DeTable<'t>) -> CsvSourc
                     if !path.starts_with("incoming/") {
                         document.problem(
                             value.span(),
-                            "a path must start with `incoming/`: only such keys are announced",
+                            "a path must start with `incoming/`, because S3 sends notifications only for these keys",
                         );
                     }
                     source.paths.push(Glob::new(&path));
@@ -260,7 +260,7 @@ fn read_source<'t>(document: &mut Document<'t>, table: &DeTable<'t>) -> CsvSourc
     source
 }
 
-/// Reads options over `options`, which hold what is not said here.
+/// Reads the options in `table`. The others keep their value in `options`.
 fn read_options<'t>(
     document: &mut Document<'t>,
     table: &DeTable<'t>,
@@ -329,7 +329,7 @@ fn read_mark(document: &mut Document<'_>, value: &Value<'_>, words: &[&str]) -> 
     match (text, text.as_bytes()) {
         ("auto", _) if words.contains(&"auto") => None,
         ("none", _) => Some(Mark::None),
-        // A doubled quote is what there is when no other character escapes.
+        // Without an escape character, a quote is escaped by doubling it.
         ("doubled", _) if words.contains(&"doubled") => Some(Mark::None),
         (_, [byte]) if byte.is_ascii_graphic() => Some(Mark::Byte(*byte)),
         _ => {

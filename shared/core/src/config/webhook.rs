@@ -1,4 +1,4 @@
-//! What can be declared about a source's webhooks: `[<source>.webhook]`.
+//! The settings of the webhooks of a source: `[<source>.webhook]`.
 
 use http::HeaderMap;
 use millrace_jsonb::{InvalidCharacters, Pointer};
@@ -10,23 +10,23 @@ use millrace_webhook::{
 use super::names::to_name;
 use super::secret_reference::SecretReference;
 
-/// Everything that `[<source>.webhook]` says, with its preset's defaults for what it does not.
+/// The settings in `[<source>.webhook]`, with the defaults of the preset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookSource {
-    /// The source's name, the last part of its address.
+    /// The name of the source, which is the last part of the path of its URL.
     pub name: String,
     pub scheme: Scheme,
-    /// One, or two while a secret is being replaced.
+    /// One, or two during a rotation.
     pub secrets: Vec<SecretReference>,
-    /// The first that a delivery has; without any it is known by its body.
+    /// The first rule that applies to a delivery determines its id. If none applies, the hash of the body is its id.
     pub delivery_id: Vec<DeliveryIdRule>,
-    /// The first that an event has; without any it is [`UNNAMED_EVENT_TYPE`].
+    /// The first rule that applies to an event determines its type. If none applies, it is [`UNNAMED_EVENT_TYPE`].
     pub event_type: Vec<EventTypeRule>,
-    /// Names the array of records in a body that has one; each is an event.
+    /// The location of an array in the body. Each element is an event.
     pub records: Option<Pointer>,
     pub content: Content,
     pub dedupe: Dedupe,
-    /// How long a delivery is remembered, in days.
+    /// How long the dedupe keys of a delivery are kept, in days.
     pub dedupe_days: u16,
     pub invalid_characters: InvalidCharacters,
 }
@@ -44,7 +44,7 @@ impl WebhookSource {
             records: None,
             content,
             dedupe: preset.dedupe(),
-            // Stripe and GitHub deliver again for three days.
+            // Stripe and GitHub repeat deliveries for three days.
             dedupe_days: 15,
             invalid_characters: InvalidCharacters::Reject,
         }

@@ -1,8 +1,8 @@
-//! One connection that survives a frozen sandbox.
+//! A connection that is replaced if it was lost while the environment was frozen.
 //!
-//! Between two invocations Lambda freezes the process; the server, or a NAT on the way, may have dropped the socket
-//! meanwhile, and the driver learns of it only by trying. So a connection that idled is pinged with a short timeout
-//! before its next use, and replaced when it does not answer.
+//! Between two invocations Lambda freezes the process. Meanwhile, the server or a NAT may have dropped the connection, and the
+//! driver does not notice before it uses it. Therefore an idle connection is pinged with a short timeout before its next use,
+//! and replaced if it does not answer.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,9 +18,9 @@ use super::{Session, Settings, StallDetector};
 use crate::metrics::{self, names};
 use crate::{Code, Error, Kind, Result};
 
-/// Idle for longer than this, a connection is pinged before it is trusted.
+/// A connection that was idle for longer is pinged before it is used.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
-/// A healthy server answers an empty query in a millisecond or so.
+/// A healthy server answers an empty query within a few milliseconds.
 const PING_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 pub struct Connection {
@@ -30,7 +30,7 @@ pub struct Connection {
     stall_detector: StallDetector,
     last_used: Instant,
     was_open: bool,
-    /// A transaction is under way; still so before the next one, its caller gave it up half way.
+    /// A transaction is open. If this is still set before the next transaction, the caller dropped the previous one.
     pub(super) in_transaction: bool,
 }
 
@@ -50,7 +50,7 @@ impl Connection {
         }
     }
 
-    /// A session that answered within the last second, connecting or reconnecting as needed.
+    /// Returns a session that answered within the last second. Connects or reconnects if necessary.
     pub async fn session(&mut self) -> Result<&mut Session> {
         let usable = match &self.session {
             None => false,
@@ -60,7 +60,7 @@ impl Connection {
         };
         if !usable {
             if self.session.is_some() {
-                debug!("the database connection did not outlive the pause; reconnecting");
+                debug!("the idle database connection does not answer; reconnecting");
                 self.discard();
             }
             let (client, driver) = open(&self.settings, self.stall_detector.clone()).await?;
@@ -70,10 +70,10 @@ impl Connection {
             }
         }
         self.last_used = Instant::now();
-        self.session.as_mut().ok_or_else(|| Error::new(Kind::Bug, "a connection was made and is gone"))
+        self.session.as_mut().ok_or_else(|| Error::new(Kind::Bug, "the new database connection is missing"))
     }
 
-    /// Forgets the connection, so that the next use makes a new one: after a fail-over, or when its state is unknown.
+    /// Drops the connection, so that the next use opens a new one: after a fail-over, or when its state is unknown.
     pub fn discard(&mut self) {
         self.session = None;
         // The driver would send a termination message first. If the server is unreachable, the socket would stay open.
@@ -82,7 +82,7 @@ impl Connection {
         }
     }
 
-    /// The clock of this connection, for work inside a transaction that waits for something other than the database.
+    /// The stall detector of this connection. Pause it for work in a transaction that does not wait for the database.
     pub fn stall_detector(&self) -> StallDetector {
         self.stall_detector.clone()
     }
@@ -92,13 +92,13 @@ impl Connection {
     }
 }
 
-/// Connects once, within the connect timeout of `settings`; the driver's side runs as a task that ends with the client.
+/// Connects once, within the connect timeout of `settings`. The connection runs as a task that ends with the client.
 pub async fn connect(settings: &Settings) -> Result<Client> {
     Ok(open(settings, StallDetector::new()).await?.0)
 }
 
 async fn open(settings: &Settings, stall_detector: StallDetector) -> Result<(Client, JoinHandle<()>)> {
-    // The driver's own timeout covers only the TCP connect. This one covers a server that accepts and does not answer.
+    // The timeout of the driver covers only the TCP connect. This one covers a server that accepts and does not answer.
     let connect_timeout =
         settings.config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(5)) * 2;
     let (client, mut connection) = timeout(connect_timeout, settings.config.connect(settings.tls.clone()))
@@ -114,12 +114,12 @@ async fn open(settings: &Settings, stall_detector: StallDetector) -> Result<(Cli
     stall_detector.activity();
     let driver = tokio::spawn(async move {
         let watched = poll_fn(|context| {
-            // Woken: something moved.
+            // The task was woken: there is activity.
             stall_detector.activity();
             Pin::new(&mut connection).poll(context)
         });
         if let Err(error) = watched.await {
-            // The query that was under way reports its own failure; this line is for idle connections.
+            // A running query reports its own failure. This line is for idle connections.
             warn!(error = from_postgres("hold the database connection", error).chain(), "connection lost");
         }
     });

@@ -1,7 +1,7 @@
-//! What a Postgres error means to us: one table from SQLSTATE to [`Kind`].
+//! Maps the SQLSTATE of a PostgreSQL error to a [`Kind`].
 //!
-//! A server's message may quote the value it refused, and its DETAIL shows whole rows: neither reaches a log. What is
-//! kept is the SQLSTATE and, of the message, the part before any quoted value.
+//! The message of the server may quote the refused value, and its DETAIL contains whole rows. Neither is logged. Only the
+//! SQLSTATE and the part of the message before a quoted value are kept.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use crate::{Code, Error, Kind};
 
-/// A server's refusal without the data in it.
+/// An error of the server, without the data in its message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub sqlstate: String,
@@ -24,7 +24,7 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// The driver lost the connection, or never had one.
+/// The driver lost the connection or could not connect.
 #[derive(Debug)]
 struct Lost(String);
 
@@ -39,7 +39,7 @@ impl std::error::Error for Lost {}
 /// Converts a driver error to [`Error`]. `doing` names the operation: "copy rows into staging.events".
 pub fn from_postgres(doing: &str, error: tokio_postgres::Error) -> Error {
     let Some(refused) = error.as_db_error() else {
-        // Not the server's word: the socket closed, timed out or was refused, or TLS failed.
+        // Not an error of the server: the socket was closed, timed out or was refused, or TLS failed.
         let kind = if is_misuse(&error) { Kind::Bug } else { Kind::Transient };
         return Error::new(kind, doing)
             .with_code(Code::DatabaseUnreachable)
@@ -55,7 +55,7 @@ pub fn from_postgres(doing: &str, error: tokio_postgres::Error) -> Error {
     })
 }
 
-/// The server's refusal inside `error`, when that is what it was.
+/// The error of the server in `error`, if there is one.
 pub fn refusal(error: &Error) -> Option<&Refusal> {
     std::error::Error::source(error).and_then(|source| source.downcast_ref::<Refusal>())
 }
@@ -82,7 +82,7 @@ fn classify(state: &SqlState) -> (Kind, Code) {
         SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
             (Kind::Conflict, Code::Conflict)
         }
-        // After a fail-over the old connection ends at a server that only reads.
+        // After a fail-over, the old connection is to a read-only server.
         SqlState::READ_ONLY_SQL_TRANSACTION => (Kind::Transient, Code::DatabaseReadOnly),
         SqlState::LOCK_NOT_AVAILABLE => (Kind::Transient, Code::LockTimeout),
         SqlState::QUERY_CANCELED => (Kind::Transient, Code::StatementTimeout),
@@ -101,7 +101,8 @@ fn classify(state: &SqlState) -> (Kind, Code) {
     }
 }
 
-/// Wrong parameter types and the like are ours; everything else without a SQLSTATE is the network's.
+/// Whether the driver was used incorrectly, such as with a wrong parameter type. Other errors without a SQLSTATE are those of
+/// the network.
 fn is_misuse(error: &tokio_postgres::Error) -> bool {
     let text = error.to_string();
     text.starts_with("error serializing parameter") || text.starts_with("expected ")

@@ -1,4 +1,4 @@
-//! Hearing what is notified on a channel.
+//! Receives notifications of a channel.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -9,13 +9,13 @@ use super::Settings;
 use super::failure::from_postgres;
 use crate::Result;
 
-/// Listens on `channel`, a plain identifier, and hands every payload to `heard`, until the connection ends. `ready` is
-/// called once nothing more can be missed.
+/// Listens on `channel`, a plain identifier, and passes every payload to `on_payload` until the connection ends. `ready` is
+/// called when the session listens.
 pub async fn listen(
     settings: &Settings,
     channel: &str,
     ready: impl FnOnce(),
-    mut heard: impl FnMut(&str),
+    mut on_payload: impl FnMut(&str),
 ) -> Result<()> {
     let (client, mut connection) = settings
         .config
@@ -34,7 +34,7 @@ pub async fn listen(
                 }
             }
             message = poll_fn(|context| connection.poll_message(context)) => match message {
-                Some(Ok(AsyncMessage::Notification(notification))) => heard(notification.payload()),
+                Some(Ok(AsyncMessage::Notification(notification))) => on_payload(notification.payload()),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(from_postgres("listen", error)),
                 None => return Ok(()),

@@ -1,12 +1,12 @@
-//! PostgreSQL: connecting, surviving freezes and fail-overs, and named transactions with retries.
+//! PostgreSQL: connections that survive freezes and fail-overs, and named transactions with retries.
 //!
-//! - [`settings`]: the connection string; `tls` checks the server's certificate as its `sslmode` asks.
+//! - [`settings`]: the connection string; `tls` verifies the certificate of the server as `sslmode` requires.
 //! - [`connection`]: one connection, which reconnects after a failure.
-//! - [`transaction`]: [`Connection::run_tx`], which retries what is worth retrying.
+//! - [`transaction`]: [`Connection::run_tx`], which retries temporary failures.
 //! - [`session`]: a client with its prepared statements.
-//! - [`stall`]: noticing that the server has fallen silent.
-//! - [`listener`]: hearing what is notified.
-//! - [`failure`]: what a Postgres error means to us.
+//! - [`stall`]: detects that the server does not respond.
+//! - [`listener`]: receives notifications.
+//! - [`failure`]: maps PostgreSQL errors to kinds.
 
 pub mod connection;
 pub mod failure;

@@ -1,4 +1,4 @@
-//! One session of the database, with the statements that were prepared in it.
+//! A database session with its prepared statements.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Statement};
 use super::failure::from_postgres;
 use crate::Result;
 
-/// A client and its prepared statements, which end with it. Used as a [`Client`] otherwise.
+/// A client and its prepared statements. Dereferences to the [`Client`].
 pub struct Session {
     client: Client,
     statements: HashMap<&'static str, Statement>,
@@ -20,8 +20,8 @@ impl Session {
         Session { client, statements: HashMap::new() }
     }
 
-    /// The client and `sql` prepared in it, at its first use: then planned once, which for a statement that runs hundreds
-    /// of times a second is most of its cost.
+    /// Returns the client and the prepared statement of `sql`, which is prepared at its first use. Planning is most of the cost
+    /// of a statement that runs hundreds of times per second.
     pub async fn prepared(&mut self, sql: &'static str, types: &[Type]) -> Result<(&Client, Statement)> {
         if let Some(statement) = self.statements.get(sql) {
             return Ok((&self.client, statement.clone()));

@@ -8,8 +8,8 @@
 //! | `verify-ca` | refused | checked | not checked |
 //! | `verify-full` | refused | checked | checked |
 //!
-//! Without `sslmode`, a server on this machine gets `prefer`, and any other `verify-full`: RDS must never be reached in
-//! the clear because a parameter was forgotten. `sslrootcert` names a PEM bundle (for RDS, the region's or the global
+//! Without `sslmode`, it is `prefer` for a server on this machine and `verify-full` for any other, so that a missing parameter
+//! never causes an unencrypted connection to RDS. `sslrootcert` names a PEM bundle (for RDS, the region's or the global
 //! bundle) that is then trusted instead of the system's certificates.
 
 use std::fmt;
@@ -23,7 +23,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::tls::{Verification, connector};
 use crate::{Error, Kind, Result};
 
-/// Where and how to connect. Its `Debug` shows no password.
+/// The parameters of a connection. `Debug` does not show the password.
 #[derive(Clone)]
 pub struct Settings {
     pub(super) config: Config,
@@ -74,7 +74,7 @@ impl Settings {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(5));
         }
-        // A peer that vanished is noticed within some fifteen seconds even while we only wait for it.
+        // A lost peer is detected within about fifteen seconds, also while the client only waits.
         config.tcp_user_timeout(Duration::from_secs(15));
         config.keepalives_idle(Duration::from_secs(10));
         config.keepalives_interval(Duration::from_secs(3));
@@ -93,8 +93,8 @@ impl Settings {
         self
     }
 
-    /// How long a server may be silent inside a transaction before the attempt is abandoned and made anew. Without it an
-    /// attempt may last until its deadline: for functions whose single statements run for minutes.
+    /// How long the server may send nothing inside a transaction before the transaction is retried. Without this timeout an
+    /// attempt can last until its deadline, for functions whose statements run for minutes.
     #[must_use]
     pub fn stall_timeout(mut self, limit: Duration) -> Self {
         self.stall_timeout = Some(limit);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_remote_server_is_never_reached_in_the_clear_by_default() {
+    fn a_connection_to_a_remote_server_is_encrypted_by_default() {
         assert_eq!(mode("postgresql://u@db.example.com/app"), SslMode::Require);
         assert_eq!(mode("postgresql://u@127.0.0.1/app"), SslMode::Prefer);
         assert_eq!(mode("postgresql://u@db.example.com/app?sslmode=disable"), SslMode::Disable);

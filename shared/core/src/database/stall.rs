@@ -1,9 +1,9 @@
-//! Noticing that the server has fallen silent.
+//! Detects that the server does not respond.
 //!
-//! Packets that vanish are noticed by the kernel (`tcp_user_timeout`, keepalives), unless something on the way still
-//! acknowledges them: a proxy, a pooler, a load balancer, a server that is stopped. A wait on such a connection would last
-//! until the Lambda deadline. So every time the driver is woken (bytes came, the socket took some, a request was queued)
-//! a clock starts anew, and a transaction whose clock runs past the stall timeout is abandoned.
+//! The kernel detects lost packets (`tcp_user_timeout`, keepalives), unless something on the path still acknowledges them: a
+//! proxy, a pooler, a load balancer, a stopped server. A wait on such a connection would last until the deadline. Therefore a
+//! timeout restarts whenever the driver is woken, by received bytes, sent bytes or a queued request. A transaction is
+//! cancelled when the stall timeout expires.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,37 +15,41 @@ pub struct StallDetector(Arc<Activity>);
 
 #[derive(Debug)]
 struct Activity {
-    born: Instant,
-    /// Milliseconds after `born`.
-    moved: AtomicU64,
-    /// How many waits are under way that are not for the server.
+    created: Instant,
+    /// Milliseconds after `created`.
+    last_activity: AtomicU64,
+    /// The number of pauses: operations that do not wait for the server.
     pauses: AtomicUsize,
 }
 
 impl StallDetector {
     pub(super) fn new() -> Self {
-        let activity =
-            Activity { born: Instant::now(), moved: AtomicU64::new(0), pauses: AtomicUsize::new(0) };
+        let activity = Activity {
+            created: Instant::now(),
+            last_activity: AtomicU64::new(0),
+            pauses: AtomicUsize::new(0),
+        };
         StallDetector(Arc::new(activity))
     }
 
-    /// Something moved.
+    /// Records activity.
     pub(super) fn activity(&self) {
-        self.0.moved.store(self.0.born.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.0.last_activity.store(self.0.created.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// Runs `work`, which waits for something other than the database; the clock is paused meanwhile.
+    /// Runs `work`, which does not wait for the database. The timeout is paused meanwhile.
     pub async fn pause<T>(&self, work: impl Future<Output = T>) -> T {
         let _paused = Paused::begin(self);
         work.await
     }
 
-    /// Ends once nothing has moved for `limit`.
+    /// Completes when there was no activity for `limit`.
     pub(super) async fn stalled(&self, limit: Duration) {
         loop {
-            let moved = self.0.born + Duration::from_millis(self.0.moved.load(Ordering::Relaxed));
+            let last_activity =
+                self.0.created + Duration::from_millis(self.0.last_activity.load(Ordering::Relaxed));
             let at = match self.0.pauses.load(Ordering::Relaxed) {
-                0 => moved + limit,
+                0 => last_activity + limit,
                 _ => Instant::now() + limit,
             };
             if at <= Instant::now() {
@@ -56,7 +60,7 @@ impl StallDetector {
     }
 }
 
-/// The pause ends on drop, also when its work is dropped before it completes.
+/// Ends the pause on drop, also if its work is dropped before it completes.
 struct Paused<'s>(&'s StallDetector);
 
 impl<'s> Paused<'s> {

@@ -1,7 +1,7 @@
-//! TLS to PostgreSQL by rustls, the stack that the AWS clients link as well.
+//! TLS to PostgreSQL with rustls, which the AWS clients link as well.
 //!
-//! libpq's `sslmode` decides what is checked of the server's certificate. rustls always checks everything, so the modes
-//! below `verify-full` need a verifier of their own.
+//! libpq's `sslmode` determines how the certificate of the server is verified. rustls always verifies everything, so the modes
+//! below `verify-full` need their own verifiers.
 
 use std::sync::Arc;
 
@@ -18,18 +18,18 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{Error, Kind, Result};
 
-/// How much of the server's certificate is checked.
+/// How the certificate of the server is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verification {
-    /// Nothing: the connection is encrypted, and anybody can be at its other end.
+    /// Not at all. The connection is encrypted, but the server is not authenticated.
     None,
-    /// The chain up to a trusted root.
+    /// The chain to a trusted root.
     Chain,
-    /// The chain, and that the certificate was issued for the host.
+    /// The chain and the host name.
     ChainAndHost,
 }
 
-/// Makes TLS sessions. `bundle` is the path of a PEM file whose certificates are trusted instead of the system's.
+/// Creates the TLS connector. `bundle` is the path of a PEM file whose certificates are trusted instead of the system's.
 ///
 /// # Errors
 /// [`Kind::Config`] when the bundle cannot be read or contains no certificate.
@@ -37,7 +37,7 @@ pub(super) fn connector(verification: Verification, bundle: Option<&str>) -> Res
     let provider = Arc::new(ring::default_provider());
     let trusted = match bundle {
         Some(path) => read_bundle(path)?,
-        // Reading the system's 140 certificates takes milliseconds of a cold start.
+        // Reading the certificates of the system takes milliseconds of a cold start.
         None if verification == Verification::None => Vec::new(),
         None => rustls_native_certs::load_native_certs().certs,
     };
@@ -76,7 +76,7 @@ struct Verifier {
     trusted: Vec<CertificateDer<'static>>,
     roots: Arc<RootCertStore>,
     check_host: bool,
-    /// Checks the signatures of the handshake, which no mode that verifies may skip.
+    /// Verifies the signatures of the handshake. All modes that verify need this.
     signatures: Arc<WebPkiServerVerifier>,
     provider: Arc<CryptoProvider>,
 }
@@ -88,7 +88,7 @@ impl Verifier {
         provider: Arc<CryptoProvider>,
     ) -> Result<Self> {
         let mut store = RootCertStore::empty();
-        // One unreadable certificate among a hundred is no reason to trust none of them.
+        // Ignore single certificates that cannot be read.
         let (usable, _unreadable) = store.add_parsable_certificates(trusted.iter().cloned());
         if usable == 0 {
             let advice =
@@ -103,8 +103,8 @@ impl Verifier {
         Ok(Verifier { trusted, roots, check_host, signatures, provider })
     }
 
-    /// A server that signed its own certificate is trusted when that very certificate is in the bundle, as libpq does.
-    /// `webpki` refuses it because it is an authority's certificate; by then it has checked the dates.
+    /// A self-signed certificate is trusted if the bundle contains the same certificate, as in libpq. `webpki` refuses it because
+    /// it is the certificate of an authority, but checks its dates before.
     fn is_trusted_itself(&self, end_entity: &CertificateDer<'_>, error: &TlsError) -> bool {
         matches!(error, TlsError::InvalidCertificate(CertificateError::Other(_)))
             && self.trusted.iter().any(|trusted| trusted == end_entity)
@@ -161,8 +161,8 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Accepts any certificate. Its signatures prove nothing then, and checking them would refuse certificates that libpq
-/// accepts in the same mode, such as those of X.509 version 1.
+/// Accepts any certificate. Signatures are not verified, because this would prove nothing, and would refuse certificates that
+/// libpq accepts in the same mode, such as those of X.509 version 1.
 #[derive(Debug)]
 struct AcceptAny {
     provider: Arc<CryptoProvider>,

@@ -1,7 +1,7 @@
 //! Named transactions with retries.
 //!
-//! An attempt whose answer was lost, or is still on its way, may have been committed, or may be yet. So whatever runs here
-//! must be a no-op when it finds its own result: it claims a unique key first.
+//! An attempt without a response may have been committed, or may still be committed. Therefore a transaction must do nothing if
+//! an earlier attempt has been committed: it claims a unique key first.
 
 use std::time::{Duration, Instant};
 
@@ -13,17 +13,17 @@ use super::{Connection, Session};
 use crate::metrics::{self, names};
 use crate::{Code, Error, Kind, Policy, Result};
 
-/// The first pause before another try; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The backoff before the first retry. It doubles up to [`LONGEST_BACKOFF`].
+const FIRST_BACKOFF: Duration = Duration::from_millis(20);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
 impl Connection {
     /// Runs `work` in one transaction and commits it. `name` is for logs.
     ///
     /// - Deadlocks and serialization failures are retried immediately.
-    /// - Whatever else may pass (a lost connection, a fail-over, a full disk) runs again on a new connection, with a
-    ///   growing pause.
-    /// - So does an attempt whose server has fallen silent for the stall timeout of the connection's settings.
-    /// - Nothing runs again past `deadline`, and nothing goes on past it.
+    /// - Other temporary failures (a lost connection, a fail-over, a full disk) are retried on a new connection, with an
+    ///   increasing backoff.
+    /// - An attempt whose server sends nothing for the stall timeout of the connection's settings is retried likewise.
+    /// - Nothing is retried after `deadline`, and an attempt is cancelled at `deadline`.
     pub async fn run_tx<T>(
         &mut self,
         name: &'static str,
@@ -33,7 +33,7 @@ impl Connection {
         self.run(name, deadline, async |session| {
             let transaction =
                 session.transaction().await.map_err(|error| from_postgres("begin a transaction", error))?;
-            // Dropped on an error, the transaction sends its rollback before anything else on this connection.
+            // When the transaction is dropped on an error, it sends a rollback before anything else on this connection.
             let value = work(&transaction).await?;
             transaction.commit().await.map_err(|error| from_postgres("commit", error))?;
             Ok(value)
@@ -41,8 +41,8 @@ impl Connection {
         .await
     }
 
-    /// Runs `work`, a single statement, which is its own transaction: two round trips less than [`Self::run_tx`], and the
-    /// same retries.
+    /// Runs `work`, a single statement, in its own transaction: two round trips fewer than [`Self::run_tx`], with the same
+    /// retries.
     pub async fn run_statement<T>(
         &mut self,
         name: &'static str,
@@ -58,7 +58,7 @@ impl Connection {
         deadline: Instant,
         mut work: impl AsyncFnMut(&mut Session) -> Result<T>,
     ) -> Result<T> {
-        let mut pause = FIRST_PAUSE;
+        let mut pause = FIRST_BACKOFF;
         let mut attempt = 1_u32;
         let mut before: Option<Error> = None;
         loop {
@@ -69,7 +69,7 @@ impl Connection {
                     debug!(transaction = name, attempt, duration_ms, "committed");
                     return Ok(value);
                 }
-                // Why it was tried again says more than that time ran out meanwhile.
+                // The reason of the last attempt is more useful than the deadline that ended its retry.
                 Err(error) if error.code() == Code::DatabaseTimeout => return Err(before.unwrap_or(error)),
                 Err(error) => error,
             };
@@ -91,14 +91,14 @@ impl Connection {
             );
             metrics::add(names::DATABASE_RETRIES, 1);
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(LONGEST_BACKOFF);
             attempt += 1;
             before = Some(error);
         }
     }
 
-    /// One attempt, until it ends, the deadline passes, or the server is silent for too long. One that is given up half
-    /// way leaves no connection behind.
+    /// Runs one attempt, until it ends, the deadline is reached, or the server stalls. The connection of a cancelled attempt is
+    /// dropped.
     async fn attempt<T>(
         &mut self,
         name: &'static str,
@@ -128,7 +128,7 @@ impl Connection {
                     .with_code(Code::DatabaseTimeout)
             }
             () = stalled => {
-                let what = format!("{name}: nothing moved for {:?}", limit.unwrap_or_default());
+                let what = format!("{name}: no response from the server for {:?}", limit.unwrap_or_default());
                 Error::new(Kind::Transient, what).with_code(Code::DatabaseStalled)
             }
         };

@@ -11,25 +11,25 @@ use uuid::Uuid;
 use crate::code::Code;
 use crate::database::failure::Refusal;
 
-/// Names of dead letters are UUIDv5 within this namespace, so the same failure always has the same id.
+/// The ids of dead letters are UUIDv5 in this namespace, so the same failure always has the same id.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_93c4_2a57_4e0b_9c1e_5b7a_0d43_18e2);
 
 /// The content of a dead letter, which determines its redrive target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadLetterKind {
-    /// A whole file, or a message that names none.
+    /// A file, or a message of the upload queue that is not a notification.
     Upload,
     /// A record of a file.
     Rows,
     /// A webhook delivery.
     Delivery,
-    /// An event that a model could not take.
+    /// An event that a model refused.
     Event,
 }
 
 impl DeadLetterKind {
-    /// As in JSON.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             DeadLetterKind::Upload => "upload",
@@ -40,7 +40,7 @@ impl DeadLetterKind {
     }
 }
 
-/// Why: a stable code for machines, a sentence for people.
+/// The reason of a failure: a stable code for programs and a message for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     pub code: String,
@@ -71,7 +71,7 @@ impl Reason {
     }
 }
 
-/// Where it came from; the fields that apply.
+/// The origin of the data. Only the fields that apply are set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Origin {
@@ -87,7 +87,7 @@ pub struct Origin {
     /// The sender's identifier of a webhook delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery_id: Option<String>,
-    /// 0-based number of the record in its file, blank lines and header not counted, or in its delivery.
+    /// 0-based number of the record in its file or delivery. Blank lines and the header are not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<u64>,
     /// 1-based physical line on which the record starts.
@@ -105,7 +105,7 @@ pub struct Origin {
     pub message_id: Option<String>,
 }
 
-/// What could not be taken, as it came.
+/// The data that failed, unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Payload {
@@ -134,7 +134,7 @@ impl Pointer {
     }
 }
 
-/// What merely begins like a pointer, or like base64, is a value as it came: nothing beside it may be lost.
+/// A value that only resembles a pointer or base64 is kept unchanged, with all of its members.
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
@@ -207,20 +207,20 @@ impl DeadLetter {
         }
     }
 
-    /// The same dead letter after another failure: known by the same id, with one more attempt and the newest reason.
+    /// The dead letter after another failure: the same id, one more attempt and the new reason.
     #[must_use]
     pub fn failed_again(&self, mut reason: Reason) -> DeadLetter {
-        // The model is where an event goes back to.
+        // The model is the redrive target of an event.
         reason.model = reason.model.or_else(|| self.reason.model.clone());
         DeadLetter { reason, attempts: self.attempts.saturating_add(1), ..self.clone() }
     }
 
-    /// Whether it is kept in the bucket. A payload that merely looks like a pointer is none: it could name any object.
+    /// Whether it is stored in the bucket. Only the key of this dead letter is accepted, because a payload could name any object.
     pub fn is_pointer(&self) -> bool {
         matches!(&self.payload, Payload::Pointer { pointer } if pointer.key == Pointer::key(self.id))
     }
 
-    /// The message body. SQS takes no U+FFFE and U+FFFF, so those two are escaped; control characters JSON escapes anyway.
+    /// The message body. SQS does not accept U+FFFE and U+FFFF, so these are escaped. JSON escapes control characters itself.
     pub fn to_body(&self) -> String {
         let text = serde_json::to_string(self).unwrap_or_default();
         if text.contains(['\u{fffe}', '\u{ffff}']) {

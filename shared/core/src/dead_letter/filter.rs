@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use super::envelope::{DeadLetter, DeadLetterKind};
 
-/// Every field that is given must match; an empty filter matches every dead letter.
+/// Every field that is set must match. An empty filter matches every dead letter.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
-    /// One of these; an empty list is given too, and matches no dead letter.
+    /// One of these ids. An empty list matches no dead letter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ids: Option<Vec<Uuid>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,10 +26,10 @@ pub struct Filter {
     /// The model that refused the event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// First failed before this moment; RFC 3339 in JSON.
+    /// First failed before this time; RFC 3339 in JSON.
     #[serde(with = "moment", skip_serializing_if = "Option::is_none")]
     pub failed_before: Option<OffsetDateTime>,
-    /// First failed at this moment or later; RFC 3339 in JSON.
+    /// First failed at this time or later; RFC 3339 in JSON.
     #[serde(with = "moment", skip_serializing_if = "Option::is_none")]
     pub failed_since: Option<OffsetDateTime>,
 }
@@ -53,7 +53,7 @@ impl Filter {
             && self.matches_time(&dead_letter.first_failed_at)
     }
 
-    /// A time that cannot be read is neither before nor after another.
+    /// An invalid time is neither before nor after another time.
     fn matches_time(&self, first_failed_at: &str) -> bool {
         if self.failed_before.is_none() && self.failed_since.is_none() {
             return true;

@@ -1,4 +1,4 @@
-//! Dead letters: whatever could not become an event, with its reason, in one SQS queue and one envelope.
+//! Dead letters: data that could not become an event or a fact, with the reason, in one SQS queue and one envelope.
 //!
 //! A dead letter is sent before the commit that leaves its row behind, so a crash can repeat a dead letter but never lose one; a
 //! repeated dead letter has the same id.
@@ -6,7 +6,7 @@
 //! - [`envelope`]: the format of a dead letter; [`parse`]: parses a message of the queue, including records of AWS.
 //! - [`codes`]: which dead letters can have a code.
 //! - [`filter`]: filters of dead letters.
-//! - [`queue`]: sending; [`reader`]: receiving, hiding, deleting; [`scan`]: everything that is there, without taking it.
+//! - [`queue`]: sending; [`reader`]: receiving, hiding, deleting; [`scan`]: reads the whole queue without removing messages.
 //! - [`settings`]: the queue, the bucket for large dead letters and the limit on a message.
 //! - [`redrive`]: the request with which dead letters are sent back to the function that sent them, and the outcomes.
 //! - [`run`]: the requests that the function redrive accepts, and its responses.
@@ -34,6 +34,6 @@ pub use queue::DeadLetterQueue;
 pub use reader::{DeadLetterReader, Message};
 pub use settings::Settings;
 
-/// Dead letters that were moved out of the queue before it forgets them: `dead-letters/archived/<yyyy-mm-dd>/<message id>.json`,
-/// the message's body as it was.
+/// Dead letters that were moved to the bucket before SQS deletes them: `dead-letters/archived/<yyyy-mm-dd>/<message id>.json`
+/// contains the unchanged body of the message.
 pub const ARCHIVE_PREFIX: &str = "dead-letters/archived/";

@@ -1,7 +1,7 @@
 //! Parses a message of the dead-letter queue: a dead letter of Millrace, or a record that AWS itself sends.
 //!
-//! Two of those are known, and read as dead letters of kind `upload`: the S3 notification that the upload queue's redrive policy
-//! moved here after it was received too often, and the record of an `OnFailure` destination.
+//! Two kinds of these records are parsed as dead letters of kind `upload`: S3 notifications that the redrive policy of the upload
+//! queue moved after too many receives, and records of an `OnFailure` destination.
 
 use crate::code::Code;
 use serde_json::{Value, json};
@@ -14,10 +14,10 @@ use crate::notification::NamedObject;
 
 /// The content of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "nearly everything is a dead letter")]
+#[expect(clippy::large_enum_variant, reason = "nearly every message is a dead letter")]
 pub enum ParsedMessage {
     DeadLetter(DeadLetter),
-    /// Neither a dead letter nor a record of AWS that is known here.
+    /// Neither a dead letter nor a known record of AWS.
     Unreadable,
 }
 
@@ -81,7 +81,7 @@ fn upload(
     let origin = Origin {
         bucket: object.bucket,
         key: object.key,
-        // "null" is the version of an object put while versions were off.
+        // "null" is the version id of an object that was uploaded without versioning.
         version: object.version_id.filter(|version| version != "null"),
         message_id: Some(message_id.to_owned()),
         ..Origin::default()

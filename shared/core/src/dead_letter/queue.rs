@@ -1,4 +1,4 @@
-//! Sending dead letters to SQS: ten at a time, every entry checked, what is too large through S3.
+//! Sends dead letters to SQS in batches of ten, and stores large dead letters in S3.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use super::envelope::{DeadLetter, Payload, Pointer};
 use super::settings::Settings;
 use crate::{Code, Error, Kind, Result};
 
-/// SQS takes ten messages a request.
+/// The maximum number of messages in an SQS request.
 const ENTRIES: usize = 10;
 /// The maximum number of concurrent requests.
 const CONCURRENCY: usize = 8;
 const TRIES: u32 = 4;
 
-/// Where dead letters go.
+/// Sends dead letters.
 #[derive(Debug, Clone)]
 pub struct DeadLetterQueue {
     sqs: aws_sdk_sqs::Client,
@@ -36,8 +36,8 @@ impl DeadLetterQueue {
         DeadLetterQueue { sqs, s3, settings }
     }
 
-    /// Sends every dead letter, or fails: on `Ok` all of them are in the queue. On an error some may be there; sending them
-    /// again is harmless.
+    /// Sends all dead letters. On an error, some of them may be in the queue. Sending them again only creates copies with the
+    /// same id.
     pub async fn send(&self, dead_letters: &[DeadLetter]) -> Result<()> {
         let mut groups: Vec<Vec<Message>> = Vec::new();
         let mut weight = 0;
@@ -63,7 +63,7 @@ impl DeadLetterQueue {
         Ok(())
     }
 
-    /// The same queue, to receive from.
+    /// A reader of the same queue.
     pub fn reader(&self) -> DeadLetterReader {
         DeadLetterReader::new(self.sqs.clone(), self.s3.clone(), self.settings.queue_url.clone())
     }
@@ -85,7 +85,7 @@ impl DeadLetterQueue {
             .send()
             .await
             .map_err(|error| {
-                Error::new(Kind::Transient, "put a dead letter over the queue's limit in the bucket")
+                Error::new(Kind::Transient, "store a large dead letter in the bucket")
                     .with_code(Code::DeadLetterNotSent)
                     .with_source(error)
             })?;
@@ -101,7 +101,7 @@ impl DeadLetterQueue {
             let mut request = self.sqs.send_message_batch().queue_url(&self.settings.queue_url);
             for (index, message) in group.iter().enumerate() {
                 let entry = SendMessageBatchRequestEntry::builder()
-                    // Two dead letters of one request may be the same; ids of a request may not.
+                    // The entries of a request must have different ids, but two dead letters may have the same.
                     .id(format!("{}-{index}", message.id))
                     .message_body(&message.body)
                     .build()
@@ -115,7 +115,7 @@ impl DeadLetterQueue {
                     .with_code(Code::DeadLetterNotSent)
                     .with_source(error)
             })?;
-            // Each entry can fail alone.
+            // SQS reports failures per entry.
             let failed: Vec<&str> = answer.failed().iter().map(|entry| entry.id()).collect();
             if failed.is_empty() {
                 return Ok(());
@@ -126,7 +126,7 @@ impl DeadLetterQueue {
                 failed = failed.len(),
                 of = group.len(),
                 code = last_failure,
-                "dead letters refused; trying again"
+                "SQS refused dead letters; retrying"
             );
             let mut index = 0;
             group.retain(|message| {
@@ -139,7 +139,7 @@ impl DeadLetterQueue {
         }
         Err(Error::new(
             Kind::Transient,
-            format!("send dead letters: {} refused ({last_failure})", group.len()),
+            format!("send dead letters: SQS refused {} ({last_failure})", group.len()),
         )
         .with_code(Code::DeadLetterNotSent))
     }

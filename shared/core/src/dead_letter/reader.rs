@@ -18,38 +18,39 @@ use super::parse::{ParsedMessage, parse_body};
 use crate::config::Sources;
 use crate::{Code, Error, Kind, Result};
 
-/// SQS gives and takes ten messages a request.
+/// The maximum number of messages in an SQS request.
 const ENTRIES: usize = 10;
 /// The maximum number of concurrent requests.
 const CONCURRENCY: usize = 8;
 const TRIES: u32 = 4;
-/// A client gives up on an answer after ten seconds; a poll must have ended before.
+/// The client times out after ten seconds. A poll must end before.
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
-/// How long a poll of a scan waits. With any wait SQS asks all of its servers, so that an empty answer means an empty queue.
+/// How long a poll of a scan waits. With long polling SQS queries all of its servers, so that an empty response means an empty
+/// queue.
 const POLL_TIME: Duration = Duration::from_secs(1);
-/// SQS hides nothing for longer.
+/// The maximum visibility timeout of SQS.
 const LONGEST_HIDE: Duration = Duration::from_secs(12 * 3_600);
 
-/// Where dead letters are taken from.
+/// Receives dead letters.
 #[derive(Debug, Clone)]
 pub struct DeadLetterReader {
     sqs: aws_sdk_sqs::Client,
     s3: aws_sdk_s3::Client,
     queue_url: String,
     sources: Arc<Sources>,
-    /// What scans that were given up are still putting back.
+    /// Tasks of dropped scans that still make messages visible.
     returning: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
-/// A message of the queue, hidden from others for as long as its receiver said.
+/// A received message. It is invisible to other receivers until its visibility timeout ends.
 #[derive(Debug, Clone)]
 pub struct Message {
     pub id: String,
-    /// Good for this delivery of the message alone.
+    /// Valid for this receive of the message only.
     pub receipt: String,
     pub body: String,
     pub sent_at: SystemTime,
-    /// How often it was received, this time included.
+    /// How often it was received, including this time.
     pub receive_count: u32,
 }
 
@@ -59,7 +60,7 @@ impl Message {
     }
 }
 
-/// What is done to messages, ten at a time.
+/// A change of messages, ten per request.
 #[derive(Debug, Clone, Copy)]
 enum Change {
     Hide { seconds: i32 },
@@ -69,13 +70,13 @@ enum Change {
 impl Change {
     fn name(self) -> &'static str {
         match self {
-            Change::Hide { seconds: 0 } => "put dead letters back",
+            Change::Hide { seconds: 0 } => "make dead letters visible",
             Change::Hide { .. } => "hide dead letters",
             Change::Delete => "delete dead letters",
         }
     }
 
-    /// A message that no receiver or another receiver holds, or that was deleted, needs no change.
+    /// A message that is visible, received by another receiver or deleted needs no change.
     fn is_done_anyway(self, failure: &BatchResultErrorEntry) -> bool {
         matches!(self, Change::Hide { seconds: 0 })
             && ["MessageNotInflight", "ReceiptHandleIsInvalid", "InvalidParameterValue"]
@@ -100,8 +101,8 @@ impl DeadLetterReader {
         &self.sources
     }
 
-    /// Up to ten messages, hidden from others for `hide`; none when none has come within `wait`, of which at most eight
-    /// seconds are waited. Without a wait SQS asks some of its servers only, and may answer with none though some are there.
+    /// Receives up to ten messages with the visibility timeout `hide`. Waits at most `wait`, and at most eight seconds, for the
+    /// first. Without a wait SQS queries only some of its servers, and may return no message from a queue with messages.
     pub async fn receive(&self, hide: Duration, wait: Duration) -> Result<Vec<Message>> {
         let answer = self
             .sqs
@@ -118,17 +119,17 @@ impl DeadLetterReader {
         Ok(answer.messages.unwrap_or_default().into_iter().filter_map(message).collect())
     }
 
-    /// How long a poll waits when an empty answer must mean an empty queue. An emulator on this machine is one server, which
-    /// knows all of its messages without a wait.
+    /// How long a poll waits if an empty response must mean an empty queue. An emulator on this machine is a single server and
+    /// needs no wait.
     pub(super) fn poll_time(&self) -> Duration {
         if is_on_this_machine(&self.queue_url) { Duration::ZERO } else { POLL_TIME }
     }
 
-    /// Hides messages from others for so long from now on; `Duration::ZERO` puts them back.
+    /// Sets the visibility timeout of messages. `Duration::ZERO` makes them visible.
     ///
     /// # Errors
-    /// When some could not be hidden, for example because another receiver took them. Making such a message visible is
-    /// no error.
+    /// When some could not be hidden, for example because another receiver has received them. This is not an error for
+    /// `Duration::ZERO`.
     pub async fn hide(&self, messages: &[&Message], hide: Duration) -> Result<()> {
         let receipts = messages.iter().map(|message| message.receipt.clone()).collect();
         self.hide_receipts(receipts, hide).await
@@ -147,7 +148,7 @@ impl DeadLetterReader {
         self.change(receipts, Change::Delete).await
     }
 
-    /// Every group is tried, also after one has failed.
+    /// Changes all groups, even if one fails.
     async fn change(&self, receipts: Vec<String>, change: Change) -> Result<()> {
         let groups: Vec<Vec<String>> = receipts.chunks(ENTRIES).map(<[String]>::to_vec).collect();
         stream::iter(groups)
@@ -169,7 +170,7 @@ impl DeadLetterReader {
                 Change::Hide { seconds } => self.hide_group(&receipts, seconds).await?,
                 Change::Delete => self.delete_group(&receipts).await?,
             };
-            // Each entry can fail alone; one that is wrong is so the next time too.
+            // SQS reports failures per entry. A retry of an invalid entry fails again.
             let mut again = Vec::new();
             for failure in failures.iter().filter(|failure| !change.is_done_anyway(failure)) {
                 last_code = failure.code().to_owned();
@@ -181,7 +182,7 @@ impl DeadLetterReader {
             }
             receipts = again;
             if !receipts.is_empty() {
-                warn!(failed = receipts.len(), code = last_code, "{}: trying again", change.name());
+                warn!(failed = receipts.len(), code = last_code, "{}: retrying", change.name());
                 tokio::time::sleep(pause).await;
                 pause *= 2;
             }
@@ -226,10 +227,10 @@ impl DeadLetterReader {
         Ok(answer.failed)
     }
 
-    /// The dead letter whole: from the bucket if its message is a pointer, else as it is.
+    /// Returns the complete dead letter: from the bucket if the message is a pointer, otherwise `dead_letter` itself.
     ///
     /// # Errors
-    /// Of [`Kind::Contract`] when the object is gone or is not this dead letter; of [`Kind::Transient`] when it cannot be read now.
+    /// [`Kind::Contract`] when the object is missing or is not this dead letter; [`Kind::Transient`] when it cannot be read now.
     pub async fn open(&self, dead_letter: &DeadLetter) -> Result<DeadLetter> {
         let Some(pointer) = pointer_of(dead_letter) else { return Ok(dead_letter.clone()) };
         let wrong = |what: &str| {
@@ -240,7 +241,7 @@ impl DeadLetterReader {
         let answer = self.s3.get_object().bucket(&pointer.bucket).key(&pointer.key).send().await;
         let object = answer.map_err(|error| {
             if error.as_service_error().is_some_and(|error| error.is_no_such_key()) {
-                wrong("is gone").with_source(error)
+                wrong("is missing").with_source(error)
             } else {
                 failed(Kind::Transient, "open a dead letter").with_source(error)
             }
@@ -251,7 +252,7 @@ impl DeadLetterReader {
             .await
             .map_err(|error| failed(Kind::Transient, "open a dead letter").with_source(error))?;
         let whole: DeadLetter = serde_json::from_slice(&body.into_bytes())
-            .map_err(|error| wrong("is no dead letter").with_source(error))?;
+            .map_err(|error| wrong("is not a dead letter").with_source(error))?;
         if whole.id != dead_letter.id {
             return Err(wrong("is another dead letter"));
         }
@@ -259,8 +260,8 @@ impl DeadLetterReader {
         Ok(DeadLetter { payload: whole.payload, ..dead_letter.clone() })
     }
 
-    /// Deletes the object of a dead letter whose message was a pointer. Only once no message of this dead letter is left: copies of it,
-    /// and the dead letter it becomes by failing again, point to the same object.
+    /// Deletes the object of a dead letter whose message was a pointer. The caller must delete all messages of the dead letter
+    /// first: copies, and the dead letter after another failure, refer to the same object.
     pub async fn delete_object(&self, dead_letter: &DeadLetter) -> Result<()> {
         let Some(pointer) = pointer_of(dead_letter) else { return Ok(()) };
         self.s3
@@ -283,13 +284,13 @@ impl DeadLetterReader {
         let tasks = std::mem::take(&mut *self.returning.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
             if let Err(error) = task.await {
-                warn!(%error, "putting dead letters back was cut off; they come back by themselves");
+                warn!(%error, "dead letters were not made visible; they become visible when their visibility timeout ends");
             }
         }
     }
 }
 
-/// Where the dead letter is kept whole.
+/// The object that contains the complete dead letter.
 fn pointer_of(dead_letter: &DeadLetter) -> Option<&Pointer> {
     match &dead_letter.payload {
         Payload::Pointer { pointer } if dead_letter.is_pointer() => Some(pointer),
@@ -302,7 +303,7 @@ fn message(message: aws_sdk_sqs::types::Message) -> Option<Message> {
     let sent_at = number(MessageSystemAttributeName::SentTimestamp);
     let receive_count = number(MessageSystemAttributeName::ApproximateReceiveCount);
     Some(Message {
-        // An unknown age counts as none: nothing is archived for it.
+        // A message without a time counts as new, so that it is not archived.
         sent_at: sent_at.map_or_else(SystemTime::now, |millis| UNIX_EPOCH + Duration::from_millis(millis)),
         receive_count: receive_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
         id: message.message_id?,
@@ -311,7 +312,7 @@ fn message(message: aws_sdk_sqs::types::Message) -> Option<Message> {
     })
 }
 
-/// Whether the URL of a queue names this machine. AWS gives no queue such a URL, also not behind an endpoint of a VPC.
+/// Whether the URL of a queue names this machine. Queues of AWS never have such a URL, not even with a VPC endpoint.
 fn is_on_this_machine(queue_url: &str) -> bool {
     let host = queue_url.strip_prefix("http://").and_then(|rest| rest.split([':', '/']).next());
     host.is_some_and(|host| {
@@ -319,7 +320,7 @@ fn is_on_this_machine(queue_url: &str) -> bool {
     })
 }
 
-/// SQS counts in whole seconds; rounded up, so that a short time is not none.
+/// Rounds up to whole seconds, so that a short time does not become zero.
 fn whole_seconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX)
 }

@@ -19,7 +19,7 @@ pub struct RedriveRequest {
     pub redrive: Vec<DeadLetter>,
 }
 
-/// The answer to it: a outcome for each dead letter, in their order.
+/// The response: the outcome of each dead letter, in their order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RedriveResponse {
     pub outcomes: Vec<RedriveResult>,
@@ -36,15 +36,15 @@ pub struct RedriveResult {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum RedriveOutcome {
-    /// This call committed its content.
+    /// This invocation stored its data.
     Redriven,
-    /// Its content was committed before.
+    /// Its data was already stored.
     Duplicate,
-    /// There is nothing left to put back: a newer version of its file took its place.
+    /// Its data is obsolete: a newer version of its file replaced it.
     Void { message: String },
-    /// It cannot be taken, again.
+    /// It failed again.
     Failed { reason: Reason },
-    /// Nothing is known, or its time has not come: it stays in the queue.
+    /// The outcome is unknown, or it must be redriven later. It stays in the queue.
     Pending { message: String },
 }
 
@@ -57,7 +57,7 @@ impl RedriveOutcome {
         }
     }
 
-    /// Whether the dead letter is done with, and its message may go.
+    /// Whether the message of the dead letter can be deleted.
     pub fn is_settled(&self) -> bool {
         matches!(self, RedriveOutcome::Redriven | RedriveOutcome::Duplicate | RedriveOutcome::Void { .. })
     }
@@ -71,7 +71,7 @@ impl RedriveRequest {
     pub fn read(event: &Value) -> Option<Result<Vec<DeadLetter>>> {
         let dead_letters = event.get("redrive")?;
         Some(Vec::deserialize(dead_letters).map_err(|error| {
-            Error::new(Kind::Contract, "read the dead letters to take back")
+            Error::new(Kind::Contract, "read the dead letters of a redrive request")
                 .with_code(Code::NotADeadLetter)
                 .with_source(error)
         }))
@@ -79,7 +79,7 @@ impl RedriveRequest {
 }
 
 impl RedriveResponse {
-    /// The answer about dead letters that were taken back since `started`, with the line that tells of them.
+    /// Creates the response of a request that began at `started`, and logs it.
     pub fn new(outcomes: Vec<RedriveResult>, started: Instant) -> Self {
         let redriven_count =
             outcomes.iter().filter(|outcome| outcome.outcome == RedriveOutcome::Redriven).count();

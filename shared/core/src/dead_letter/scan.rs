@@ -1,8 +1,8 @@
-//! Everything in the dead-letter queue once, without taking it.
+//! Reads every message of the dead-letter queue once, without removing it.
 //!
-//! SQS has no other way to look than to receive, which hides. So a scan hides each message for a short time, which it
-//! renews while it runs, and puts everything back when it ends: also after an error, and when it is dropped half way. A
-//! program that is killed leaves messages hidden for half a minute, or twice as long as it had been looking.
+//! SQS can only receive messages, which makes them invisible. A scan receives each message with a short visibility timeout and
+//! extends it while the scan runs. When the scan ends, also by an error or a drop, it makes all messages visible again. If the
+//! program is killed, messages stay invisible for half a minute, or for twice the duration of the scan.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,15 +17,15 @@ use crate::{Error, Kind, Result};
 
 /// The maximum number of concurrent requests.
 const READERS: usize = 8;
-/// Long enough for a look, short enough for others to wait should this program be killed.
+/// Short, because other receivers must wait for so long if this program is killed.
 const HIDDEN: Duration = Duration::from_secs(30);
 const LONGEST_HIDDEN: Duration = Duration::from_secs(600);
 const RENEW_BEFORE: Duration = Duration::from_secs(15);
 const RENEW_EVERY: Duration = Duration::from_secs(5);
-/// SQS lets some 120,000 messages of a queue be hidden at once; others receive from it too.
+/// Below the limit of SQS, about 120,000 invisible messages per queue, because others receive from the queue too.
 const MOST_IN_FLIGHT: usize = 100_000;
 
-/// A look at everything in the queue. [`Scan::next`] gives each message once, whatever SQS delivers twice.
+/// A scan of the queue. [`Scan::next`] returns each message once, even if SQS delivers it twice.
 ///
 /// End it with [`Scan::finish`]. A scan that is dropped makes its messages visible again in a background task;
 /// [`DeadLetterReader::wait_for_scans`] waits for the task.
@@ -38,7 +38,7 @@ pub struct Scan {
     tasks: Tasks,
 }
 
-/// Until they have been seen to end.
+/// The tasks that have not been awaited.
 #[derive(Debug, Default)]
 struct Tasks {
     renewal: Option<JoinHandle<()>>,
@@ -54,12 +54,12 @@ struct InFlight {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// By message id; none once it is deleted.
+    /// By message id; `None` after the message was deleted.
     receipts: HashMap<String, Option<Receipt>>,
-    /// Consecutive polls that returned only messages that were known.
-    fruitless: usize,
-    /// Not everything was seen, and nothing more will be.
-    given_up: bool,
+    /// Consecutive polls that returned only known messages.
+    repeated_polls: usize,
+    /// The scan stopped before it received all messages.
+    is_stopped: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -73,8 +73,8 @@ impl InFlight {
         InFlight { began: Instant::now(), seen: Mutex::default() }
     }
 
-    /// How long a message is hidden that is received, or renewed, now. It grows with the time that the scan takes: were it
-    /// always the same, a slow scan would be busy with renewals, or see the same messages again and again.
+    /// The visibility timeout of messages that are received or extended now. It grows with the duration of the scan. With a
+    /// constant timeout, a slow scan would spend its time on extensions, or receive the same messages repeatedly.
     fn hide_for(&self) -> Duration {
         (self.began.elapsed() * 2).clamp(HIDDEN, LONGEST_HIDDEN)
     }
@@ -83,26 +83,26 @@ impl InFlight {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what was received; the messages that had not been seen before.
+    /// Records received messages, and returns those that are new.
     fn note(&self, messages: Vec<Message>, hidden_until: Instant) -> Vec<Message> {
         let mut seen = self.lock();
         let fresh: Vec<Message> = messages
             .into_iter()
             .filter(|message| {
                 let receipt = Receipt { handle: message.receipt.clone(), hidden_until };
-                // The newest receipt is the one that counts.
+                // Only the newest receipt is valid.
                 seen.receipts.insert(message.id.clone(), Some(receipt)).is_none()
             })
             .collect();
-        seen.fruitless = if fresh.is_empty() { seen.fruitless + 1 } else { 0 };
-        // No more can be hidden, or nothing new comes though there is something.
-        seen.given_up |=
-            seen.receipts.len() >= MOST_IN_FLIGHT || seen.fruitless > 100 + seen.receipts.len() / 5;
+        seen.repeated_polls = if fresh.is_empty() { seen.repeated_polls + 1 } else { 0 };
+        // No more messages can be hidden, or polls return only known messages.
+        seen.is_stopped |=
+            seen.receipts.len() >= MOST_IN_FLIGHT || seen.repeated_polls > 100 + seen.receipts.len() / 5;
         fresh
     }
 
-    fn has_given_up(&self) -> bool {
-        self.lock().given_up
+    fn is_stopped_early(&self) -> bool {
+        self.lock().is_stopped
     }
 
     fn receipts(&self, wanted: impl Fn(&Receipt) -> bool) -> Vec<String> {
@@ -120,8 +120,8 @@ impl InFlight {
         }
     }
 
-    /// Forgets the receipts of messages that are visible again or deleted.
-    fn let_go(&self, handles: &[String]) {
+    /// Removes the receipts of messages that are visible again or deleted.
+    fn remove(&self, handles: &[String]) {
         let handles: HashSet<&String> = handles.iter().collect();
         for receipt in self.lock().receipts.values_mut() {
             if receipt.as_ref().is_some_and(|receipt| handles.contains(&receipt.handle)) {
@@ -143,7 +143,7 @@ impl Scan {
         let in_flight = Arc::new(InFlight::new());
         let (stop, stopped) = watch::channel(false);
         let (send, received) = mpsc::channel(READERS);
-        // It has no sender: the end of the readers is the end of what is received.
+        // No sender is kept here, so that the channel closes when the readers end.
         let renewal = Some(tokio::spawn(renew(reader.clone(), Arc::clone(&in_flight), stopped.clone())));
         let poller =
             Poller { reader: reader.clone(), in_flight: Arc::clone(&in_flight), wait, stopped, send };
@@ -151,12 +151,12 @@ impl Scan {
         Scan { reader, in_flight, received, stop, tasks }
     }
 
-    /// More messages, none of them given before; `None` when there are no more.
+    /// Returns more new messages, or `None` when there are no more.
     pub async fn next(&mut self) -> Result<Option<Vec<Message>>> {
         self.received.recv().await.transpose()
     }
 
-    /// Deletes messages that this scan gave, by their newest receipts.
+    /// Deletes messages that this scan returned, by their newest receipts.
     pub async fn delete(&self, messages: &[&Message]) -> Result<()> {
         let handles: Vec<String> = {
             let seen = self.in_flight.lock();
@@ -164,21 +164,21 @@ impl Scan {
             messages.iter().filter_map(|message| Some(receipt(message)?.handle.clone())).collect()
         };
         self.reader.delete_receipts(handles.clone()).await?;
-        self.in_flight.let_go(&handles);
+        self.in_flight.remove(&handles);
         Ok(())
     }
 
-    /// False when there were more messages than can be hidden at once, or the same came again and again, so that not all of
-    /// them were seen.
+    /// False when not all messages were received: there were more than can be hidden at the same time, or the same messages were
+    /// received repeatedly.
     pub fn is_complete(&self) -> bool {
-        !self.in_flight.has_given_up()
+        !self.in_flight.is_stopped_early()
     }
 
-    /// Puts everything back that was not deleted.
+    /// Makes all messages visible that were not deleted.
     pub async fn finish(mut self) -> Result<()> {
         self.stop.send_replace(true);
         self.received.close();
-        show_again(&self.reader, &self.in_flight, &mut self.tasks).await
+        release_all(&self.reader, &self.in_flight, &mut self.tasks).await
     }
 }
 
@@ -190,12 +190,15 @@ impl Drop for Scan {
         {
             return;
         }
-        // Outside a runtime nothing can be sent; the messages come back when their time is over.
+        // Outside a runtime no request can be sent. The messages become visible when their visibility timeout ends.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (reader, in_flight) = (self.reader.clone(), Arc::clone(&self.in_flight));
         self.reader.returns(runtime.spawn(async move {
-            if let Err(error) = show_again(&reader, &in_flight, &mut tasks).await {
-                warn!(error = error.chain(), "dead letters come back when their time is over");
+            if let Err(error) = release_all(&reader, &in_flight, &mut tasks).await {
+                warn!(
+                    error = error.chain(),
+                    "dead letters become visible when their visibility timeout ends"
+                );
             }
         }));
     }
@@ -204,11 +207,11 @@ impl Drop for Scan {
 /// Makes the messages in flight visible again, first those that were received, then those that the running polls still
 /// receive. The polls are not cancelled, because their messages would stay hidden. The renewal ends first, or it could hide
 /// the messages again.
-async fn show_again(reader: &DeadLetterReader, in_flight: &InFlight, tasks: &mut Tasks) -> Result<()> {
+async fn release_all(reader: &DeadLetterReader, in_flight: &InFlight, tasks: &mut Tasks) -> Result<()> {
     ended(&mut tasks.renewal).await?;
-    let first = show_in_flight(reader, in_flight).await;
+    let first = release(reader, in_flight).await;
     ended(&mut tasks.reading).await?;
-    show_in_flight(reader, in_flight).await.and(first)
+    release(reader, in_flight).await.and(first)
 }
 
 async fn ended(task: &mut Option<JoinHandle<()>>) -> Result<()> {
@@ -218,10 +221,10 @@ async fn ended(task: &mut Option<JoinHandle<()>>) -> Result<()> {
     ended.map_err(|error| Error::new(Kind::Bug, "read the dead-letter queue").with_source(error))
 }
 
-async fn show_in_flight(reader: &DeadLetterReader, in_flight: &InFlight) -> Result<()> {
+async fn release(reader: &DeadLetterReader, in_flight: &InFlight) -> Result<()> {
     let handles = in_flight.receipts(|_| true);
     reader.hide_receipts(handles.clone(), Duration::ZERO).await?;
-    in_flight.let_go(&handles);
+    in_flight.remove(&handles);
     Ok(())
 }
 
@@ -230,7 +233,7 @@ async fn show_in_flight(reader: &DeadLetterReader, in_flight: &InFlight) -> Resu
 enum Poll {
     Messages,
     Nothing,
-    /// The scan is over.
+    /// The scan has ended.
     End,
 }
 
@@ -246,11 +249,11 @@ struct Poller {
 
 impl Poller {
     async fn poll(&self) -> Poll {
-        if *self.stopped.borrow() || self.in_flight.has_given_up() {
+        if *self.stopped.borrow() || self.in_flight.is_stopped_early() {
             return Poll::End;
         }
         let hide = self.in_flight.hide_for();
-        // As the server counts, at the earliest: it hides them when the request comes.
+        // The timeout begins when SQS receives the request, which is not before this.
         let hidden_until = Instant::now() + hide;
         let messages = match self.reader.receive(hide, self.wait).await {
             Ok(messages) if messages.is_empty() => return Poll::Nothing,
@@ -274,7 +277,7 @@ impl Poller {
     }
 }
 
-/// Over when two polls in a row bring nothing: one of several at once, and one alone after them.
+/// Ends when two consecutive polls return nothing: one of several concurrent polls, and a single poll after them.
 async fn read_all(poller: Poller) {
     loop {
         let mut readers = JoinSet::new();
@@ -301,9 +304,12 @@ async fn renew(reader: DeadLetterReader, in_flight: Arc<InFlight>, mut stopped: 
         let hidden_until = Instant::now() + hide;
         match reader.hide_receipts(handles.clone(), hide).await {
             Ok(()) => in_flight.renewed(&handles, hidden_until),
-            // Those that come back too early are received again, and known.
+            // Messages that become visible too early are received again and are known.
             Err(error) => {
-                warn!(error = error.chain(), "dead letters may show themselves to others too early")
+                warn!(
+                    error = error.chain(),
+                    "visibility timeouts were not extended; dead letters may become visible to other receivers"
+                )
             }
         }
     }
@@ -344,7 +350,7 @@ mod tests {
     fn a_released_message_is_not_released_or_reported_again() {
         let in_flight = InFlight::new();
         note(&in_flight, &[(1, "a"), (2, "b")]);
-        in_flight.let_go(&["a".to_owned()]);
+        in_flight.remove(&["a".to_owned()]);
         assert_eq!(in_flight.receipts(|_| true), ["b"]);
         // A server that does not know of the change yet delivers the message again: it is in flight and not new.
         assert_eq!(note(&in_flight, &[(1, "e")]), 0);
@@ -375,10 +381,10 @@ mod tests {
         note(&in_flight, &[(1, "a")]);
         for _ in 0..100 {
             note(&in_flight, &[(1, "a")]);
-            assert!(!in_flight.has_given_up());
+            assert!(!in_flight.is_stopped_early());
         }
         note(&in_flight, &[(1, "a")]);
-        assert!(in_flight.has_given_up());
+        assert!(in_flight.is_stopped_early());
     }
 
     #[test]
@@ -386,8 +392,8 @@ mod tests {
         let in_flight = InFlight::new();
         let until = Instant::now() + HIDDEN;
         in_flight.note((0..MOST_IN_FLIGHT - 1).map(|id| message(id, "a")).collect(), until);
-        assert!(!in_flight.has_given_up());
+        assert!(!in_flight.is_stopped_early());
         in_flight.note(vec![message(MOST_IN_FLIGHT, "a")], until);
-        assert!(in_flight.has_given_up());
+        assert!(in_flight.is_stopped_early());
     }
 }

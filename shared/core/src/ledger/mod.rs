@@ -1,7 +1,7 @@
-//! The ledger: `staging.batches`, one row a batch, and the transaction that makes ingestion exactly-once.
+//! The ledger: `staging.batches`, one row per batch, and the transaction that makes ingestion exactly-once.
 //!
-//! A batch is claimed by its origin before its rows are copied. Two workers with the same chunk meet at the unique
-//! origin: the second waits for the first to commit, and then skips.
+//! A transaction claims the origin of a batch before it copies the rows. If two workers have the same chunk, the second waits at
+//! the unique origin until the first commits, and then skips the chunk.
 
 use std::time::{Instant, SystemTime};
 
@@ -21,28 +21,28 @@ const ADD_REPAIRS: &str = include_str!("add_repairs.sql");
 const IS_COMMITTED: &str = include_str!("is_committed.sql");
 const ENSURE_PARTITION: &str = include_str!("ensure_partition.sql");
 
-/// What is written about a batch beside its rows.
+/// The data of a batch besides its rows.
 #[derive(Debug, Clone)]
 pub struct Entry<'a> {
-    /// What the batch was made of; unique, and the same on every try: `s3://bucket/key?version=…#chunk`.
+    /// The data of which the batch was made: `s3://bucket/key?version=…#chunk`. Unique, and the same for every attempt.
     pub origin: String,
-    /// Records refused before PostgreSQL saw them; their dead letters are on `before_commit`.
+    /// The number of records that were refused before COPY. `before_commit` sends their dead letters.
     pub rejected_count: u64,
-    /// Records read after a repair, each with its raw text.
+    /// Repaired records, each with its raw text.
     pub repairs: &'a [Repair],
-    /// The load that the batch is of, and goes with when it is replaced; `None` for a batch that is not of a file.
+    /// The load of the batch; `None` for a batch that is not part of a file. A superseded load supersedes its batches.
     pub load_id: Option<Uuid>,
-    /// Where the batch lies in its file; `None` for one that is no part of it, such as a record that was put back.
+    /// The position of the batch in its file; `None` without a position, such as for a redriven record.
     pub span: Option<Span>,
 }
 
-/// A record that was read after a repair, as it stood in the file.
+/// A repaired record with its raw text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repair {
     /// 1-based physical line.
     pub line: u64,
     pub byte_offset: u64,
-    /// The rule that fixed it.
+    /// The rule that repaired it.
     pub rule: &'static str,
     pub raw: Vec<u8>,
 }
@@ -61,13 +61,13 @@ pub struct Span {
 /// The outcome of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Staged {
-    /// Committed now, by this call.
+    /// This call committed it.
     Committed { staged_count: u64, rejected_count: u64 },
-    /// Its origin was in the ledger before: nothing was written.
+    /// Its origin was already in the ledger. Nothing was written.
     Duplicate,
 }
 
-/// Stages a batch: claim, rows, repairs, dead letters, one commit.
+/// Stages a batch in one transaction: claims its origin, copies its rows, stores its repairs and sends its dead letters.
 ///
 /// `before_commit` runs after the rows are copied and before they are committed, with the rows that PostgreSQL refused:
 /// it sends the dead letters, so that a crash can repeat a dead letter but never lose one. It may run again on a retry.
@@ -90,8 +90,7 @@ pub async fn stage(
     if refused_rows(&error).is_none() {
         return Err(error);
     }
-    // The rows were checked before they came here, so this is rare: find the ones PostgreSQL sees otherwise, and go on
-    // without them.
+    // Rows are checked before, so this is rare: find the rows that PostgreSQL refuses, and stage the batch without them.
     let refused = connection
         .run_tx("find refused rows", deadline, async |transaction| {
             find_refused_rows(transaction, &[batch]).await
@@ -128,7 +127,7 @@ async fn stage_once(
         .run_tx("stage batch", deadline, async |transaction| {
             // Claim before COPY: a second worker waits here, then skips.
             if !claim(transaction, rows, entry, rejected_count).await? {
-                // An earlier attempt of this call that committed and lost its answer is not a duplicate.
+                // The batch is not a duplicate if an earlier attempt of this call committed without a response.
                 return Ok(match is_committed(transaction, batch.id).await? {
                     true => Staged::Committed { staged_count, rejected_count },
                     false => Staged::Duplicate,
@@ -188,7 +187,7 @@ async fn is_committed(transaction: &Transaction<'_>, batch_id: Uuid) -> Result<b
     let rows = transaction
         .query_typed(IS_COMMITTED, &[(&batch_id, Type::UUID)])
         .await
-        .map_err(|error| from_postgres("look a batch up in staging.batches", error))?;
+        .map_err(|error| from_postgres("look up a batch in staging.batches", error))?;
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
@@ -209,11 +208,11 @@ async fn add_repairs(transaction: &Transaction<'_>, batch_id: Uuid, repairs: &[R
             ],
         )
         .await
-        .map_err(|error| from_postgres("keep the raw text of repaired records", error))?;
+        .map_err(|error| from_postgres("store the raw text of repaired records", error))?;
     Ok(())
 }
 
-/// Creates the partition that holds `received_at`, in a transaction of its own. Safe to call concurrently.
+/// Creates the partition of `received_at`, in its own transaction. Safe to call concurrently.
 pub async fn ensure_partition(
     connection: &mut Connection,
     received_at: SystemTime,

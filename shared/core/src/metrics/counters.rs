@@ -1,4 +1,4 @@
-//! What was measured since the last line; no I/O.
+//! The values of metrics since the last line; no I/O.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Counts up. A metric that is broken down by source is given one that was declared, or `None`.
+    /// Adds to a metric. For a metric by source, `source` is a declared source or `None`.
     pub fn add(&mut self, metric: Metric, source: Option<&str>, count: u64) {
         match self.values(metric, source).entry(metric.name).or_insert(Measured::sum(metric)) {
             Measured { value: Value::Sum(sum), .. } => *sum += count,
@@ -23,7 +23,7 @@ impl Counters {
         }
     }
 
-    /// Keeps a value by itself.
+    /// Records a single value.
     pub fn record(&mut self, metric: Metric, source: Option<&str>, value: f64) {
         let measured = self.values(metric, source).entry(metric.name).or_insert(Measured::each(metric));
         match &mut measured.value {
@@ -34,7 +34,7 @@ impl Counters {
         self.is_full |= is_full;
     }
 
-    /// A line's worth of some metric is here.
+    /// Whether a metric has as many values as fit in a line.
     pub fn is_full(&self) -> bool {
         self.is_full
     }
@@ -43,15 +43,14 @@ impl Counters {
         let Some(source) = source.filter(|_| metric.scope == Scope::Source) else {
             return &mut self.function;
         };
-        // Not by `entry`: that would copy the name every time.
+        // `entry` would copy the name every time.
         if !self.sources.contains_key(source) {
             self.sources.insert(source.to_owned(), Values::new());
         }
         self.sources.entry(source.to_owned()).or_default()
     }
 
-    /// Everything as lines, one if possible: one for each source, and what is of no source goes with the first.
-    /// Afterwards nothing is left here.
+    /// Takes all values as lines, as few as possible: one per source. The first line also has the values without a source.
     pub fn lines(&mut self, function: &str, request_id: Option<&str>, timestamp_millis: u64) -> Vec<Vec<u8>> {
         let Counters { function: mut rest, sources, .. } = std::mem::take(self);
         let mut groups = Vec::new();
@@ -75,7 +74,7 @@ impl Counters {
     }
 }
 
-/// Splits off what fits in a line; the rest stays in `values`.
+/// Takes the values that fit in a line. The rest stays in `values`.
 fn take_a_lines_worth(values: &mut Values) -> Values {
     let mut part = std::mem::take(values);
     for (name, measured) in &mut part {

@@ -1,6 +1,6 @@
 //! One line in CloudWatch's embedded metric format.
 //!
-//! A JSON object: `_aws` tells which of its members are metrics, in which unit and broken down by which other members.
+//! A JSON object. `_aws` lists the members that are metrics, their units and their dimensions.
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -15,7 +15,7 @@ const SOURCE: &str = "source";
 pub struct Line<'l> {
     pub function: &'l str,
     pub source: Option<&'l str>,
-    /// Not a dimension: for looking up the log lines beside it.
+    /// Not a dimension. The log lines of the invocation have the same id.
     pub request_id: Option<&'l str>,
     pub timestamp_millis: u64,
     pub values: &'l Values,
@@ -44,10 +44,10 @@ struct Definition {
 }
 
 impl Line<'_> {
-    /// The line with its end.
+    /// The line with its newline.
     pub fn to_json(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(1_024);
-        // Numbers and names into memory: there is nothing to fail.
+        // Writing numbers and names to memory cannot fail.
         if serde_json::to_writer(&mut text, self).is_err() {
             return Vec::new();
         }

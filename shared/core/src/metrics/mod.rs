@@ -1,21 +1,21 @@
 //! Metrics: lines in CloudWatch's embedded metric format on standard output, where Lambda collects them with the logs.
 //!
-//! Whoever knows a number says it where it comes up: [`add`] counts up, [`record`] keeps a value by itself. Nothing is
-//! written there. The line is written when the last invocation under way ends, just before its answer, so that nothing is
-//! left when the sandbox is frozen; an environment that serves many requests at once writes one line for up to a hundred of
-//! them, or for a second. Off, all of this does nothing.
+//! [`add`] adds to a counter and [`record`] records a single value. Neither writes a line. The line is written when the last
+//! concurrent invocation ends, just before its response, so that no values are lost when the environment is frozen. An
+//! environment with many concurrent requests writes one line for up to a hundred requests or one second. If metrics are off,
+//! these functions do nothing.
 //!
-//! - [`names`]: every metric, its unit and what it is broken down by.
-//! - [`counters`]: what was measured since the last line; no I/O.
+//! - [`names`]: every metric with its unit and dimensions.
+//! - [`counters`]: the values since the last line; no I/O.
 //! - [`values`]: the values of one line; [`line`](mod@line): its format.
 //!
-//! A function wraps its invocations and says inside what it did:
+//! A function wraps its invocations:
 //!
 //! ```
 //! use millrace::metrics::{self, names};
 //!
 //! async fn handle(request_id: &str) -> millrace::Result<u64> {
-//!     // Duration, cold start, an error that comes out, and the line at its end.
+//!     // Counts the duration, the cold start and an error, and writes the line at the end.
 //!     metrics::invocation(request_id, async {
 //!         let redriven = 7;
 //!         metrics::add(names::DEAD_LETTERS_REDRIVEN, redriven);
@@ -39,22 +39,22 @@ use crate::{Error, Kind, Result};
 use counters::Counters;
 use names::Metric;
 
-/// While others are under way, a line is written after so long.
+/// While other invocations run, a line is written after this time.
 const LONGEST: Duration = Duration::from_secs(1);
 
 static IS_ON: AtomicBool = AtomicBool::new(false);
-/// One for the process, as the logs are: the database's retries are counted far below any invocation.
+/// Global, like the logs, because lower layers count too, such as the retries of the database.
 static STATE: Mutex<Option<State>> = Mutex::new(None);
 
 struct State {
     function: String,
     counters: Counters,
-    /// Invocations under way.
+    /// The number of running invocations.
     running: usize,
     last_written: Instant,
 }
 
-/// Starts writing metrics for the function of this name.
+/// Turns metrics on. `function` is the value of the dimension.
 pub fn init(function: &str) {
     let mut counters = Counters::default();
     counters.add(names::COLD_START, None, 1);
@@ -63,12 +63,12 @@ pub fn init(function: &str) {
     IS_ON.store(true, Ordering::Relaxed);
 }
 
-/// Counts up a metric of the function.
+/// Adds to a metric of the function.
 pub fn add(metric: Metric, count: u64) {
     with(|state| state.counters.add(metric, None, count));
 }
 
-/// Counts up a metric of a source. `None`: one that nobody declared, whose name a stranger may have made up.
+/// Adds to a metric of a source. `source` is `None` if it is not declared, because a sender can invent names.
 pub fn add_of(source: Option<&str>, metric: Metric, count: u64) {
     with(|state| state.counters.add(metric, source, count));
 }
@@ -83,9 +83,9 @@ pub fn record_of(source: Option<&str>, metric: Metric, value: f64) {
     with(|state| state.counters.record(metric, source, value));
 }
 
-/// A length of time as a metric in milliseconds has it.
+/// A duration in milliseconds, for metrics.
 pub fn millis(duration: Duration) -> f64 {
-    // Microseconds are enough, and short to write.
+    // Rounded to microseconds, to keep lines short.
     duration.as_micros() as f64 / 1_000.0
 }
 
@@ -104,8 +104,7 @@ pub fn failed(error: &Error) {
     });
 }
 
-/// Runs an invocation: counts it, its duration and the error that comes out of it, and writes the line when no other is
-/// under way.
+/// Runs an invocation. Records its duration and its error, and writes the line if no other invocation runs.
 pub async fn invocation<T>(request_id: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     let mut running = Running::begin(request_id);
     let outcome = work.await;
@@ -116,7 +115,7 @@ pub async fn invocation<T>(request_id: &str, work: impl Future<Output = Result<T
     outcome
 }
 
-/// An invocation under way. Ends when it is dropped, also by a panic.
+/// A running invocation. It ends when this is dropped, also by a panic.
 struct Running<'r> {
     request_id: &'r str,
     started: Instant,
@@ -127,7 +126,7 @@ impl<'r> Running<'r> {
     fn begin(request_id: &'r str) -> Self {
         with(|state| {
             state.running += 1;
-            // So that there is a rate to alarm on while all is well.
+            // Alarms need values also while nothing fails.
             state.counters.add(names::ERRORS, None, 0);
         });
         Running { request_id, started: Instant::now(), has_ended: false }
@@ -137,7 +136,7 @@ impl<'r> Running<'r> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if !self.has_ended {
-            failed(&Error::new(Kind::Bug, "an invocation ended half way"));
+            failed(&Error::new(Kind::Bug, "the invocation was dropped before it ended"));
         }
         let lines = with(|state| {
             state.counters.record(names::DURATION, None, millis(self.started.elapsed()));
@@ -165,6 +164,6 @@ fn with<T>(measure: impl FnOnce(&mut State) -> T) -> Option<T> {
 }
 
 fn state() -> MutexGuard<'static, Option<State>> {
-    // The thread that panicked was adding to a counter. The other counters are valid.
+    // A thread panicked while it added to a counter. The other counters are valid.
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
-//! Every metric: its name, its unit and what it is broken down by. `docs/metrics.md` describes when each is emitted.
+//! Every metric with its name, unit and dimensions. `docs/metrics.md` describes when each is emitted.
 
-/// What a value counts, by CloudWatch's name for it.
+/// A unit of CloudWatch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     Bytes,
@@ -24,8 +24,8 @@ impl Unit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     Function,
-    /// By source as well, where the source is one that somebody declared: a name that a sender makes up must not make a
-    /// metric, since each is paid for.
+    /// By source as well, if the source is declared. Names that senders invent must not create metrics, because CloudWatch bills
+    /// each metric.
     Source,
 }
 
@@ -48,7 +48,7 @@ macro_rules! metrics {
 metrics! {
     // Every function.
     COLD_START = "ColdStart" in Count by Function;
-    /// From the invocation's beginning to just before its answer.
+    /// From the beginning of the invocation to just before its response.
     DURATION = "Duration" in Milliseconds by Function;
     ERRORS = "Errors" in Count by Function;
     ERRORS_CONFIG = "ErrorsConfig" in Count by Function;
@@ -73,7 +73,7 @@ metrics! {
     DELIVERIES_DUPLICATE = "DeliveriesDuplicate" in Count by Source;
     DELIVERIES_QUEUED = "DeliveriesQueued" in Count by Source;
     DELIVERIES_REFUSED = "DeliveriesRefused" in Count by Source;
-    /// Neither the database nor the queue accepted the delivery: the sender was answered to retry.
+    /// Neither the database nor the queue stored the delivery. The sender retries.
     DELIVERIES_TURNED_AWAY = "DeliveriesTurnedAway" in Count by Source;
     EVENTS_STORED = "EventsStored" in Count by Source;
     /// Events in a flush.
@@ -88,11 +88,11 @@ metrics! {
     FACTS_WRITTEN = "FactsWritten" in Count by Source;
     /// Age of a claim's oldest event when its facts were committed.
     TRANSFORM_LAG = "TransformLag" in Seconds by Source;
-    /// Sources and event types whose events had to be left.
+    /// Pairs of source and event type whose events wait.
     ROUTES_WAITING = "RoutesWaiting" in Count by Function;
 
     // transform and refresh.
-    /// Models that are broken, or not deployed yet, or read one that is not.
+    /// Models that are broken or not deployed, or that read such a model.
     MODELS_STOPPED = "ModelsStopped" in Count by Function;
 
     // refresh.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::names::Metric;
 
-/// The format allows so many values of a metric in a line.
+/// The maximum number of values of a metric in a line.
 pub const VALUES_AT_MOST: usize = 100;
 
 /// By the name of the metric.
@@ -18,7 +18,7 @@ pub struct Measured {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// Counted up; one value a line.
+    /// A sum; one value per line.
     Sum(u64),
     /// Every value, so that CloudWatch can compute percentiles.
     Each(Vec<f64>),

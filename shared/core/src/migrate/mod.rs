@@ -1,7 +1,7 @@
-//! Migrations: numbered SQL files, applied once, in order, under a lock; drift is refused.
+//! Migrations: numbered SQL files that are applied once, in order. A database that differs from the files is refused.
 //!
-//! The files are compiled in. Each runs in a transaction of its own together with its row in `pipeline.migrations`, so a
-//! crash leaves either both or neither. A transaction-level advisory lock makes concurrent runs take turns.
+//! The binary contains the files. Each runs in its own transaction, together with its row in `pipeline.migrations`, so that both
+//! or neither are committed. A transaction-level advisory lock serializes concurrent runs.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ const CHECKSUM: &str = include_str!("checksum.sql");
 const RECORD: &str = include_str!("record.sql");
 const PARTITIONS_AHEAD: &str = include_str!("partitions_ahead.sql");
 
-/// Days of partitions kept ready after today.
+/// The number of days after today whose partitions are created.
 const DAYS_AHEAD: i32 = 7;
 
 /// One file of `migrations/`.
@@ -52,20 +52,20 @@ pub const MIGRATIONS: &[Migration] = migrations![
     8 "0008_reconciliation",
 ];
 
-/// What a run did.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// The names of the migrations applied now.
+    /// The names of the migrations that this run applied.
     pub applied: Vec<&'static str>,
-    /// The version the database is at.
+    /// The version of the database.
     pub version: i32,
 }
 
 /// Applies the missing migrations. `progress` receives each migration and its duration. Safe to run concurrently.
 ///
 /// # Errors
-/// [`Kind::Config`] when the database does not match the files: one was changed after it was applied, one is missing in
-/// between, or the database is ahead of this program.
+/// [`Kind::Config`] when the database does not match the files: a file was changed after it was applied, a migration is missing,
+/// or the database has a newer migration.
 pub async fn migrate(client: &mut Client, mut progress: impl FnMut(&Migration, Duration)) -> Result<Summary> {
     prepare(client).await?;
     let mut applied = Vec::new();
@@ -80,7 +80,7 @@ pub async fn migrate(client: &mut Client, mut progress: impl FnMut(&Migration, D
             let refused = from_postgres(&format!("apply migration {}", migration.name), error);
             Error::new(
                 if refused.kind() == Kind::Contract { Kind::Bug } else { refused.kind() },
-                format!("apply migration {}; nothing of it stays", migration.name),
+                format!("apply migration {}, which is rolled back", migration.name),
             )
             .with_source(refused)
         })?;
@@ -106,7 +106,7 @@ pub async fn migrate(client: &mut Client, mut progress: impl FnMut(&Migration, D
     Ok(Summary { applied, version: MIGRATIONS.last().map_or(0, |migration| migration.version) })
 }
 
-/// The migrations that `migrate` would apply; the same checks, and nothing written.
+/// The migrations that `migrate` would apply. Makes the same checks and writes nothing.
 pub async fn pending(client: &mut Client) -> Result<Vec<&'static str>> {
     let transaction = begin(client).await?;
     let prepared: bool = transaction
@@ -142,7 +142,7 @@ async fn begin(client: &mut Client) -> Result<Transaction<'_>> {
     Ok(transaction)
 }
 
-/// Compares what is applied with `files`; the next one to apply.
+/// Compares the applied migrations with `files`, and returns the next one to apply.
 async fn check<'m>(transaction: &Transaction<'_>, files: &'m [Migration]) -> Result<Option<&'m Migration>> {
     let rows = transaction
         .query_typed(APPLIED, &[])

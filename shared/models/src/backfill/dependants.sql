@@ -1,4 +1,4 @@
--- Views on the table, however far above, the outermost first.
+-- Views that read the table, directly or through other views, the outermost first.
 with recursive above as (
     select pg_rewrite.ev_class as relation, 1 as height
     from pg_depend

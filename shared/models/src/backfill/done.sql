@@ -8,7 +8,7 @@ marked as (
     from done
     where backfill_id = $1 and backfill_batches.batch_id = done.batch_id
 )
--- Events that no model took before have one now. Where there was one, the outcome of an event is counted already.
+-- Events that had no model are transformed or quarantined now. The events of other batches are already counted.
 update staging.batches
 set transformed_count = staged_count - done.quarantined_count,
     quarantined_count = done.quarantined_count,

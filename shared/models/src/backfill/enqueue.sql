@@ -1,5 +1,5 @@
--- The processed batches of the model's routes that neither a model version with this very model nor a backfill of it took. A
--- rebuild begins with nothing, so it takes them all.
+-- The processed batches of the model's routes that no model version with this model and no backfill of it has processed. A rebuild
+-- begins with an empty table, so it processes all of them.
 insert into pipeline.backfill_batches (backfill_id, batch_id, received_at, staged_count)
 select $5, batches.batch_id, batches.received_at, batches.staged_count
 from staging.batches

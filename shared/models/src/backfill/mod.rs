@@ -1,9 +1,9 @@
-//! A model over history: the batches that were processed before the model, as it is now, was there.
+//! Backfills: run a model over the batches that were processed before its current version was deployed.
 //!
-//! A new model runs in place, beside live traffic: of two events with one key the same one wins, whatever the order. A
-//! model whose query changed is built anew beside its table, and swapped with it once nothing is left. Either way the
-//! batches to take are rows of `pipeline.backfill_batches`, each marked in the transaction that took it: an
-//! interrupted backfill continues where it stopped, and several may run concurrently.
+//! A new model writes to its table while new events are processed, because facts do not depend on the order of transforms. A
+//! model whose query changed writes to a new table, which replaces the old table at the end. The batches to process are rows of
+//! `pipeline.backfill_batches`. The transaction that processes a batch marks it, so that an interrupted backfill continues where
+//! it stopped, and several workers may run it concurrently.
 
 mod swap;
 
@@ -38,13 +38,13 @@ const TAKE: &str = include_str!("take.sql");
 const DONE: &str = include_str!("done.sql");
 const FINISH: &str = include_str!("finish.sql");
 const UNSEEN: &str = include_str!("unseen.sql");
-const WAS_OTHER: &str = include_str!("was_other.sql");
+const HAS_OTHER_VERSION: &str = include_str!("has_other_version.sql");
 
-/// The target of the facts of history.
+/// The table to which a backfill writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     InPlace,
-    /// Beside the table, which it then replaces.
+    /// A new table, which then replaces the old one.
     Rebuild,
 }
 
@@ -71,13 +71,13 @@ fn rebuilt(model: &str) -> String {
     format!("{model}__rebuild")
 }
 
-/// History that a model has not seen.
+/// The processed batches that a model has not seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct History {
     pub batches: i64,
     pub events: i64,
-    /// Another query of this model's took some of it.
-    pub was_other: bool,
+    /// Another version of the model wrote facts that are still in the table.
+    pub has_other_version: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -92,36 +92,36 @@ pub struct Progress {
 pub struct Options {
     pub target: Target,
     pub bounds: Bounds,
-    /// At most so many events a second, to leave the database to others.
+    /// The maximum number of events per second, to limit the load on the database.
     pub events_per_second: Option<u32>,
     /// No chunk begins after this time.
     pub deadline: Instant,
 }
 
-/// What `model` has not seen of what was processed.
+/// Counts the processed batches and events that `model` has not seen.
 pub async fn unseen(connection: &mut Connection, model: &Model, deadline: Instant) -> Result<History> {
     let routes = Routes::of(model);
     connection
-        .run_statement("look for history", deadline, async |session| {
-            let failed = |error| from_postgres("look for history that a model has not seen", error);
+        .run_statement("count unseen batches", deadline, async |session| {
+            let failed = |error| from_postgres("count the batches that a model has not seen", error);
             let [sources, event_types] = routes.typed();
             let seen: [(&(dyn ToSql + Sync), Type); 4] =
                 [sources, event_types, (&model.name, Type::TEXT), (&model.fingerprint, Type::TEXT)];
             let rows = session.query_typed(UNSEEN, &seen).await.map_err(failed)?;
-            let others = session.query_typed(WAS_OTHER, &seen[2..]).await.map_err(failed)?;
+            let others = session.query_typed(HAS_OTHER_VERSION, &seen[2..]).await.map_err(failed)?;
             Ok(History {
                 batches: rows.first().map_or(0, |row| row.get(0)),
                 events: rows.first().map_or(0, |row| row.get(1)),
-                was_other: others.first().is_some_and(|row| row.get(0)),
+                has_other_version: others.first().is_some_and(|row| row.get(0)),
             })
         })
         .await
 }
 
-/// Runs `model` over the history that it has not seen, to its end or to the deadline. Whether the end was reached.
+/// Runs `model` over the batches that it has not seen, until the deadline. Returns whether all were processed.
 ///
 /// # Errors
-/// As a claim's: a model that fails stops its backfill, and what was taken stays taken.
+/// The errors of a claim. If the model fails, the backfill stops. Committed batches stay processed.
 pub async fn backfill(
     connection: &mut Connection,
     project: &Project,
@@ -132,7 +132,7 @@ pub async fn backfill(
     mut progressed: impl FnMut(&Progress),
 ) -> Result<bool> {
     if let Some(rate) = options.events_per_second {
-        // A second's worth at a time: a chunk of many seconds' would leave the database nothing while it lasts.
+        // At most the events of one second per transaction, so that the load is even.
         options.bounds.events = options.bounds.events.min(i64::from(rate.max(1)));
     }
     let mut progress = Progress::default();
@@ -163,7 +163,7 @@ pub async fn backfill(
             }
             continue;
         }
-        // What was processed without this model meanwhile, by a worker that had not seen its file yet.
+        // Add batches that a worker with an older file processed without this model meanwhile.
         if Box::pin(enqueue_more(connection, model, backfill_id, options)).await? > 0 {
             continue;
         }
@@ -176,7 +176,7 @@ pub async fn backfill(
     }
 }
 
-/// What a chunk of history did.
+/// The result of a transaction.
 #[derive(Default)]
 struct Taken {
     batches: usize,
@@ -204,7 +204,7 @@ impl Routes {
     }
 }
 
-/// Goes on with the model's backfill if it is of the same query and kind, else begins one.
+/// Continues the backfill of the model if it has the same query and target. Otherwise begins a new one.
 async fn begin(connection: &mut Connection, model: &Model, options: Options) -> Result<Uuid> {
     let fresh = Uuid::now_v7();
     connection
@@ -231,7 +231,7 @@ async fn begin(connection: &mut Connection, model: &Model, options: Options) -> 
                 let drop = format!("drop table if exists {}", relation(&beside));
                 transaction.batch_execute(&drop).await.map_err(failed)?;
                 table::create(transaction, model, &beside).await?;
-                // Before its rows, so that what fails a test is quarantined.
+                // Create the constraints before the rows, so that events that fail a test are quarantined.
                 table::finish(transaction, model, &beside).await?;
             }
             transaction
@@ -283,14 +283,14 @@ async fn enqueue_more(
     options: Options,
 ) -> Result<u64> {
     connection
-        .run_tx("list more of a backfill", options.deadline, async |transaction| {
+        .run_tx("list more batches of a backfill", options.deadline, async |transaction| {
             work::begin(transaction).await?;
             enqueue(transaction, model, backfill_id, options.target).await
         })
         .await
 }
 
-/// The next chunk: locked, through the model, marked.
+/// Locks the next batches, runs the model over them and marks them, in one transaction.
 async fn take(
     transaction: &Transaction<'_>,
     model: &Model,
@@ -308,7 +308,7 @@ async fn take(
     }
     let started = Instant::now();
     let ids: Vec<Uuid> = rows.iter().map(|row| row.get("batch_id")).collect();
-    // What a newer version of its file replaced meanwhile has no facts.
+    // A batch that was superseded meanwhile has no facts.
     let current = || rows.iter().filter(|row| !row.get::<_, bool>("superseded"));
     let ranges: Vec<EventRange> =
         current().map(|row| EventRange::whole(row.get("batch_id"), row.get("received_at"))).collect();
@@ -362,7 +362,7 @@ async fn count(connection: &mut Connection, backfill_id: Uuid, deadline: Instant
         .await
 }
 
-/// Ends a backfill that has nothing left. False when others still hold some of it.
+/// Ends a backfill without remaining batches. Returns false if other workers still process some.
 async fn finish(
     connection: &mut Connection,
     project: &Project,
@@ -376,7 +376,7 @@ async fn finish(
             registry::lock(transaction).await?;
             let failed = |error| from_postgres("finish a backfill", error);
             if options.target == Target::Rebuild {
-                // Nothing is transformed from here to the commit.
+                // No claim of this model runs until the commit.
                 swap::lock(transaction, model).await?;
                 enqueue(transaction, model, backfill_id, options.target).await?;
             }
@@ -396,9 +396,9 @@ async fn finish(
         .await
 }
 
-/// How a model takes its history: in place unless another query of it left facts that might differ.
+/// The target of a backfill: in place, unless the table contains facts of another version of the model.
 pub fn target_for(history: &History, full_refresh: bool) -> Option<Target> {
-    match (full_refresh || history.was_other && history.batches > 0, history.batches) {
+    match (full_refresh || history.has_other_version && history.batches > 0, history.batches) {
         (true, _) => Some(Target::Rebuild),
         (false, 0) => None,
         (false, _) => Some(Target::InPlace),

@@ -20,7 +20,7 @@ const DEPENDANTS: &str = include_str!("dependants.sql");
 const DELETE: &str = include_str!("delete_model.sql");
 const KEY_NAME: &str = include_str!("key_name.sql");
 
-/// Waits for the claims that write the model's table, and keeps new ones waiting.
+/// Waits for claims that write the model's table, and blocks new ones.
 pub async fn lock(transaction: &Transaction<'_>, model: &Model) -> Result<()> {
     transaction
         .query_typed(LOCK, &[(&model.name, Type::TEXT)])
@@ -29,7 +29,7 @@ pub async fn lock(transaction: &Transaction<'_>, model: &Model) -> Result<()> {
     Ok(())
 }
 
-/// Takes back what the rebuilt table has of batches that were replaced since.
+/// Deletes facts of batches that were superseded during the rebuild.
 pub async fn retract_replaced(
     transaction: &Transaction<'_>,
     model: &Model,
@@ -39,7 +39,7 @@ pub async fn retract_replaced(
     let rows = transaction
         .query_typed(REPLACED, &[(&backfill_id, Type::UUID)])
         .await
-        .map_err(|error| from_postgres("look for replaced batches of a backfill", error))?;
+        .map_err(|error| from_postgres("list superseded batches of a backfill", error))?;
     let ranges: Vec<EventRange> = rows.iter().map(|row| EventRange::whole(row.get(0), row.get(1))).collect();
     if ranges.is_empty() {
         return Ok(());
@@ -49,8 +49,8 @@ pub async fn retract_replaced(
     Ok(())
 }
 
-/// Puts the table `beside` in the place of the model's. Views of ours that stand on that are dropped, and made again by
-/// the next deployment; somebody else's are not invalidated.
+/// Replaces the table of the model by the table `beside`. Views of models that read the table are dropped, and the next deployment
+/// creates them again. Views that no model created are an error.
 pub async fn swap(
     transaction: &Transaction<'_>,
     project: &Project,
@@ -70,7 +70,7 @@ pub async fn swap(
         }
     }
     if !foreign.is_empty() {
-        return Err(stands_on(model, &foreign));
+        return Err(foreign_dependants(model, &foreign));
     }
     for (name, kind) in &ours {
         let what = if kind == "m" { "materialized view" } else { "view" };
@@ -85,7 +85,7 @@ pub async fn swap(
         identifier(&model.name)
     );
     transaction.batch_execute(&statement).await.map_err(failed)?;
-    // What the table before had refused the rebuilt one may have taken.
+    // The rebuilt table may contain facts of events that were quarantined before.
     let mut batches = quarantine::delete_model(transaction, &model.name).await?;
     batches.extend(quarantine::rename(transaction, beside, &model.name).await?);
     quarantine::recount(transaction, &batches).await?;
@@ -102,11 +102,11 @@ pub async fn swap(
 }
 
 /// The error for a model that cannot be swapped because views that no model makes read it.
-fn stands_on(model: &Model, dependants: &[String]) -> Error {
+fn foreign_dependants(model: &Model, dependants: &[String]) -> Error {
     Error::new(
         Kind::Config,
         format!(
-            "facts.{} cannot be swapped: {} would be dropped with it; drop that yourself, or make it a model",
+            "facts.{} cannot be replaced: {}, which no model created, would be dropped; drop it yourself, or make it a model",
             model.name,
             dependants.join(", ")
         ),

@@ -1,5 +1,5 @@
 with
--- More than are taken, since locking must come before counting.
+-- Locks more batches than are processed, because rows must be locked before a window function can count them.
 next as (
     select batch_id, received_at, staged_count
     from pipeline.backfill_batches

@@ -1,4 +1,4 @@
--- The columns of each plain index; one over expressions or a part of the rows is nobody's declaration.
+-- The columns of each index without expressions and predicates. Models cannot declare other indexes.
 select array_agg(attname::text order by key.position)
 from pg_index
 join pg_class on pg_class.oid = indrelid

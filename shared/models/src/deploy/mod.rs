@@ -38,14 +38,14 @@ pub struct Deployment {
     pub stopped: BTreeMap<String, Error>,
     /// The relations that this call created or changed.
     pub changed: Vec<String>,
-    /// A file is so broken that it might be about any event.
+    /// A broken file has no valid `source`, so that it may apply to any event.
     pub nothing_runs: Option<Error>,
-    /// Routes of files that are broken.
+    /// The routes of broken files.
     broken_routes: Vec<Route>,
 }
 
 impl Deployment {
-    /// Why the events of a route wait, if they do.
+    /// The reason why the events of a route wait, or `None`.
     pub fn why_waits(&self, project: &Project, source: &str, event_type: &str) -> Option<String> {
         if let Some(error) = &self.nothing_runs {
             return Some(error.chain());
@@ -74,7 +74,7 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
     let mut catalog = read_catalog(connection, deadline).await?;
     for model in &project.models {
         if let Some(below) = stopped_below(model, &deployment.stopped) {
-            let message = format!("it reads {below}, which does not run");
+            let message = format!("it reads {below}, which is not deployed");
             deployment.stopped.insert(
                 model.name.clone(),
                 Error::new(Kind::Config, message).with_code(Code::ModelUpstreamStopped),
@@ -89,7 +89,7 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
             registry::lock(transaction).await?;
             match has_table(model) {
                 true => deploy_table(transaction, model).await,
-                false => derived::view::bring_up(transaction, project, model).await,
+                false => derived::view::create_or_replace(transaction, project, model).await,
             }
         })
         .await?;
@@ -122,7 +122,7 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
         catalog = read_catalog(connection, deadline).await?;
     }
     deployment.catalog = catalog;
-    derived::watch(connection, project, &mut deployment.stopped, deadline).await?;
+    derived::sync_triggers(connection, project, &mut deployment.stopped, deadline).await?;
     metrics::add(names::MODELS_STOPPED, deployment.stopped.len() as u64);
     Ok(deployment)
 }
@@ -149,8 +149,8 @@ async fn read_catalog(connection: &mut Connection, deadline: Instant) -> Result<
 
 async fn deploy_table(transaction: &Transaction<'_>, model: &Model) -> Result<()> {
     let hash = definition_hash(model);
-    // Another worker may have been at it while this one waited.
-    let failed = |error| from_postgres("look a model up in pipeline.models", error);
+    // Another worker may have deployed the model while this one waited for the lock.
+    let failed = |error| from_postgres("look up a model in pipeline.models", error);
     let deployed = transaction
         .query_typed(DEPLOYED_HASH, &[(&model.name, Type::TEXT)])
         .await
@@ -160,6 +160,6 @@ async fn deploy_table(transaction: &Transaction<'_>, model: &Model) -> Result<()
     if deployed.as_ref() == Some(&hash) && table::exists(transaction, &model.name).await? {
         return Ok(());
     }
-    table::bring_up(transaction, model, deployed.is_some()).await?;
+    table::create_or_alter(transaction, model, deployed.is_some()).await?;
     registry::record(transaction, model).await
 }

@@ -10,11 +10,11 @@ use crate::columns::{Column, columns};
 use crate::model::{Kind as ModelKind, Model};
 use crate::sql::relation;
 
-/// Makes an empty table of the query's own types, named `name`, in `facts`.
+/// Creates an empty table `name` in `facts` with the columns of the query.
 pub async fn create(transaction: &Transaction<'_>, model: &Model, name: &str) -> Result<Vec<Column>> {
     let table = relation(name);
     let query = &model.query;
-    // The names of the columns are given by the query, so nothing but it may be selected.
+    // Select only the query, so that it determines the names of the columns.
     let statement = match model.kind {
         ModelKind::Fact => format!(
             "create table {table} as
@@ -33,7 +33,7 @@ with no data"
     })?;
     let columns = columns(transaction, name).await?;
     if columns.is_empty() {
-        return Err(Error::new(Kind::Config, format!("{}: the query makes no column", model.file)));
+        return Err(Error::new(Kind::Config, format!("{}: the query returns no columns", model.file)));
     }
     if let Some(nameless) = columns.iter().position(|column| column.name == "?column?") {
         let message =

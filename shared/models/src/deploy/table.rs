@@ -23,27 +23,27 @@ const TEST_CONSTRAINTS: &str = include_str!("test_constraints.sql");
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Difference {
     pub added: Vec<Column>,
-    /// As it is, and as the query makes it.
+    /// The column in the table and in the query.
     pub retyped: Vec<(Column, Column)>,
     pub dropped: Vec<Column>,
-    /// The key as it is, when the model has another.
+    /// The key of the table, if the model has another key.
     pub other_key: Option<Vec<String>>,
 }
 
 impl Difference {
-    /// Whether only a rebuild can follow the model.
+    /// Whether the table must be rebuilt.
     pub fn is_breaking(&self) -> bool {
         !self.retyped.is_empty() || !self.dropped.is_empty() || self.other_key.is_some()
     }
 
-    /// Every breaking difference, in words.
+    /// A description of every breaking difference.
     pub fn describe(&self, model: &Model) -> Vec<String> {
         let mut words = Vec::new();
         for (is, wanted) in &self.retyped {
             words.push(format!("{} is {} and would become {}", is.name, is.data_type, wanted.data_type));
         }
         for column in &self.dropped {
-            words.push(format!("{} is not selected any more", column.name));
+            words.push(format!("{} is no longer selected", column.name));
         }
         if let Some(key) = &self.other_key {
             let show = |key: &[String]| if key.is_empty() { "none".to_owned() } else { key.join(", ") };
@@ -53,8 +53,8 @@ impl Difference {
     }
 }
 
-/// Creates the table of `model`, or alters it to match. `ours` is true when an earlier deployment created it.
-pub async fn bring_up(transaction: &Transaction<'_>, model: &Model, ours: bool) -> Result<()> {
+/// Creates the table of `model`, or alters it to match. `ours` is true if an earlier deployment created it.
+pub async fn create_or_alter(transaction: &Transaction<'_>, model: &Model, ours: bool) -> Result<()> {
     if !exists(transaction, &model.name).await? {
         create(transaction, model, &model.name).await?;
         return finish(transaction, model, &model.name).await;
@@ -65,7 +65,7 @@ pub async fn bring_up(transaction: &Transaction<'_>, model: &Model, ours: bool) 
     let difference = compare(transaction, model).await?;
     if difference.is_breaking() {
         let message = format!(
-            "facts.{name} cannot follow {file}: {what}. Build it anew, beside and swapped, with \
+            "facts.{name} cannot be altered to match {file}: {what}. Rebuild it with \
              `millrace models run {name} --full-refresh`, or give the column another name",
             name = model.name,
             file = model.file,
@@ -91,7 +91,7 @@ pub async fn bring_up(transaction: &Transaction<'_>, model: &Model, ours: bool) 
 /// The error for a relation with the name of `model` that no model created.
 pub fn not_ours(model: &Model) -> Error {
     let message = format!(
-        "facts.{} is there and was not made by a model: rename it, or the file {}",
+        "facts.{} exists and was not created by a model: rename it, or rename the file {}",
         model.name, model.file
     );
     Error::new(Kind::Config, message).with_code(Code::ModelNameTaken)
@@ -142,7 +142,7 @@ pub async fn create(transaction: &Transaction<'_>, model: &Model, name: &str) ->
     Ok(())
 }
 
-/// Indexes, constraints and comments of the table `name`, as `model` has them.
+/// Creates the indexes, constraints and comments of `model` on the table `name`.
 pub async fn finish(transaction: &Transaction<'_>, model: &Model, name: &str) -> Result<()> {
     let table = relation(name);
     let failed = |error| from_postgres("read a table's indexes", error);
@@ -167,7 +167,7 @@ pub async fn finish(transaction: &Transaction<'_>, model: &Model, name: &str) ->
     Ok(())
 }
 
-/// The tests that a table enforces itself, by the name of their constraint: those of one row, unless they only warn.
+/// The tests that are check constraints of the table, by the name of the constraint: conditions with severity `error`.
 pub fn enforced(model: &Model) -> BTreeMap<String, &str> {
     model
         .tests
@@ -184,7 +184,7 @@ fn constraint_name(condition: &str) -> String {
     format!("test_{}", hex::encode(&digest(&SHA256, condition.as_bytes()).as_ref()[..6]))
 }
 
-/// Rows that existed before the test was written are not checked here: `millrace models test` checks them.
+/// Existing rows are not checked here. `millrace models test` checks them.
 async fn constrain(transaction: &Transaction<'_>, model: &Model, name: &str) -> Result<()> {
     let table = relation(name);
     let there: Vec<String> = transaction

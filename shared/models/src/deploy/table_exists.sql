@@ -1,2 +1,2 @@
--- A query, and not to_regclass, which answers from a cache.
+-- A query instead of to_regclass, which reads a cache.
 select from pg_class where relnamespace = 'facts'::regnamespace and relname = $1

@@ -1,10 +1,10 @@
--- The tables and materialized views that each derived relation is computed from, seen through views. A rollup is a table,
--- so what it reads has to be given: $1 are the rollups and $2, side by side, the relations.
+-- The tables and materialized views that each derived relation reads, directly or through views. A rollup is a table without
+-- dependencies, so the parameters list what it reads: $1 are the rollups and $2 the relations, pairwise.
 with recursive direct (node, relation) as (
     select given.node, to_regclass(given.relation)::oid
     from unnest($1::text[], $2::text[]) as given (node, relation)
     union
-    -- What a materialized view's rule refers to.
+    -- The relations in the rule of a materialized view.
     select c.relname::text, d.refobjid
     from pg_class c
     join pg_rewrite r on r.ev_class = c.oid
@@ -15,7 +15,7 @@ with recursive direct (node, relation) as (
 below (node, relation) as (
     select node, relation from direct where relation is not null
     union
-    -- One view further down.
+    -- The relations that a view reads.
     select b.node, d.refobjid
     from below b
     join pg_class c on c.oid = b.relation and c.relkind = 'v'
@@ -35,7 +35,7 @@ select
         when 'p' then 'table'
         else 'other'
     end as kind,
-    has_table_privilege(c.oid, 'TRIGGER') and c.relkind in ('r', 'p') as can_be_watched
+    has_table_privilege(c.oid, 'TRIGGER') and c.relkind in ('r', 'p') as can_have_triggers
 from below b
 join pg_class c on c.oid = b.relation and c.relkind in ('r', 'p', 'm', 'v', 'f')
 join pg_namespace n on n.oid = c.relnamespace

@@ -1,4 +1,4 @@
--- The column $2 of a relation in facts: whether it is a point in time, and whether an index leads with it.
+-- The column $2 of a relation in facts: whether its type is a time, and whether it is the first column of an index.
 select
     atttypid in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) as is_time,
     exists (

@@ -25,9 +25,9 @@ pub struct Node<'p> {
     pub is_materialized: bool,
     pub is_populated: bool,
     pub is_owned: bool,
-    /// It has a unique index by which it can be refreshed without shutting readers out.
+    /// It has a unique index, which `refresh … concurrently` requires.
     pub has_usable_key: bool,
-    /// Tables, and whatever else holds rows, and the views on the way to them.
+    /// The relations that it reads, directly or through views, including these views.
     pub bases: Vec<Base>,
 }
 
@@ -37,17 +37,17 @@ pub struct Base {
     pub schema: String,
     pub name: String,
     pub kind: BaseKind,
-    /// We may have triggers on it.
-    pub can_be_watched: bool,
+    /// Whether Millrace can create triggers on it.
+    pub can_have_triggers: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BaseKind {
     Table,
     MaterializedView,
-    /// Only on the way to others.
+    /// A view, which reads other relations.
     View,
-    /// Rows that change where we cannot see it: a foreign table.
+    /// A relation without triggers, such as a foreign table.
     Other,
 }
 
@@ -55,7 +55,7 @@ pub enum BaseKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
     pub relation: u32,
-    /// The name as written in SQL.
+    /// The name in SQL.
     pub on: String,
     pub function: String,
     pub name: String,
@@ -74,7 +74,7 @@ pub struct Function {
 /// The maximum length of a PostgreSQL identifier, in bytes.
 const LONGEST_NAME: usize = 63;
 
-/// `name`, or where PostgreSQL would cut it a shorter one with a hash of the whole, so that two long names stay two.
+/// Returns `name`, or a shortened name with a hash if PostgreSQL would truncate it, so that long names stay different.
 pub(super) fn bounded(name: &str) -> String {
     if name.len() <= LONGEST_NAME {
         return name.to_owned();
@@ -83,19 +83,19 @@ pub(super) fn bounded(name: &str) -> String {
     format!("{}_{hash}", &name[..name.floor_char_boundary(LONGEST_NAME - 1 - hash.len())])
 }
 
-/// The function by which changes invalidate the derived relation `name`.
+/// The name of the invalidation function of the derived relation `name`.
 pub fn function_name(name: &str) -> String {
     bounded(&format!("invalidate_{name}"))
 }
 
 impl Base {
-    /// The name as written in SQL.
+    /// The name in SQL.
     pub fn qualified(&self) -> String {
         format!("{}.{}", identifier(&self.schema), identifier(&self.name))
     }
 }
 
-/// Every derived relation that exists, each after what it is computed from; else in the project's order, and then by name.
+/// Every derived relation that exists, each after the relations that it reads, then in the order of the project, then by name.
 pub async fn nodes<'p>(transaction: &Transaction<'_>, project: &'p Project) -> Result<Vec<Node<'p>>> {
     let rollups: Vec<&Model> = project.models.iter().filter(|model| model.kind == Kind::Rollup).collect();
     let names: Vec<&str> = rollups.iter().map(|model| model.name.as_str()).collect();
@@ -146,9 +146,9 @@ pub async fn functions(transaction: &Transaction<'_>) -> Result<Vec<Function>> {
     Ok(rows.iter().map(|row| Function { name: row.get("name"), source: row.get("source") }).collect())
 }
 
-const LOOK: &str = "look at what is in schema facts";
+const LOOK: &str = "read the relations of schema facts";
 
-/// As SQL names it; a fact's events are no relation.
+/// The name in SQL; `None` for the events of a fact.
 fn relation(read: &Reference) -> Option<String> {
     match read {
         Reference::Batch => None,
@@ -186,12 +186,12 @@ fn base(row: &Row) -> Base {
             "view" => BaseKind::View,
             _ => BaseKind::Other,
         },
-        can_be_watched: row.get("can_be_watched"),
+        can_have_triggers: row.get("can_have_triggers"),
     }
 }
 
-/// The first that waits for none of the others, again and again. Where they go round in a circle (by hand alone: a
-/// materialized view on a rollup that reads it) the first goes first.
+/// Sorts relations topologically. A cycle is only possible with manually created relations: a materialized view that reads a rollup
+/// which reads it. It is broken at its first relation.
 fn in_order(mut waiting: Vec<Node<'_>>) -> Vec<Node<'_>> {
     let mut ordered = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
@@ -204,7 +204,7 @@ fn in_order(mut waiting: Vec<Node<'_>>) -> Vec<Node<'_>> {
 }
 
 impl Node<'_> {
-    /// Computed from that relation's rows, directly or through views.
+    /// Whether it reads the relation, directly or through views.
     pub fn reads(&self, relation: u32) -> bool {
         self.bases.iter().any(|base| base.relation == relation)
     }

@@ -1,4 +1,4 @@
--- The relations that are made from $1 of schema facts, those on top last.
+-- The relations that read $1 of schema facts, directly or indirectly, the outermost last.
 with recursive above (relation, depth) as (
     select c.oid, 0 from pg_class c where c.relnamespace = 'facts'::regnamespace and c.relname = $1
     union

@@ -16,7 +16,7 @@ const INVALIDATE_BUCKETS: &str = include_str!("invalidate_buckets.sql");
 const INVALIDATE_RELATION: &str = include_str!("invalidate_relation.sql");
 const DELETE: &str = include_str!("delete_invalidations.sql");
 
-/// What a trigger fires on, and the rows that its function sees.
+/// The events of the triggers, and the transition tables of their function.
 const EVENTS: [(&str, &str); 4] = [
     ("insert", "referencing new table as new_rows"),
     ("update", "referencing old table as old_rows new table as new_rows"),
@@ -36,42 +36,46 @@ pub async fn invalidate_relation(transaction: &Transaction<'_>, model: &str) -> 
     Ok(())
 }
 
-/// The changes that a deployment has to make.
+/// The triggers that a deployment must change.
 #[derive(Debug, Default)]
-pub(super) struct Due {
-    /// Derived relations that are not watched as they should be.
+pub(super) struct Changes {
+    /// Derived relations with missing or outdated triggers.
     pub names: Vec<String>,
     /// Triggers exist that no derived relation needs.
     pub has_unwanted: bool,
 }
 
-pub(super) async fn due(transaction: &Transaction<'_>, project: &Project) -> Result<Due> {
+pub(super) async fn changes(transaction: &Transaction<'_>, project: &Project) -> Result<Changes> {
     let nodes = nodes(transaction, project).await?;
-    let there = There::read(transaction).await?;
-    let has_unwanted = !there.unwanted(&kept(project, &nodes)).is_empty();
-    let mut due = Due { names: Vec::new(), has_unwanted };
+    let existing = Existing::read(transaction).await?;
+    let has_unwanted = !existing.unwanted(&kept(project, &nodes)).is_empty();
+    let mut changes = Changes { names: Vec::new(), has_unwanted };
     for node in &nodes {
         let index = rollup::missing_index(transaction, node).await?;
-        if index.is_some() || !there.missing(node).statements.is_empty() {
-            due.names.push(node.name.clone());
+        if index.is_some() || !existing.missing(node).statements.is_empty() {
+            changes.names.push(node.name.clone());
         }
     }
-    Ok(due)
+    Ok(changes)
 }
 
-/// Makes the triggers below one derived relation what it wants, and the index by which its buckets are found. When
-/// triggers were made or changed it is invalidated as a whole: nobody watched until now.
-pub(super) async fn watch(transaction: &Transaction<'_>, project: &Project, name: &str) -> Result<()> {
+/// Creates the triggers of one derived relation, and the index that finds the rows of its buckets. If triggers were created or
+/// changed, the whole relation is invalidated, because earlier changes were not recorded.
+pub(super) async fn create_triggers(
+    transaction: &Transaction<'_>,
+    project: &Project,
+    name: &str,
+) -> Result<()> {
     let nodes = nodes(transaction, project).await?;
     let Some(node) = nodes.iter().find(|node| node.name == name) else { return Ok(()) };
     rollup::check_bucket(transaction, node).await?;
-    let missing = There::read(transaction).await?.missing(node);
+    let missing = Existing::read(transaction).await?.missing(node);
     let statements =
         missing.statements + &rollup::missing_index(transaction, node).await?.unwrap_or_default();
     transaction
         .batch_execute(&statements)
         .await
-        .map_err(|error| from_postgres(&format!("watch what facts.{name} is computed from"), error))?;
+        .map_err(|error| from_postgres(&format!("create the triggers of facts.{name}"), error))?;
     if missing.is_fresh {
         invalidate_relation(transaction, name).await?;
     }
@@ -82,22 +86,22 @@ pub(super) async fn watch(transaction: &Transaction<'_>, project: &Project, name
 pub(super) async fn drop_unwanted(transaction: &Transaction<'_>, project: &Project) -> Result<()> {
     let nodes = nodes(transaction, project).await?;
     let kept = kept(project, &nodes);
-    for function in There::read(transaction).await?.unwanted(&kept) {
+    for function in Existing::read(transaction).await?.unwanted(&kept) {
         let sql = format!("drop function pipeline.{} cascade", identifier(&function));
         transaction
             .batch_execute(&sql)
             .await
-            .map_err(|error| from_postgres("drop the triggers of a derived relation that is gone", error))?;
+            .map_err(|error| from_postgres("drop the triggers of a missing derived relation", error))?;
     }
     transaction
         .execute_typed(DELETE, &[(&kept, Type::TEXT_ARRAY)])
         .await
-        .map_err(|error| from_postgres("forget what invalidated derived relations that are gone", error))?;
+        .map_err(|error| from_postgres("delete the invalidations of missing derived relations", error))?;
     Ok(())
 }
 
-/// The relations whose triggers stay. Those of a broken file do until it is fixed, and those of a model whose relation is
-/// not there: what invalidates it must not be lost meanwhile.
+/// The relations whose triggers are kept, including those of broken files and of models whose relation does not exist yet, so that
+/// no invalidations are lost.
 fn kept(project: &Project, nodes: &[Node<'_>]) -> Vec<String> {
     let names = nodes.iter().map(|node| &node.name);
     let names = names.chain(project.broken.iter().map(|broken| &broken.name));
@@ -105,7 +109,7 @@ fn kept(project: &Project, nodes: &[Node<'_>]) -> Vec<String> {
 }
 
 /// The existing functions and triggers.
-struct There {
+struct Existing {
     functions: Vec<Function>,
     triggers: Vec<Trigger>,
 }
@@ -117,9 +121,9 @@ struct Missing {
     is_fresh: bool,
 }
 
-impl There {
-    async fn read(transaction: &Transaction<'_>) -> Result<There> {
-        Ok(There { functions: functions(transaction).await?, triggers: triggers(transaction).await? })
+impl Existing {
+    async fn read(transaction: &Transaction<'_>) -> Result<Existing> {
+        Ok(Existing { functions: functions(transaction).await?, triggers: triggers(transaction).await? })
     }
 
     fn missing(&self, node: &Node<'_>) -> Missing {
@@ -133,13 +137,13 @@ impl There {
         let same = |one: &Trigger, other: &Trigger| one.relation == other.relation && one.name == other.name;
         let wanted = wanted_triggers(node, &function.name);
         for (trigger, create) in &wanted {
-            // One that somebody disabled stays so: what is below is not watched then, and computed from every time.
-            let is_there = |other: &Trigger| {
+            // A disabled trigger stays disabled. Its relation is then recomputed at every refresh.
+            let exists = |other: &Trigger| {
                 same(trigger, other)
                     && other.function == trigger.function
                     && other.argument == trigger.argument
             };
-            if !self.triggers.iter().any(is_there) {
+            if !self.triggers.iter().any(exists) {
                 statements += create;
             }
         }
@@ -160,11 +164,11 @@ impl There {
     }
 }
 
-/// The source of the node's function. It begins with what would make the old rows wrong when it changes.
+/// The source of the function. It begins with the fingerprint of the model, so that a changed model has a changed function.
 fn body(node: &Node<'_>) -> String {
     let name = literal(&node.name);
     let bucket = node.model.and_then(|model| model.bucket.as_ref());
-    let reason = node.model.map_or("made by hand", |model| model.fingerprint.as_str());
+    let reason = node.model.map_or("created manually", |model| model.fingerprint.as_str());
     let template = if bucket.is_some() { INVALIDATE_BUCKETS } else { INVALIDATE_ALL };
     template
         .replace("{reason}", reason)
@@ -174,8 +178,8 @@ fn body(node: &Node<'_>) -> String {
 
 fn wanted_triggers(node: &Node<'_>, function: &str) -> Vec<(Trigger, String)> {
     let bucket = node.model.and_then(|model| model.bucket.as_ref());
-    let watched = node.bases.iter().filter(|base| base.kind == BaseKind::Table && base.can_be_watched);
-    watched
+    let tables = node.bases.iter().filter(|base| base.kind == BaseKind::Table && base.can_have_triggers);
+    tables
         .flat_map(|base| {
             let of_bucket =
                 base.schema == "facts" && bucket.is_some_and(|bucket| bucket.model == base.name);
@@ -203,9 +207,9 @@ fn wanted_triggers(node: &Node<'_>, function: &str) -> Vec<(Trigger, String)> {
         .collect()
 }
 
-/// Every change of what `node` is computed from invalidates it; otherwise it has to be computed again every time. A
-/// materialized view below it changes by our own hand, and its refresh invalidates what is above.
-pub fn is_watched(node: &Node<'_>, triggers: &[Trigger]) -> bool {
+/// Whether every change of the relations that `node` reads invalidates it. Otherwise it is recomputed at every refresh. A
+/// materialized view has no triggers: its refresh invalidates the relations that read it.
+pub fn has_all_triggers(node: &Node<'_>, triggers: &[Trigger]) -> bool {
     let function = function_name(&node.name);
     !node.bases.is_empty()
         && node.bases.iter().all(|base| match base.kind {

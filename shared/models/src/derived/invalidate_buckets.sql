@@ -9,7 +9,7 @@ begin
         else
             insert into pipeline.invalidations (model) select {model} where exists (select from new_rows);
         end if;
-    -- JSON's null is the bucket whose value is null; no value at all would be every bucket.
+    -- The JSON value null is the bucket whose value is null. An SQL null would be every bucket.
     elsif tg_op = 'INSERT' then
         insert into pipeline.invalidations (model, bucket)
         select distinct {model}, coalesce(to_jsonb({expression}), 'null') from new_rows;

@@ -25,45 +25,55 @@ pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Creates and drops the triggers of derived relations until they match `project` and the database. A model whose triggers
 /// cannot be created is added to `stopped`, with the models that read it, until the next deployment.
-pub async fn watch(
+pub async fn sync_triggers(
     connection: &mut Connection,
     project: &Project,
     stopped: &mut BTreeMap<String, Error>,
     deadline: Instant,
 ) -> Result<()> {
-    // First without the lock: nearly always there is nothing to do.
-    let due = connection
-        .run_tx("look at what is derived", deadline, async |transaction| {
+    // Check first without the lock, because there are rarely changes.
+    let changes = connection
+        .run_tx("read the derived relations", deadline, async |transaction| {
             work::begin(transaction).await?;
-            invalidate::due(transaction, project).await
+            invalidate::changes(transaction, project).await
         })
         .await?;
-    // A stopped model keeps the triggers that its table has.
-    let names: Vec<String> = due.names.into_iter().filter(|name| !stopped.contains_key(name)).collect();
+    // A stopped model keeps its existing triggers.
+    let names: Vec<String> = changes.names.into_iter().filter(|name| !stopped.contains_key(name)).collect();
     for name in names {
-        let outcome =
-            work::try_once(connection, "watch what is below", LOCK_TIMEOUT, deadline, async |transaction| {
+        let outcome = work::try_once(
+            connection,
+            "create the triggers of a derived relation",
+            LOCK_TIMEOUT,
+            deadline,
+            async |transaction| {
                 registry::lock(transaction).await?;
-                invalidate::watch(transaction, project, &name).await
-            })
-            .await?;
+                invalidate::create_triggers(transaction, project, &name).await
+            },
+        )
+        .await?;
         match outcome {
             Ok(()) => {
-                info!(model = name, "what it is computed from is watched");
+                info!(model = name, "invalidation triggers created");
             }
             Err(error) => stop(project, stopped, &name, error),
         }
     }
-    if due.has_unwanted {
-        let outcome =
-            work::try_once(connection, "stop watching", LOCK_TIMEOUT, deadline, async |transaction| {
+    if changes.has_unwanted {
+        let outcome = work::try_once(
+            connection,
+            "drop the triggers of missing derived relations",
+            LOCK_TIMEOUT,
+            deadline,
+            async |transaction| {
                 registry::lock(transaction).await?;
                 invalidate::drop_unwanted(transaction, project).await
-            })
-            .await?;
+            },
+        )
+        .await?;
         if let Err(error) = outcome {
-            // These triggers cost time and nothing else. The next deployment tries again.
-            warn!(error = error.chain(), "triggers of derived relations that are gone are still there");
+            // These triggers only cost time. The next deployment retries.
+            warn!(error = error.chain(), "the triggers of missing derived relations were not dropped");
         }
     }
     Ok(())

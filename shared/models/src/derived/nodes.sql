@@ -1,11 +1,11 @@
--- Everything in schema facts that can be computed again: $1 are the names of rollups; materialized views are all there are.
+-- The derived relations of schema facts: the rollups in $1, and all materialized views.
 select
     c.oid as relation,
     c.relname::text as name,
     c.relkind = 'm' as is_materialized,
     c.relispopulated as is_populated,
     pg_has_role(current_user, c.relowner, 'member') as is_owned,
-    -- What `refresh … concurrently` asks for.
+    -- The index that `refresh … concurrently` requires.
     exists (
         select from pg_index i
         where i.indrelid = c.oid

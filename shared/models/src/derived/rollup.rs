@@ -13,9 +13,9 @@ use crate::sql::{identifier, identifiers, literal, relation};
 
 const BUCKET_COLUMN: &str = include_str!("bucket_column.sql");
 const TAKE: &str = include_str!("take_invalidations.sql");
-/// Past so many buckets, all of them are computed.
+/// With more invalidated buckets, the whole rollup is recomputed.
 const MOST_BUCKETS: usize = 50_000;
-/// In queries around a model's own; no model can be called so.
+/// A name in queries around that of a model. No model can have this name.
 const INVALIDATIONS: &str = "_millrace_invalidated";
 
 /// The invalidations to process.
@@ -26,9 +26,9 @@ pub enum Invalidated {
     Buckets(Vec<Value>),
 }
 
-/// Takes what invalidated a derived relation; whatever comes in the same transaction sees the changes.
+/// Deletes and returns the invalidations of a derived relation. Later statements of the transaction see their changes.
 pub async fn take_invalidations(transaction: &Transaction<'_>, name: &str) -> Result<Invalidated> {
-    let failed = |error| from_postgres("take from pipeline.invalidations", error);
+    let failed = |error| from_postgres("delete from pipeline.invalidations", error);
     let rows = transaction.query_typed(TAKE, &[(&name, Type::TEXT)]).await.map_err(failed)?;
     let Some(row) = rows.first().filter(|row| row.get("is_invalidated")) else {
         return Ok(Invalidated::Nothing);
@@ -42,7 +42,7 @@ pub async fn take_invalidations(transaction: &Transaction<'_>, name: &str) -> Re
     }
 }
 
-/// Recomputes what was invalidated and returns the number of rows written.
+/// Recomputes the invalidated buckets and returns the number of rows written.
 pub async fn recompute(
     transaction: &Transaction<'_>,
     node: &Node<'_>,
@@ -65,7 +65,7 @@ pub async fn recompute(
         }
     };
     let column = identifier(&bucket.column);
-    // Through the table's row type, so that a value of any type comes back as it was.
+    // By the row type of the table, so that values of every type are converted exactly.
     let values = format!(
         "{INVALIDATIONS} as materialized (
             select (jsonb_populate_record(null::{table}, jsonb_build_object({name}, bucket))).{column} as bucket
@@ -81,7 +81,7 @@ pub async fn recompute(
     let shadow = match bucket_base(node, bucket) {
         Some(base) => {
             let range = usable_range(transaction, base, bucket).await?;
-            // The query finds this in place of the relation, unless it names the schema; so its result is filtered too.
+            // The query reads this instead of the relation, unless it names the schema. Therefore its result is filtered too.
             format!(
                 ", {} as not materialized ({})",
                 identifier(&base.name),
@@ -98,9 +98,9 @@ pub async fn recompute(
     run(transaction, model, &insert, Some(&buckets.values)).await
 }
 
-/// A statement that makes the index by which the rows of buckets are found, when none leads with their column.
+/// The statement that creates the index on the column of the bucket, if no index begins with it.
 pub(super) async fn missing_index(transaction: &Transaction<'_>, node: &Node<'_>) -> Result<Option<String>> {
-    let Some((bucket, base)) = watched_bucket(node) else { return Ok(None) };
+    let Some((bucket, base)) = bucket_with_triggers(node) else { return Ok(None) };
     let column = match usable_range(transaction, base, bucket).await? {
         BucketRange::Value { column } | BucketRange::Span { column, .. } => column,
         BucketRange::Unknown => return Ok(None),
@@ -113,21 +113,21 @@ pub(super) async fn missing_index(transaction: &Transaction<'_>, node: &Node<'_>
     })
 }
 
-/// An error in an invalidation function fails every write to the table, so its expression is tried beforehand.
+/// Tries the expression of an invalidation function, because an error in it would fail every write to the table.
 pub(super) async fn check_bucket(transaction: &Transaction<'_>, node: &Node<'_>) -> Result<()> {
-    let Some((bucket, base)) = watched_bucket(node) else { return Ok(()) };
+    let Some((bucket, base)) = bucket_with_triggers(node) else { return Ok(()) };
     let sql = format!("select to_jsonb({}) from {} limit 0", bucket.expression, base.qualified());
     transaction.batch_execute(&sql).await.map_err(|error| {
         from_postgres(&format!("compute the bucket of {} from facts.{}", node.name, base.name), error)
     })
 }
 
-fn watched_bucket<'n>(node: &'n Node<'_>) -> Option<(&'n Bucket, &'n Base)> {
+fn bucket_with_triggers<'n>(node: &'n Node<'_>) -> Option<(&'n Bucket, &'n Base)> {
     let bucket = node.model?.bucket.as_ref()?;
     Some((bucket, bucket_base(node, bucket)?))
 }
 
-/// The table of the bucket's model. Below a view there may be several, or rows with other columns.
+/// The table of the bucket's model; `None` if the model is a view, which can have several tables or other columns.
 fn bucket_base<'n>(node: &'n Node<'_>, bucket: &Bucket) -> Option<&'n Base> {
     let is_it =
         |base: &&Base| base.schema == "facts" && base.name == bucket.model && base.kind == BaseKind::Table;
@@ -143,11 +143,11 @@ async fn look_at(transaction: &Transaction<'_>, base: &Base, column: &str) -> Re
     let rows = transaction
         .query_typed(BUCKET_COLUMN, &[(&base.relation, Type::OID), (&column, Type::TEXT)])
         .await
-        .map_err(|error| from_postgres("look at a bucket's column", error))?;
+        .map_err(|error| from_postgres("read the type of a bucket's column", error))?;
     Ok(rows.first().map(|row| Column { is_time: row.get("is_time"), is_indexed: row.get("is_indexed") }))
 }
 
-/// A span of time only holds for a column of time: `'2024-01-01'::text` is cast too, and compares otherwise.
+/// A range of time requires a column of a time type: text is cast too, but compares differently.
 async fn usable_range(transaction: &Transaction<'_>, base: &Base, bucket: &Bucket) -> Result<BucketRange> {
     if let BucketRange::Span { column, .. } = &bucket.range
         && !look_at(transaction, base, column).await?.is_some_and(|column| column.is_time)
@@ -166,7 +166,7 @@ impl Buckets {
         self.values.as_array().is_some_and(|values| values.iter().any(is_it))
     }
 
-    /// A condition: the value of `what` is an invalidated bucket.
+    /// The condition that the value of `what` is an invalidated bucket.
     fn among(&self, what: &str) -> String {
         let or_null = if self.has(Value::is_null) { format!(" or {what} is null") } else { String::new() };
         format!("({what} in (select bucket from {INVALIDATIONS}){or_null})")
@@ -189,7 +189,7 @@ impl Buckets {
                 let mut conditions = vec![
                     "source.{column} >= invalidated.bucket and source.{column} < invalidated.bucket + {step}::interval",
                 ];
-                // Infinity is a bucket that no span holds.
+                // Infinity is a bucket that is in no range.
                 if self.has(|value| value.as_str().is_some_and(|text| text.ends_with("infinity"))) {
                     conditions
                         .push("source.{column} = invalidated.bucket and not isfinite(invalidated.bucket)");

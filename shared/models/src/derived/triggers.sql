@@ -1,4 +1,4 @@
--- The invalidation triggers, without the copies that partitions have.
+-- The invalidation triggers, without their clones on partitions.
 select
     t.tgrelid as relation,
     format('%I.%I', n.nspname, c.relname) as "on",

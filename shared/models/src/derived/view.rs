@@ -12,15 +12,19 @@ use crate::project::Project;
 use crate::registry::record;
 use crate::sql::{identifier, identifiers, literal, relation};
 
-const THERE: &str = include_str!("view_there.sql");
+const EXISTING: &str = include_str!("existing_relation.sql");
 const DEPENDANTS: &str = include_str!("dependants.sql");
-/// A view cannot be replaced by one with other columns.
+/// The SQLSTATE when a view would be replaced by one with other columns.
 const OTHER_COLUMNS: &str = "42P16";
 
-/// Makes the view of `model`, or brings it up to it, and what is made from it where that has to be made again.
-pub async fn bring_up(transaction: &Transaction<'_>, project: &Project, model: &Model) -> Result<()> {
+/// Creates the view of `model`, or replaces it to match. Recreates the models that read it if necessary.
+pub async fn create_or_replace(
+    transaction: &Transaction<'_>,
+    project: &Project,
+    model: &Model,
+) -> Result<()> {
     let rows = transaction
-        .query_typed(THERE, &[(&model.name, Type::TEXT)])
+        .query_typed(EXISTING, &[(&model.name, Type::TEXT)])
         .await
         .map_err(|error| from_postgres("look for a view in facts", error))?;
     match rows.first() {
@@ -33,12 +37,12 @@ pub async fn bring_up(transaction: &Transaction<'_>, project: &Project, model: &
             let wanted = if is_materialized(model) { "m" } else { "v" };
             match row.get("kind") {
                 "m" | "v" if fingerprint.is_none() => return Err(taken(model)),
-                there if there == wanted && fingerprint == Some(model.fingerprint.as_str()) => {}
+                kind if kind == wanted && fingerprint == Some(model.fingerprint.as_str()) => {}
                 "v" if wanted == "v" && replace(transaction, model).await? => {
                     invalidate_above(transaction, project, model).await?;
                 }
-                there @ ("m" | "v") => {
-                    remake(transaction, project, model, there == "m").await?;
+                kind @ ("m" | "v") => {
+                    recreate(transaction, project, model, kind == "m").await?;
                     invalidate_above(transaction, project, model).await?;
                 }
                 _ => return Err(taken(model)),
@@ -49,7 +53,7 @@ pub async fn bring_up(transaction: &Transaction<'_>, project: &Project, model: &
     record(transaction, model).await
 }
 
-/// No trigger tells that the query below is another one.
+/// Invalidates the relations that read the view, because no trigger fires when its query changes.
 async fn invalidate_above(transaction: &Transaction<'_>, project: &Project, model: &Model) -> Result<()> {
     for node in nodes(transaction, project).await? {
         if node.bases.iter().any(|base| base.schema == "facts" && base.name == model.name) {
@@ -65,13 +69,13 @@ fn is_materialized(model: &Model) -> bool {
 
 fn taken(model: &Model) -> Error {
     let message = format!(
-        "facts.{} is there and is not what {} makes: rename one of them, or drop what is there",
+        "facts.{} exists and was not created by {}: rename one of them, or drop the existing relation",
         model.name, model.file
     );
     Error::new(Kind::Config, message).with_code(Code::ModelNameTaken)
 }
 
-/// Makes it under that name; a materialized view with or without its rows.
+/// Creates the view as `name`; a materialized view with or without its rows.
 async fn create(transaction: &Transaction<'_>, model: &Model, name: &str, with_data: bool) -> Result<()> {
     let view = relation(name);
     let query = &model.query;
@@ -83,13 +87,13 @@ async fn create(transaction: &Transaction<'_>, model: &Model, name: &str, with_d
     run(transaction, model, &format!("create materialized view {view} as\n{query}\n{data}")).await?;
     run(transaction, model, &format!("create unique index on {view} ({key})")).await?;
     if !with_data {
-        // The first refresh fills it.
+        // The first refresh computes its rows.
         invalidate_relation(transaction, &model.name).await?;
     }
     Ok(())
 }
 
-/// Whether the view could be replaced under those that are made from it.
+/// Replaces the view in place. Returns false if its columns changed.
 async fn replace(transaction: &Transaction<'_>, model: &Model) -> Result<bool> {
     run(transaction, model, "savepoint replace_view").await?;
     let statement = format!("create or replace view {} as\n{}", relation(&model.name), model.query);
@@ -104,7 +108,7 @@ async fn replace(transaction: &Transaction<'_>, model: &Model) -> Result<bool> {
 }
 
 /// Drops and recreates the view and the models that read it. Relations of a user that read it are never dropped.
-async fn remake(
+async fn recreate(
     transaction: &Transaction<'_>,
     project: &Project,
     model: &Model,
@@ -113,7 +117,7 @@ async fn remake(
     let rows = transaction
         .query_typed(DEPENDANTS, &[(&model.name, Type::TEXT)])
         .await
-        .map_err(|error| from_postgres("look at what is made from a view", error))?;
+        .map_err(|error| from_postgres("read the dependants of a view", error))?;
     let mut above = Vec::new();
     let mut theirs = Vec::new();
     for row in &rows {
@@ -125,13 +129,13 @@ async fn remake(
     }
     if !theirs.is_empty() {
         let message = format!(
-            "facts.{} has to be made again, and {} is made from it: drop that first, and make it again afterwards",
+            "facts.{} must be recreated and {} reads it: drop the dependants, deploy, and create them again",
             model.name,
             theirs.join(", ")
         );
         return Err(Error::new(Kind::Config, message).with_code(Code::ModelHasDependants));
     }
-    // Beside, so that readers wait for the swap alone.
+    // Create it under another name, so that readers only wait for the rename.
     let beside = format!("{}__next", model.name);
     create(transaction, model, &beside, true).await?;
     for (dependant, is_materialized) in above.iter().rev() {
@@ -158,7 +162,7 @@ fn kind(is_materialized: bool) -> &'static str {
     if is_materialized { "materialized view" } else { "view" }
 }
 
-/// Indexes and comments.
+/// Creates the indexes and comments.
 async fn describe(transaction: &Transaction<'_>, model: &Model) -> Result<()> {
     let view = relation(&model.name);
     for columns in &model.indexes {

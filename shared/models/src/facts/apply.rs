@@ -1,7 +1,7 @@
 //! Runs a model over the events of a claim and isolates the events that it refuses.
 //!
-//! The whole claim is one statement. When PostgreSQL refuses it for its data, its two parts are tried, each behind a
-//! savepoint, down to the events at fault: k bad events among n cost O(k log n) statements, and everything else stays.
+//! The whole claim is one statement. If PostgreSQL refuses it because of its data, the claim is bisected with savepoints until the
+//! refused events are found: k refused events among n take O(k log n) statements. The rows of the other events stay.
 
 use millrace::database::failure::from_postgres;
 use millrace::{Code, Error, Kind, Result};
@@ -24,7 +24,7 @@ pub struct Refused {
     pub refusal: Refusal,
 }
 
-/// The error of PostgreSQL about an event. The message may quote values: it is written only to a dead letter.
+/// The error of PostgreSQL for an event. The message may quote values, so it is only written to the dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub sqlstate: String,
@@ -43,7 +43,7 @@ pub struct Applied {
 /// Runs `statement`, made by [`insert`](super::statement::insert) for `model`, over `ranges`, which hold `event_count` events.
 ///
 /// # Errors
-/// Whatever is not the data's fault; and [`Kind::Config`] when so many events are refused that the model must be wrong.
+/// Errors that are not caused by the data; [`Kind::Config`] if the share of refused events indicates a faulty model.
 pub async fn apply(
     transaction: &Transaction<'_>,
     model: &Model,
@@ -69,7 +69,7 @@ pub async fn apply(
                 applied.refused.push(Refused { batch_id, received_at, event_id, refusal });
                 check_share(model, &applied, event_count)?;
             }
-            // The statement is refused without any event to blame.
+            // The statement fails without any event.
             Split::Event(None) => {
                 return Err(Error::new(Kind::Config, format!("{}: {}", model.name, refusal.sqlstate))
                     .with_code(Code::ModelRefused));
@@ -103,8 +103,8 @@ async fn attempt(
     Ok(Err(refusal))
 }
 
-/// Whether another row might pass: data exceptions, broken constraints, more than one row for a scalar, values beyond a
-/// limit, and what a user's own function raises.
+/// Whether the error depends on the row: data exceptions, violated constraints, a subquery with more than one row, exceeded limits
+/// and exceptions of a user's function.
 fn is_of_the_data(sqlstate: &str) -> bool {
     matches!(&sqlstate[..2], "21" | "22" | "23" | "54") || sqlstate == "P0001"
 }
@@ -118,7 +118,7 @@ fn read(error: &DbError) -> Refusal {
     }
 }
 
-/// A model that refuses most events is itself faulty. Its events must not all become dead letters.
+/// If a model refuses most events, the model is faulty, and its events must not become dead letters.
 fn check_share(model: &Model, applied: &Applied, event_count: u64) -> Result<()> {
     let refused = applied.refused.len() as u64;
     if refused < FEW || refused as f64 <= model.max_quarantined_share * event_count as f64 {

@@ -58,12 +58,12 @@ impl Parameters {
 /// The parts of a set of ranges.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Split {
-    /// There was one event, or none: its id.
+    /// The range has at most one event: its id.
     Event(Option<i64>),
     Two(Vec<EventRange>, Vec<EventRange>),
 }
 
-/// Splits ranges: by batch while there are several, then by event.
+/// Splits ranges: by batch if there are several, otherwise by event.
 #[derive(Default)]
 pub struct Splitter {
     ids: HashMap<Uuid, Vec<i64>>,

@@ -1,19 +1,19 @@
-//! A fact model's query as the statement that writes its facts.
+//! Builds the statement that writes the facts of a model from its query.
 //!
-//! The query runs for every event alone: its `batch` is a relation of one row. What an event becomes can therefore not
-//! depend on the events that happened to be claimed with it, and a rebuild yields the same facts. PostgreSQL merges the
-//! lateral query into the scan of the events, so this costs no more than the query over all of them.
+//! The query runs for every event separately: its `batch` has one row. The facts of an event therefore do not depend on the other
+//! events of its claim, and a rebuild computes the same facts. PostgreSQL pulls the lateral query up into the scan of the events,
+//! so this costs no more than one query over all of them.
 
 use crate::model::{Model, OnConflict};
 use crate::sql::{identifier, identifiers};
 
-/// When the event that a row was made from was received.
+/// The column with the time at which the event of the row was received.
 pub const RECEIVED_AT: &str = "_received_at";
-/// The event that a row was made from.
+/// The column with the id of the event of the row.
 pub const EVENT_ID: &str = "_event_id";
 
 /// The claimed events, as the alias `e`. Parameters: `$1` received_at, `$2` batch_id, `$3` and `$4` the first and last id of
-/// each range. `offset 0` keeps the lateral scan: one look into the primary key a range, in one partition.
+/// each range. `offset 0` keeps the lateral scan: one scan of the primary key per range, in one partition.
 pub const CLAIMED: &str = "unnest($1::timestamptz[], $2::uuid[], $3::int8[], $4::int8[])
     as u (received_at, batch_id, first_id, last_id)
 cross join lateral (
@@ -26,7 +26,7 @@ cross join lateral (
 ) as e";
 
 /// The statement that writes the facts of the claimed events into `table` (quoted, with its schema), whose columns are
-/// `columns` and the two that name the event. `only` is a further condition on the rows, `q` being the query's.
+/// `columns` and the two columns above. `only` is a further condition on the rows of the query, which have the alias `q`.
 pub fn insert(model: &Model, table: &str, columns: &[String], only: Option<&str>) -> String {
     let written = columns.iter().map(String::as_str).chain([RECEIVED_AT, EVENT_ID]);
     let written = identifiers(written);
@@ -49,8 +49,8 @@ cross join lateral (
         return format!("insert into {table} ({written})\nselect {written} from (\n{rows}\n) as made");
     }
     let key = identifiers(model.key.iter().map(String::as_str));
-    // Of one key in one claim the winner alone is written: a statement must not change a row twice. The key comes first
-    // in the order, so that everybody locks rows in the same one.
+    // Write only the winner of each key, because a statement must not change a row twice. The rows are ordered by key first, so
+    // that concurrent claims lock them in the same order.
     let (direction, wins) = match model.on_conflict {
         OnConflict::Update => ("desc", ">="),
         OnConflict::Ignore => ("asc", "<="),

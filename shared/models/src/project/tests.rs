@@ -123,7 +123,7 @@ fn problems_name_their_place_and_what_to_do() {
         ("-- kind = \"view\"\nselect * from order", "models/x.sql:2"),
         (
             "-- kind = \"view\"\nselect * from ordres",
-            "models/x.sql:2:15: no model is called `ordres`; did you mean `orders`",
+            "models/x.sql:2:15: there is no model `ordres`; did you mean `orders`",
         ),
         ("-- kind = \"view\"\nselect 1; select 2", "models/x.sql:2:9: a model is one query"),
         ("-- kind = \"view\"\ndelete from orders", "models/x.sql:2:1: a model is one query"),
@@ -136,7 +136,7 @@ fn problems_name_their_place_and_what_to_do() {
         ("-- kind = \"materialized_view\"\nselect * from orders", "without blocking its readers"),
         ("-- kind = \"view\"\n-- tests = [\"sum(a) > 0\"]\nselect 1 as a", "models/x.sql:2"),
         ("-- kind = \"view\"\n-- this is prose\nselect 1 as a", "behind `#`"),
-        ("-- kind = \"view\"\nselect * from x", "in a circle: x → x"),
+        ("-- kind = \"view\"\nselect * from x", "in a cycle: x → x"),
     ];
     for (text, expected) in cases {
         let project = project(&[("orders", ORDERS), ("x", text)]);
@@ -150,7 +150,7 @@ fn problems_name_their_place_and_what_to_do() {
 }
 
 #[test]
-fn models_come_after_what_they_read_and_circles_are_refused() {
+fn models_come_after_what_they_read_and_cycles_are_refused() {
     let view = |query: &str| format!("-- kind = \"view\"\n{query}");
     let ordered =
         project(&[("a", &view("select * from z")), ("orders", ORDERS), ("z", &view("select * from orders"))]);

@@ -1,8 +1,8 @@
 //! Events that a model refused: `pipeline.quarantine`.
 //!
 //! The transaction that refuses an event inserts its row, before the dead letter is sent. The transaction in which the model
-//! accepts the event deletes it: a redrive, a rebuild, or a replacement of the file. So it is known of every dead letter
-//! whether its event still waits, however often the dead letter is redriven.
+//! accepts the event deletes it: a redrive, a rebuild, or a replacement of the file. Therefore it is known for every
+//! dead letter whether its event is still quarantined, however often the dead letter is redriven.
 
 use millrace::Result;
 use millrace::database::failure::from_postgres;
@@ -18,7 +18,7 @@ const DELETE_BATCHES: &str = include_str!("delete_batches.sql");
 const DELETE_MODEL: &str = include_str!("delete_model.sql");
 const RENAME: &str = include_str!("rename.sql");
 
-/// Writes down that `model`, or its table under another name, refused the events of `dead_letters`.
+/// Records that `model`, or its rebuild, refused the events of `dead_letters`.
 pub async fn record(transaction: &Transaction<'_>, model: &str, dead_letters: &[&DeadLetter]) -> Result<()> {
     if dead_letters.is_empty() {
         return Ok(());
@@ -51,25 +51,25 @@ pub async fn delete(transaction: &Transaction<'_>, model: &str, batches: &[Uuid]
     transaction
         .execute_typed(DELETE, &[(&model, Type::TEXT), (&batches, Type::UUID_ARRAY)])
         .await
-        .map_err(|error| from_postgres("forget what a model refused", error))?;
+        .map_err(|error| from_postgres("delete quarantined events of a model", error))?;
     Ok(())
 }
 
-/// Forgets whatever was refused of `batches`: their file was replaced.
+/// Deletes the quarantined events of `batches`, because their file was replaced.
 pub async fn delete_batches(transaction: &Transaction<'_>, batches: &[Uuid]) -> Result<()> {
     transaction
         .execute_typed(DELETE_BATCHES, &[(&batches, Type::UUID_ARRAY)])
         .await
-        .map_err(|error| from_postgres("forget what was refused of replaced batches", error))?;
+        .map_err(|error| from_postgres("delete quarantined events of superseded batches", error))?;
     Ok(())
 }
 
-/// Forgets everything that `model` refused; the batches.
+/// Deletes the quarantined events of `model`, and returns their batches.
 pub async fn delete_model(transaction: &Transaction<'_>, model: &str) -> Result<Vec<Uuid>> {
     batches(transaction, DELETE_MODEL, &[model]).await
 }
 
-/// What `from` refused, `to` did; the batches.
+/// Moves the quarantined events of `from` to `to`, and returns their batches.
 pub async fn rename(transaction: &Transaction<'_>, from: &str, to: &str) -> Result<Vec<Uuid>> {
     batches(transaction, RENAME, &[from, to]).await
 }
@@ -79,15 +79,15 @@ async fn batches(transaction: &Transaction<'_>, statement: &str, names: &[&str])
     let rows = transaction
         .query_typed(statement, &parameters)
         .await
-        .map_err(|error| from_postgres("move what a model refused", error))?;
+        .map_err(|error| from_postgres("update the quarantined events of a model", error))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Sets the counts of processed batches by what is quarantined of them now.
+/// Sets the counts of processed batches from their quarantined events.
 pub async fn recount(transaction: &Transaction<'_>, batches: &[Uuid]) -> Result<()> {
     transaction
         .execute_typed(RECOUNT, &[(&batches, Type::UUID_ARRAY)])
         .await
-        .map_err(|error| from_postgres("count quarantined events again", error))?;
+        .map_err(|error| from_postgres("recount quarantined events", error))?;
     Ok(())
 }

@@ -4,7 +4,7 @@ select
     batches.processed_at is not null as is_processed,
     batches.superseded_at is not null as is_superseded,
     quarantine.batch_id is not null as is_quarantined,
-    events.id is not null as is_there
+    events.id is not null as is_stored
 from unnest($2::uuid[], $3::int8[]) with ordinality as asked (batch_id, event_id, position)
 left join staging.batches on batches.batch_id = asked.batch_id
 left join pipeline.quarantine

@@ -29,20 +29,20 @@ const ASKED: &str = include_str!("find_events.sql");
 const IS_REBUILDING: &str = include_str!("is_rebuilding.sql");
 const DELETE_EVENTS: &str = include_str!("delete_events.sql");
 
-/// An event that a dead letter is about.
+/// The event of a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Event {
     batch_id: Uuid,
     event_id: i64,
 }
 
-/// Dead letters of one model and route: they share a transaction.
+/// Dead letters of one model and route, which share a transaction.
 type Groups<'l> = BTreeMap<(&'l str, &'l str, &'l str), Vec<(usize, Event)>>;
 
-/// Takes dead letters of kind `event` back; the outcome of each, in their order.
+/// Redrives dead letters of kind `event`, and returns the outcome of each, in their order.
 ///
 /// # Errors
-/// When the models cannot be deployed, or the database cannot be reached: then nothing is known of any dead letter.
+/// When the models cannot be deployed or the database cannot be reached. The outcome of all dead letters is then unknown.
 pub async fn redrive(
     connection: &mut Connection,
     project: &Project,
@@ -86,7 +86,7 @@ pub async fn redrive(
                 let group = Group { model, route, deployment: &deployment, run_id };
                 match Box::pin(group.redrive(connection, &events, deadline)).await {
                     Ok(outcomes) => outcomes,
-                    // The world is in the way of every group alike.
+                    // A temporary failure affects every group.
                     Err(error) if matches!(error.kind(), Kind::Transient | Kind::Conflict) => {
                         return Err(error);
                     }
@@ -121,7 +121,7 @@ fn find_model<'p>(
     project
         .facts_for(source, event_type)
         .find(|model| model.name == name)
-        .ok_or_else(|| waits(&format!("no model {name} takes events of {source}/{event_type} any more")))
+        .ok_or_else(|| waits(&format!("no model {name} reads events of {source}/{event_type}")))
 }
 
 struct Group<'r> {
@@ -132,7 +132,7 @@ struct Group<'r> {
 }
 
 impl Group<'_> {
-    /// One transaction: what the model takes now leaves the quarantine with it.
+    /// Redrives one group in one transaction, which also deletes accepted events from the quarantine.
     async fn redrive(
         &self,
         connection: &mut Connection,
@@ -140,7 +140,7 @@ impl Group<'_> {
         deadline: Instant,
     ) -> Result<Vec<RedriveOutcome>> {
         connection
-            .run_tx("take dead letters back", deadline, async |transaction| {
+            .run_tx("redrive dead letters of events", deadline, async |transaction| {
                 work::begin(transaction).await?;
                 claim::lock_models(transaction, &[self.model]).await?;
                 let asked = Asked::new(&self.model.name, events);
@@ -167,7 +167,7 @@ impl Group<'_> {
                         outcomes[index] = RedriveOutcome::Failed { reason: reason.clone() };
                     }
                 }
-                // The same event twice is one event, and the first dead letter of it has done the work.
+                // A second dead letter of the same event is a duplicate of the first.
                 let mut seen = HashSet::new();
                 for (event, outcome) in events.iter().zip(&mut outcomes) {
                     if !seen.insert(*event) && *outcome == RedriveOutcome::Redriven {
@@ -179,7 +179,7 @@ impl Group<'_> {
             .await
     }
 
-    /// Runs the model over the waiting events; why it refused which.
+    /// Runs the model over the quarantined events, and returns those that it refused with the reasons.
     async fn apply(
         &self,
         transaction: &Transaction<'_>,
@@ -238,21 +238,21 @@ fn outcome_before(known: &Row) -> RedriveOutcome {
     let is_processed: Option<bool> = known.get("is_processed");
     let is = |name: &str| known.get::<_, Option<bool>>(name).unwrap_or(false);
     match is_processed {
-        None => waits("the event's batch is not in staging.batches any more"),
+        None => waits("the batch of the event is no longer in staging.batches"),
         _ if is("is_superseded") => {
-            RedriveOutcome::Void { message: "a newer version of the event's file took its place".to_owned() }
+            RedriveOutcome::Void { message: "a newer version of the event's file replaced it".to_owned() }
         }
-        _ if is("is_quarantined") && !is("is_there") => waits("the event is not in staging.events any more"),
+        _ if is("is_quarantined") && !is("is_stored") => waits("the event is no longer in staging.events"),
         _ if is("is_quarantined") => RedriveOutcome::Redriven,
-        // The commit that was to leave it behind never happened: it goes the way of every event, and has a dead letter then.
+        // The transaction that refused it was rolled back. The next transform processes it, and sends a dead letter if it fails.
         Some(false) => RedriveOutcome::Void {
-            message: "its batch was not transformed after all, and will be".to_owned(),
+            message: "its batch is unprocessed; the next transform processes it".to_owned(),
         },
         Some(true) => RedriveOutcome::Duplicate,
     }
 }
 
-/// No model ran: the dead letter is unchanged.
+/// The outcome if no model ran.
 fn waits(why: &str) -> RedriveOutcome {
     RedriveOutcome::Pending { message: why.to_owned() }
 }

@@ -1,6 +1,7 @@
 //! Refreshes every relation derived from facts, in dependency order.
 //!
-//! Each in a transaction of its own: what fails is left as it was, with what is above it, and the others go on.
+//! Each relation has its own transaction. If one fails, it and the relations that read it are unchanged, and the others are
+//! refreshed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use tracing::{error, info};
 use uuid::Uuid;
 
 use crate::derived::catalog::{self, Node, Trigger};
-use crate::derived::invalidate::{invalidate_relation, is_watched};
+use crate::derived::invalidate::{has_all_triggers, invalidate_relation};
 use crate::derived::rollup::{Invalidated, recompute, take_invalidations};
 use crate::project::Project;
 use crate::runs::{Activity, Done, RunOutcome};
@@ -26,25 +27,25 @@ use crate::{deploy, notify, runs, work};
 
 const LOCK: &str = include_str!("lock.sql");
 
-/// How a run ends.
+/// The limits of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How long each refresh waits for a lock that others hold.
+    /// How long each refresh waits for a lock.
     pub lock_timeout: Duration,
-    /// No refresh begins after this.
+    /// No refresh begins after this time.
     pub last_start: Instant,
-    /// Work in progress is abandoned at this time.
+    /// A refresh that runs at this time is cancelled.
     pub deadline: Instant,
 }
 
-/// What a run did, by relation.
+/// The result of a run, by relation.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct Summary {
-    /// The rows computed.
+    /// The refreshed relations, with the number of rows.
     pub refreshed: BTreeMap<String, u64>,
-    /// Nothing below them had changed.
+    /// The relations whose inputs had not changed.
     pub unchanged: BTreeSet<String>,
-    /// Left for another time, and why.
+    /// The relations that were left for the next run, with the reason.
     pub skipped: BTreeMap<String, String>,
     /// Those of the skipped that another run is refreshing.
     pub busy: BTreeSet<String>,
@@ -52,7 +53,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// What failed, as one error.
+    /// The failures, as one error.
     pub fn failure(&self) -> Option<Error> {
         if self.failed.is_empty() {
             return None;
@@ -64,17 +65,17 @@ impl Summary {
     }
 }
 
-/// What came of one relation.
-enum Came {
+/// The result of one relation.
+enum Refresh {
     Refreshed(u64),
     Unchanged,
     Busy,
 }
 
-/// Refreshes every rollup and materialized view in `facts` below which something changed.
+/// Refreshes every rollup and materialized view in `facts` whose inputs changed.
 ///
 /// # Errors
-/// When the database cannot be reached. What fails is no error of the run: [`Summary::failed`] says why.
+/// When the database cannot be reached. A relation that fails is not an error of the run: [`Summary::failed`] has the reason.
 pub async fn run(
     connection: &mut Connection,
     project: &Project,
@@ -83,7 +84,7 @@ pub async fn run(
 ) -> Result<Summary> {
     let deployment = deploy::deploy(connection, project, limits.deadline).await?;
     let (nodes, triggers) = connection
-        .run_tx("look at what is derived", limits.deadline, async |transaction| {
+        .run_tx("read the derived relations", limits.deadline, async |transaction| {
             work::begin(transaction).await?;
             Ok((catalog::nodes(transaction, project).await?, catalog::triggers(transaction).await?))
         })
@@ -105,13 +106,13 @@ pub async fn run(
             },
         };
         match outcome {
-            Ok(Came::Refreshed(rows)) => {
+            Ok(Refresh::Refreshed(rows)) => {
                 summary.refreshed.insert(node.name.clone(), rows);
             }
-            Ok(Came::Unchanged) => {
+            Ok(Refresh::Unchanged) => {
                 summary.unchanged.insert(node.name.clone());
             }
-            Ok(Came::Busy) => {
+            Ok(Refresh::Busy) => {
                 summary.skipped.insert(node.name.clone(), "another run is refreshing it".to_owned());
                 summary.busy.insert(node.name.clone());
             }
@@ -143,11 +144,11 @@ pub async fn run(
 
 fn why_not(node: &Node<'_>, limits: Limits) -> Option<String> {
     if Instant::now() >= limits.last_start {
-        return Some("time is up; what invalidated it is kept for the next run".to_owned());
+        return Some("the deadline is reached; the next run refreshes it".to_owned());
     }
     if !node.is_owned {
         return Some(format!(
-            "it belongs to somebody else: alter {} {} owner to millrace_transform",
+            "millrace_transform is not its owner: alter {} {} owner to millrace_transform",
             if node.is_materialized { "materialized view" } else { "table" },
             relation(&node.name)
         ));
@@ -163,21 +164,21 @@ async fn refresh(
     triggers: &[Trigger],
     run_id: Uuid,
     limits: Limits,
-) -> Result<Result<Came, (RunOutcome, String)>> {
-    let is_watched = is_watched(node, triggers);
+) -> Result<Result<Refresh, (RunOutcome, String)>> {
+    let is_tracked = has_all_triggers(node, triggers);
     let begun = Instant::now();
     let outcome =
         work::try_once(connection, "refresh", limits.lock_timeout, limits.deadline, async |transaction| {
             let started = Instant::now();
             if !lock(transaction, &node.name).await? {
-                return Ok(Came::Busy);
+                return Ok(Refresh::Busy);
             }
             let invalidated = match take_invalidations(transaction, &node.name).await? {
-                Invalidated::Nothing if is_watched && (node.is_populated || !node.is_materialized) => {
-                    return Ok(Came::Unchanged);
+                Invalidated::Nothing if is_tracked && (node.is_populated || !node.is_materialized) => {
+                    return Ok(Refresh::Unchanged);
                 }
-                invalidated if is_watched => invalidated,
-                // Changed or not: nobody saw it.
+                invalidated if is_tracked => invalidated,
+                // Without all triggers, changes are unknown.
                 _ => Invalidated::Everything,
             };
             let row_count = match node.model {
@@ -190,11 +191,11 @@ async fn refresh(
             runs::count(transaction, run_id, &node.name, Activity::Refresh, &done).await?;
             let message = json!({"kind": "refresh", "model": node.name, "rows": row_count});
             notify::send(transaction, &message).await?;
-            Ok(Came::Refreshed(row_count))
+            Ok(Refresh::Refreshed(row_count))
         })
         .await?;
-    if let Ok(Came::Refreshed(rows)) = &outcome {
-        // Once it is committed, which is part of it.
+    if let Ok(Refresh::Refreshed(rows)) = &outcome {
+        // After the commit, which is part of the duration.
         let duration = begun.elapsed();
         metrics::record(names::VIEW_DURATION, metrics::millis(duration));
         info!(model = node.name, row_count = rows, duration_ms = duration.as_millis() as u64, "refreshed");
@@ -202,14 +203,14 @@ async fn refresh(
     Ok(outcome.map_err(|error| (RunOutcome::Failed, error.chain())))
 }
 
-/// Refreshes a materialized view, without shutting its readers out where that is possible; its rows.
+/// Refreshes a materialized view, concurrently if possible, and returns the number of its rows.
 async fn refresh_view(transaction: &Transaction<'_>, node: &Node<'_>, nodes: &[Node<'_>]) -> Result<u64> {
     let failed = |error| from_postgres(&format!("refresh facts.{}", node.name), error);
     let concurrently = if node.is_populated && node.has_usable_key { "concurrently " } else { "" };
     let view = relation(&node.name);
     let statement = format!("refresh materialized view {concurrently}{view}");
     transaction.batch_execute(&statement).await.map_err(failed)?;
-    // It has no triggers of its own.
+    // Materialized views have no triggers.
     for above in nodes.iter().filter(|above| above.reads(node.relation)) {
         invalidate_relation(transaction, &above.name).await?;
     }
@@ -217,9 +218,9 @@ async fn refresh_view(transaction: &Transaction<'_>, node: &Node<'_>, nodes: &[N
     Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0)) as u64)
 }
 
-/// Whether no other run has the relation.
+/// Locks the relation. Returns false if another run has it locked.
 async fn lock(transaction: &Transaction<'_>, name: &str) -> Result<bool> {
-    let failed = |error| from_postgres("look whether another run refreshes it", error);
+    let failed = |error| from_postgres("lock a relation for its refresh", error);
     let rows = transaction.query_typed(LOCK, &[(&name, Type::TEXT)]).await.map_err(failed)?;
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }

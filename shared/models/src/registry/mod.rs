@@ -1,4 +1,4 @@
-//! `pipeline.models`: which models are deployed, and the lock under which that changes.
+//! `pipeline.models`: the deployed models, and the lock of a deployment.
 
 use millrace::Result;
 use millrace::database::failure::from_postgres;
@@ -11,7 +11,7 @@ use crate::model::Model;
 const LOCK: &str = include_str!("lock.sql");
 const RECORD: &str = include_str!("record.sql");
 
-/// Takes the lock that every deployment holds to the end of its transaction: two deployments that create the same table
+/// Takes the lock that every deployment holds until the end of its transaction, because two deployments that create the same table
 /// would conflict in PostgreSQL's catalog.
 pub async fn lock(transaction: &Transaction<'_>) -> Result<()> {
     transaction
@@ -21,7 +21,7 @@ pub async fn lock(transaction: &Transaction<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A hash of everything in a model that its deployment depends on.
+/// A hash of everything in a model that is deployed.
 pub fn definition_hash(model: &Model) -> String {
     let Model { fingerprint, description, columns, key, indexes, tests, bucket, .. } = model;
     let text = format!("{fingerprint} {description:?} {columns:?} {key:?} {indexes:?} {tests:?} {bucket:?}");

@@ -1,4 +1,4 @@
-//! The batches of one transaction: claimed, through every model that takes them, marked.
+//! One transaction: claims batches, runs every model that reads them, and marks them as processed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Instant, SystemTime};
@@ -27,7 +27,7 @@ const LOCK_MODELS: &str = include_str!("lock_models.sql");
 const CLAIM: &str = include_str!("claim.sql");
 const MARK: &str = include_str!("mark.sql");
 
-/// What every claim of a run shares.
+/// The data that all claims of a run share.
 pub struct Claim<'r> {
     pub project: &'r Project,
     pub deployment: &'r Deployment,
@@ -37,7 +37,7 @@ pub struct Claim<'r> {
     pub bounds: Bounds,
 }
 
-/// What a claim did.
+/// The result of a claim.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claimed {
     pub batches: u64,
@@ -59,13 +59,13 @@ struct Batch {
 }
 
 impl Claim<'_> {
-    /// The names of the models that take the events of a source and type.
+    /// The names of the models that read the events of a source and type.
     pub fn models(&self, source: &str, event_type: &str) -> Vec<String> {
         self.project.facts_for(source, event_type).map(|model| model.name.clone()).collect()
     }
 
-    /// Claims batches of a route received since then, runs every model over them and commits. `None` when there are none,
-    /// or others hold them all.
+    /// Claims batches of a route that were received at or after `since`, runs every model over them and commits. `None` when there are
+    /// none, or when other transactions have locked all of them.
     pub async fn run(
         &self,
         connection: &mut Connection,
@@ -108,7 +108,7 @@ impl Claim<'_> {
                         .filter(|dead_letter| dead_letter.reason.model.as_deref() == Some(model));
                     quarantine::record(transaction, model, &of_model.collect::<Vec<_>>()).await?;
                 }
-                // Before the commit that leaves the events behind: a crash can repeat a dead letter but never lose one.
+                // Send dead letters before the commit: a crash can repeat a dead letter but never lose one.
                 stall_detector.pause(self.dead_letter_queue.send(&dead_letters)).await?;
                 mark(transaction, &batches, &quarantined, models.is_empty(), self.version).await?;
                 let quarantined = quarantined.values().sum::<i64>() as u64;
@@ -178,7 +178,7 @@ impl Claim<'_> {
     }
 }
 
-/// Shared, so that transforms run side by side; whoever swaps a model's table waits for them, and they for it.
+/// Takes shared locks, so that transforms run concurrently. The swap of a rebuilt table takes the exclusive lock.
 pub async fn lock_models(transaction: &Transaction<'_>, models: &[&Model]) -> Result<()> {
     let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
     transaction
@@ -188,14 +188,14 @@ pub async fn lock_models(transaction: &Transaction<'_>, models: &[&Model]) -> Re
     Ok(())
 }
 
-/// The events of those batches that no newer version of their file replaced, and how many they are.
+/// The events of the batches that are not superseded, and their number.
 fn ranges(batches: &[Batch]) -> (Vec<EventRange>, u64) {
     let current = || batches.iter().filter(|batch| !batch.superseded);
     let ranges = current().map(|batch| EventRange::whole(batch.batch_id, batch.received_at)).collect();
     (ranges, current().map(|batch| batch.staged_count as u64).sum())
 }
 
-/// How many events of each batch at least one model refused.
+/// The number of events of each batch that at least one model refused.
 fn count_events(refused: &BTreeMap<&str, Vec<Refused>>) -> HashMap<Uuid, i64> {
     let events: BTreeSet<(Uuid, i64)> =
         refused.values().flatten().map(|refused| (refused.batch_id, refused.event_id)).collect();

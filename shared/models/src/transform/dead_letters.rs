@@ -1,4 +1,4 @@
-//! The dead letters of events that a model cannot take.
+//! The dead letters of events that a model refused.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -16,7 +16,7 @@ use crate::model::Model;
 
 const REFUSED_EVENTS: &str = include_str!("refused_events.sql");
 
-/// One dead letter for each event and model that refused it, with the event as it came.
+/// Creates one dead letter for each event and model that refused it, with the payload of the event.
 pub async fn write(
     transaction: &Transaction<'_>,
     models: &[&Model],

@@ -1,5 +1,5 @@
 with
--- Most runs find their version, and write nothing.
+-- Most runs find their version and insert nothing.
 known as (
     select version_id from pipeline.model_versions where fingerprint = $1
 ),

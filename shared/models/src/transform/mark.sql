@@ -1,4 +1,4 @@
--- A batch that a newer version of its file replaced before any model saw it has no facts to take back.
+-- A batch that was superseded before it was processed has no facts to retract.
 update staging.batches
 set processed_at = clock_timestamp(),
     processed_by = $4,

@@ -1,14 +1,15 @@
-//! From raw events to facts: claim, every model in order, counts and the mark that says so, one commit.
+//! From raw events to facts. One transaction claims batches, runs every model in order, and stores the counts and the mark that the
+//! batches are processed.
 //!
-//! - [`routes`]: which events wait.
-//! - [`version`]: which set of models this is.
-//! - [`claim`]: the batches of one transaction.
-//! - [`dead_letters`]: the events that a model cannot take.
-//! - `report`: what is logged of a claim.
-//! - [`retract`]: taking back the facts of files that were replaced.
+//! - [`routes`]: the sources and event types with unprocessed events.
+//! - [`version`]: the version of the set of models.
+//! - [`claim`]: one transaction.
+//! - [`dead_letters`]: the dead letters of refused events.
+//! - `report`: the log line and the metrics of a claim.
+//! - [`retract`]: deletes the facts of replaced files.
 //!
-//! Several transforms may run at once. A claim locks its batches, so that the others skip them; facts are written in the
-//! order of their keys; whatever the order of claims, of two events with one key the same one wins.
+//! Transforms may run concurrently. A claim locks its batches, so that the others skip them. Facts are written in the order of their
+//! keys. Of two events with one key the same one wins, in whatever order they are claimed.
 
 mod bounds;
 pub mod claim;
@@ -35,24 +36,24 @@ use crate::runs::{self, Activity, RunOutcome};
 pub use bounds::Bounds;
 use claim::{Claim, Claimed};
 
-/// How a run ends.
+/// The limits of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub bounds: Bounds,
-    /// Once nothing waits, it goes on looking for so long.
+    /// How long the run keeps polling when no events wait.
     pub idle_poll: Duration,
-    /// No claim begins after this.
+    /// No claim begins after this time.
     pub last_claim: Instant,
-    /// What is under way is given up then.
+    /// A claim that runs at this time is cancelled.
     pub deadline: Instant,
 }
 
-/// While nothing waits, how often to look.
+/// The interval of polls when no events wait.
 const POLL: Duration = Duration::from_millis(100);
-/// So many claims of one route, then the others have their turn.
+/// The maximum number of consecutive claims of one route.
 const TURN: usize = 8;
 
-/// What a run did.
+/// The result of a run.
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
 pub struct Summary {
     pub claims: u64,
@@ -60,11 +61,11 @@ pub struct Summary {
     pub events: u64,
     pub quarantined: u64,
     pub unmodelled: u64,
-    /// Batches of replaced files whose facts were taken back.
+    /// Batches of replaced files whose facts were retracted.
     pub retracted: u64,
     /// Rows of facts written, by model.
     pub rows: BTreeMap<String, u64>,
-    /// Events that were left, and why.
+    /// Routes whose events wait, with the reason.
     pub waiting: BTreeSet<Waiting>,
 }
 
@@ -87,7 +88,7 @@ impl Summary {
         }
     }
 
-    /// What kept events from being transformed, as one error.
+    /// The reasons why events wait, as one error.
     pub fn failure(&self) -> Option<Error> {
         let reasons: BTreeSet<&str> = self.waiting.iter().map(|waiting| waiting.reason.as_str()).collect();
         if reasons.is_empty() {
@@ -98,11 +99,11 @@ impl Summary {
     }
 }
 
-/// Transforms what waits, until nothing does or time is up.
+/// Transforms unprocessed events until there are none or the time limit is reached.
 ///
 /// # Errors
-/// When the database or the dead-letter queue cannot be reached. A model that fails is no error of the run: its events
-/// wait, and [`Summary::waiting`] says why.
+/// When the database or the dead-letter queue cannot be reached. A model that fails is not an error of the run: its events wait,
+/// and [`Summary::waiting`] has the reason.
 pub async fn run(
     connection: &mut Connection,
     project: &Project,
@@ -121,13 +122,13 @@ pub async fn run(
     run.until_nothing_waits().await
 }
 
-/// A run under way.
+/// A run.
 struct Run<'r> {
     connection: &'r mut Connection,
     claim: Claim<'r>,
     limits: Limits,
     summary: Summary,
-    /// Routes whose models failed in this run: another try would fail as well.
+    /// Routes whose models failed in this run. They are not retried in this run.
     failed: BTreeSet<(String, String)>,
 }
 
@@ -149,7 +150,7 @@ impl Run<'_> {
         }
     }
 
-    /// A turn of every route in which something waits. Whether anything was done.
+    /// Gives every route with unprocessed events a turn. Returns whether anything was done.
     async fn round(&mut self) -> Result<bool> {
         let mut found = false;
         for (source, event_type) in retract::waiting(self.connection, self.limits.deadline).await? {
@@ -175,7 +176,7 @@ impl Run<'_> {
         Instant::now() >= self.limits.last_claim
     }
 
-    /// Whether the models of a route can take its events; when its tables are not there, it waits.
+    /// Whether the models of a route are deployed. Otherwise its events wait.
     fn is_open(&mut self, source: &str, event_type: &str) -> bool {
         if self.failed.contains(&(source.to_owned(), event_type.to_owned())) {
             return false;
@@ -194,11 +195,12 @@ impl Run<'_> {
         Ok(retracted > 0)
     }
 
-    /// Claims from one route until nothing is left, its turn ends or time is up. Whether anything was claimed.
+    /// Claims from one route until it has no unprocessed batches, its turn ends or the time limit is reached. Returns whether anything
+    /// was claimed.
     async fn claim_turn(&mut self, source: &str, event_type: &str) -> Result<bool> {
         let route = Route { source: source.to_owned(), event_type: Some(event_type.to_owned()) };
-        // Behind the last claim, so that it is not looked for among those that are done again; what came late is found in
-        // the next round, which begins at the beginning.
+        // Begin after the last claim, to avoid scanning processed batches again. The next round begins at the oldest batch and finds
+        // batches that committed late.
         let mut since = SystemTime::UNIX_EPOCH;
         let mut found = false;
         for _ in 0..TURN {
@@ -206,7 +208,7 @@ impl Run<'_> {
                 break;
             }
             let started = Instant::now();
-            // Boxed: the futures of a claim are deeper than the compiler lays out in one go.
+            // Boxed, because the nested futures of a claim exceed the recursion limit of the compiler.
             let claim = self.claim.run(self.connection, &route, since, self.limits.deadline);
             let Some(claimed) = Box::pin(claim).await? else { break };
             claimed.report(self.claim.project, &route, started.elapsed());
@@ -221,7 +223,7 @@ impl Run<'_> {
     async fn handle_result(&mut self, source: &str, event_type: &str, done: Result<bool>) -> Result<bool> {
         let error = match done {
             Ok(found) => return Ok(found),
-            // The world is in the way of every route alike.
+            // A temporary failure affects every route.
             Err(error) if matches!(error.kind(), Kind::Transient | Kind::Conflict) => return Err(error),
             Err(error) => error,
         };

@@ -1,4 +1,4 @@
--- In the order in which they were asked for.
+-- In the order of the parameters.
 select
     events.source,
     events.event_type,

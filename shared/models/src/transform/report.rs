@@ -1,4 +1,4 @@
-//! What is logged of a claim once it is committed: its line and its metrics.
+//! The log line and the metrics of a committed claim.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use crate::project::Project;
 
 impl Claimed {
     pub(super) fn report(&self, project: &Project, route: &Route, duration: Duration) {
-        // The age of its oldest event, now that it is facts.
+        // The age of its oldest event when its facts are committed.
         let lag = SystemTime::now().duration_since(self.first_received_at).unwrap_or_default();
         let row_count = self.rows.values().sum::<u64>();
         info!(
@@ -28,7 +28,7 @@ impl Claimed {
             duration_ms = duration.as_millis() as u64,
             "transformed"
         );
-        // Any program may insert events of any source: one that no model takes is no dimension.
+        // Any program may insert events of any source. Only a source that a model reads is a dimension.
         let source = Some(route.source.as_str()).filter(|source| project.takes(source));
         metrics::add_of(source, names::CLAIMS, 1);
         metrics::add_of(source, names::EVENTS_PROCESSED, self.events);

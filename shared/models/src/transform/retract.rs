@@ -1,9 +1,8 @@
 //! Deletes the facts of files that were replaced.
 //!
-//! A newer version of a file hides the older one's events, and some of those may have been transformed before. Their
-//! facts are deleted; and where such a fact had won over another event's with the same key, that event's comes back: the
-//! model runs again over the source's other events, for the deleted keys alone. It reads the source's history, and happens
-//! when a file is replaced.
+//! A newer version of a file supersedes the batches of the older version. If these were already transformed, their facts are deleted.
+//! Another event with the same key may have lost to a deleted fact, so the model runs again over the source's other events, for the
+//! deleted keys only. This reads all events of the source, and only happens when a file is replaced.
 
 use std::time::Instant;
 
@@ -28,23 +27,23 @@ const LOCK: &str = include_str!("lock_superseded.sql");
 const CURRENT: &str = include_str!("current_batches.sql");
 const MARK: &str = include_str!("mark_retracted.sql");
 
-/// So many batches of the history a statement.
+/// The number of batches per statement.
 const CHUNK: usize = 16;
 
-/// The sources and event types with batches whose facts have to be taken back.
+/// The sources and event types with batches whose facts must be retracted.
 pub async fn waiting(connection: &mut Connection, deadline: Instant) -> Result<Vec<(String, String)>> {
     let rows = connection
-        .run_statement("look for replaced batches", deadline, async |session| {
+        .run_statement("list superseded batches", deadline, async |session| {
             session
                 .query_typed(WAITING, &[])
                 .await
-                .map_err(|error| from_postgres("look for replaced batches", error))
+                .map_err(|error| from_postgres("list superseded batches", error))
         })
         .await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// Takes back the facts of the replaced batches of a source and event type. How many batches.
+/// Deletes the facts of the superseded batches of a source and event type. Returns the number of batches.
 pub async fn retract(
     connection: &mut Connection,
     claim: &Claim<'_>,
@@ -80,7 +79,8 @@ pub async fn retract(
         .await
 }
 
-/// Deletes the facts that `table` has of the events of `batches`, and derives again what those had covered. Rows deleted.
+/// Deletes the facts of the events of `batches` from `table`, and recomputes the facts of the deleted keys. Returns the number of
+/// deleted rows.
 pub async fn delete_facts(
     transaction: &Transaction<'_>,
     model: &Model,
@@ -88,8 +88,8 @@ pub async fn delete_facts(
     columns: &[String],
     batches: &[EventRange],
 ) -> Result<u64> {
-    let failed = |error| from_postgres(&format!("take back facts of {}", model.name), error);
-    // Qualified: a model may be called so too.
+    let failed = |error| from_postgres(&format!("retract facts of {}", model.name), error);
+    // Qualified, because a model may have the same name.
     let deleted = "pg_temp.deleted_keys";
     let key = model.key.iter().map(String::as_str);
     let key = if model.key.is_empty() { "true as deleted".to_owned() } else { identifiers(key) };
@@ -111,7 +111,7 @@ returning {fact_key}",
                 .join(", ")
         },
     );
-    // The deleted keys stay in a table of this transaction's own: their types are the fact's.
+    // A temporary table holds the deleted keys, with the types of the fact.
     transaction
         .batch_execute(&format!(
             "create temporary table deleted_keys on commit drop as select {key} from {table} with no data"
@@ -121,19 +121,19 @@ returning {fact_key}",
     let parameters = Parameters::new(batches);
     let deleted_count = transaction
         .execute_typed(
-            &format!("with gone as ({statement}) insert into {deleted} select * from gone"),
+            &format!("with deleted as ({statement}) insert into {deleted} select * from deleted"),
             &parameters.typed(),
         )
         .await
         .map_err(failed)?;
     if !model.key.is_empty() && deleted_count > 0 {
-        derive_again(transaction, model, table, columns, deleted).await?;
+        recompute(transaction, model, table, columns, deleted).await?;
     }
     transaction.batch_execute(&format!("drop table {deleted}")).await.map_err(failed)?;
     Ok(deleted_count)
 }
 
-async fn derive_again(
+async fn recompute(
     transaction: &Transaction<'_>,
     model: &Model,
     table: &str,
@@ -148,14 +148,14 @@ async fn derive_again(
     for route in &model.routes {
         let ranges = ranges(transaction, CURRENT, &route.source, route.event_type.as_deref()).await?;
         for chunk in ranges.chunks(CHUNK) {
-            // What is refused here was refused when it was transformed, and has its dead letter.
+            // An event that is refused here was refused when it was transformed, and has a dead letter.
             apply(transaction, model, &statement, chunk, u64::MAX).await?;
         }
     }
     Ok(())
 }
 
-/// The whole batches that `sql` finds for a source and, where it is given, an event type.
+/// The batches that `sql` returns for a source and an optional event type.
 async fn ranges(
     transaction: &Transaction<'_>,
     sql: &str,

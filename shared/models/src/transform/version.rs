@@ -14,7 +14,7 @@ use crate::project::Project;
 
 const ENSURE_VERSION: &str = include_str!("ensure_version.sql");
 
-/// The id of the model version that consists of `project`'s facts; recorded when it is new.
+/// Returns the id of the model version with the facts of `project`, and records it if it is new.
 pub async fn ensure(connection: &mut Connection, project: &Project, deadline: Instant) -> Result<i64> {
     let facts: BTreeMap<&str, &str> = project
         .models
@@ -32,7 +32,7 @@ pub async fn ensure(connection: &mut Connection, project: &Project, deadline: In
             let rows = session.query_typed(ENSURE_VERSION, &parameters).await.map_err(failed)?;
             match rows.first() {
                 Some(row) => Ok(row.get(0)),
-                // Another worker inserted it meanwhile, and this statement began before.
+                // Another worker inserted it after this statement began.
                 None => Ok(session
                     .query_typed(ENSURE_VERSION, &parameters)
                     .await

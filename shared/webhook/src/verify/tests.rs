@@ -37,7 +37,7 @@ fn hmac(encoding: Encoding, prefix: &str, algorithm: Algorithm) -> Scheme {
     Scheme::Hmac { header: "X-Signature".to_owned(), encoding, prefix: prefix.to_owned(), algorithm }
 }
 
-/// Whether a delivery shows the secret itself.
+/// Whether a delivery contains the secret itself.
 fn has_credential(scheme: &Scheme) -> bool {
     matches!(scheme, Scheme::Bearer | Scheme::Basic | Scheme::ApiKey { .. })
 }

@@ -75,7 +75,9 @@ fn two_sources_cannot_claim_one_path() {
     );
     assert_eq!(
         found,
-        ["sources.toml:4:2: path `incoming/x/a*` takes keys that `a` takes too: `incoming/x/a.csv`"]
+        [
+            "sources.toml:4:2: the path `incoming/x/a*` and the source `a` match the same key: `incoming/x/a.csv`"
+        ]
     );
 }
 
@@ -170,16 +172,16 @@ invalid_characters = 'drop'
         found,
         [
             "sources.toml:2:10: `githb` is none of standard, github, stripe, shopify, slack, hmac, bearer, basic, api_key; did you mean `github`?",
-            "sources.toml:3:10: expected `env:NAME`, `file:/path` or `secretsmanager:NAME`: a secret itself does not stand in this file, which is committed and shipped",
-            "sources.toml:4:4: `secret` is missing: without one anybody could write here. Say where it is kept: `env:NAME`, `file:/path` or `secretsmanager:NAME`",
+            "sources.toml:3:10: expected `env:NAME`, `file:/path` or `secretsmanager:NAME`: this file is committed and deployed, so it must not contain the secret itself",
+            "sources.toml:4:4: `secret` is missing: without a secret, anyone could post events. Set a reference: `env:NAME`, `file:/path` or `secretsmanager:NAME`",
             "sources.toml:4:4: `preset` is missing: one of standard, github, stripe, shopify, slack, hmac, bearer, basic, api_key",
-            "sources.toml:7:10: expected one secret, or two while one replaces the other",
-            "sources.toml:8:1: `tolerance_seconds` says nothing about preset github: it goes with standard, stripe, slack",
-            "sources.toml:9:1: `encoding` says nothing about preset github: it goes with hmac",
+            "sources.toml:7:10: expected one secret, or two during a rotation",
+            "sources.toml:8:1: preset github has no key `tolerance_seconds`; it is a key of standard, stripe, slack",
+            "sources.toml:9:1: preset github has no key `encoding`; it is a key of hmac",
             "sources.toml:10:1: unknown key `delivry_id`; did you mean `delivery_id`?",
             "sources.toml:11:14: the event type `a b` holds ' ': only ASCII letters, digits, `_`, `-` and `.` are allowed; expected `header:NAME`, `pointer:/PATH` or a name",
             "sources.toml:12:4: `header` is missing: preset hmac requires the name of the header with the signature, such as `X-Signature`",
-            "sources.toml:14:10: expected one secret, or two while one replaces the other",
+            "sources.toml:14:10: expected one secret, or two during a rotation",
             "sources.toml:17:10: expected a string, found integer",
             "sources.toml:18:21: expected at least one second",
             "sources.toml:19:15: `X-Id` is neither of `header:NAME`, `pointer:/PATH` or `body`",

@@ -31,11 +31,11 @@ pub const KEYS: &[&str] = &[
     "invalid_characters",
 ];
 
-/// Long enough for any clock that is wrong, short enough that a recorded delivery is of little use.
+/// Large enough for wrong clocks, small enough to limit the replay of recorded deliveries.
 const MAX_TOLERANCE_SECONDS: u64 = 86_400;
 const MAX_DEDUPE_DAYS: u64 = 365;
 
-/// `None` when there is too little to go by; what is wrong is among the document's problems then.
+/// Returns `None` if the table is invalid. The document then has the problems.
 pub(super) fn read<'t>(
     document: &mut Document<'t>,
     name: &Key<'t>,
@@ -54,7 +54,7 @@ pub(super) fn read<'t>(
         None => {
             document.problem(
                 input.span(),
-                "`secret` is missing: without one anybody could write here. Say where it is kept: \
+                "`secret` is missing: without a secret, anyone could post events. Set a reference: \
                  `env:NAME`, `file:/path` or `secretsmanager:NAME`",
             );
             Vec::new()
@@ -123,7 +123,7 @@ pub(super) fn read<'t>(
     Some(source)
 }
 
-/// The scheme, with the keys that only some presets have; where they say nothing they are refused.
+/// Reads the scheme with the keys that only some presets have. A key that the preset does not have is a problem.
 fn read_scheme<'t>(
     document: &mut Document<'t>,
     preset: Preset,
@@ -147,7 +147,7 @@ fn read_scheme<'t>(
             let names: Vec<&str> = goes_with.iter().map(|preset| preset.name()).collect();
             document.problem(
                 key.span(),
-                format!("`{name}` says nothing about preset {preset}: it goes with {}", names.join(", ")),
+                format!("preset {preset} has no key `{name}`; it is a key of {}", names.join(", ")),
             );
             continue;
         }
@@ -209,7 +209,7 @@ fn read_secrets(document: &mut Document<'_>, value: &Value<'_>) -> Vec<SecretRef
     };
     let Some(texts) = texts else { return Vec::new() };
     if !(1..=2).contains(&texts.len()) {
-        document.problem(value.span(), "expected one secret, or two while one replaces the other");
+        document.problem(value.span(), "expected one secret, or two during a rotation");
     }
     let mut secrets = Vec::new();
     for text in texts {
@@ -224,7 +224,7 @@ fn read_secrets(document: &mut Document<'_>, value: &Value<'_>) -> Vec<SecretRef
 const DELIVERY_ID_FORMS: &str = "`header:NAME`, `pointer:/PATH` or `body`";
 const EVENT_TYPE_FORMS: &str = "`header:NAME`, `pointer:/PATH` or a name";
 
-/// One rule, or a list of which the first that applies is taken.
+/// One rule, or a list of rules, of which the first that applies is used.
 fn rules<R>(
     document: &mut Document<'_>,
     value: &Value<'_>,

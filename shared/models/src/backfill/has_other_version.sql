@@ -1,4 +1,4 @@
--- Whether another query of this model made facts that are still there: since its last rebuild, if it had one.
+-- Whether another version of this model wrote facts that are still in the table.
 select exists (
     select from pipeline.model_versions
     where model_versions.models ? $1

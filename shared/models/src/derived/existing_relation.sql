@@ -1,4 +1,4 @@
--- What is there by the name $1, and the fingerprint of what made it.
+-- The relation $1 of schema facts, and the fingerprint of the model that created it.
 select c.relkind::text as kind, m.fingerprint
 from pg_class c
 left join pipeline.models m on m.model = c.relname
