@@ -200,14 +200,14 @@ mod tests {
         let blanks = br#"{"a": [1, {"b": "x, y: \" z\\"}], "c": "d"}"#;
         let pretty = b"{\n  \"a\": [\n    1,\n    {\n      \"b\": \"x, y: \\\" z\\\\\"\n    }\n  ],\n  \"c\": \"d\"\n}\n";
         for (sent, received, change) in [
-            (&b"{}"[..], &b"{}\n"[..], "without the line end"),
-            (b"{}", b"{}\r\n", "without the line end"),
-            (b"{}\n", b"{}", "with a line end"),
+            (&b"{}"[..], &b"{}\n"[..], "without its final line end"),
+            (b"{}", b"{}\r\n", "without its final line end"),
+            (b"{}\n", b"{}", "with a final line end"),
             (b"{}", b"\xef\xbb\xbf{}", "byte order mark"),
             (b"[1,\r\n2]", b"[1,\n2]", "Windows"),
             (b"[1,\n2]", b"[1,\r\n2]", "Unix"),
-            (compact, blanks, "without blanks"),
-            (compact, pretty, "without blanks"),
+            (compact, blanks, "without white space"),
+            (compact, pretty, "without white space"),
             (blanks, compact, "after each comma"),
             (blanks, pretty, "after each comma"),
             (b"{}", b"e30=", "base64"),
@@ -221,7 +221,7 @@ mod tests {
     fn what_cannot_be_found_out_is_not_guessed_and_nothing_secret_is_said() {
         for (sent, received, words) in [
             (&b"{\"a\":1}"[..], &b"{\n \"a\": 2}"[..], "re-serialised"),
-            (b"{\"a\":1}", b"{\"a\":2}", "The secret is another one"),
+            (b"{\"a\":1}", b"{\"a\":2}", "The secret is wrong"),
         ] {
             let said = said(sent, received);
             assert!(said.contains(words) && !said.contains(SECRET), "{said}");

@@ -504,7 +504,7 @@ async fn a_backfill_that_is_interrupted_goes_on_to_its_end() {
     let done = "select count(*) from pipeline.backfill_batches where done_at is not null";
     fixture.until(done).await;
     interrupt(&backfill);
-    said(backfill).await.is(3, &["stopped   orders  after ", " of 1,000 events; run it again to go on"]);
+    said(backfill).await.is(3, &["stopped   orders  after ", " of 1,000 events; run it again to continue"]);
     let done = fixture.number(done).await;
     assert!((1..20).contains(&done), "{done}");
     assert_eq!(fixture.facts().await.len() as i64, done * 50, "what is marked is there, and nothing else");

@@ -55,7 +55,7 @@ mod tests {
         };
         let found = check(&report);
         assert_eq!(found.len(), 2);
-        assert_eq!(found[0].found, "not so 2 times: a = b; x: 9 against 8");
+        assert_eq!(found[0].found, "2 differences: a = b; x: 9 against 8");
         report.discrepancies.clear();
         assert_eq!(check(&report)[0].level, Level::Ok);
     }

@@ -102,7 +102,7 @@ fn postgresql_as_people_write_it_is_understood() {
     ] {
         let project = fact(query);
         if query.starts_with("values") {
-            assert!(project.problems()[0].contains("a fact reads `batch`"), "{:?}", project.problems());
+            assert!(project.problems()[0].contains("a fact must read `batch`"), "{:?}", project.problems());
         } else {
             assert_eq!(reads(&project), ["batch"], "{query}");
         }
@@ -118,7 +118,10 @@ fn problems_name_their_place_and_what_to_do() {
             "-- kind = \"view\"\n-- sourc = \"a\"\nselect 1 as a",
             "models/x.sql:2:4: unknown key `sourc`; did you mean `source`",
         ),
-        ("-- kind = \"view\"\n-- source = \"a/b\"\nselect 1 as a", "models/x.sql:2:4: `source` is a fact's"),
+        (
+            "-- kind = \"view\"\n-- source = \"a/b\"\nselect 1 as a",
+            "models/x.sql:2:4: a view has no key `source`",
+        ),
         ("-- kind = \"view\"", "there is no query"),
         ("-- kind = \"view\"\nselect * from order", "models/x.sql:2"),
         (
@@ -127,15 +130,15 @@ fn problems_name_their_place_and_what_to_do() {
         ),
         ("-- kind = \"view\"\nselect 1; select 2", "models/x.sql:2:9: a model is one query"),
         ("-- kind = \"view\"\ndelete from orders", "models/x.sql:2:1: a model is one query"),
-        ("-- kind = \"view\"\nselect * from batch", "only a fact reads `batch`"),
+        ("-- kind = \"view\"\nselect * from batch", "only a fact must read `batch`"),
         ("-- kind = \"fact\"\n-- source = \"shop\"\nselect 1 as a from batch", "write `shop/*`"),
         (
             "-- kind = \"fact\"\n-- source = \"a/b\"\n-- on_conflict = \"update\"\nselect 1 as a from batch",
-            "`on_conflict` needs `key`",
+            "`on_conflict` requires `key`",
         ),
-        ("-- kind = \"materialized_view\"\nselect * from orders", "without blocking its readers"),
+        ("-- kind = \"materialized_view\"\nselect * from orders", "without blocking readers"),
         ("-- kind = \"view\"\n-- tests = [\"sum(a) > 0\"]\nselect 1 as a", "models/x.sql:2"),
-        ("-- kind = \"view\"\n-- this is prose\nselect 1 as a", "behind `#`"),
+        ("-- kind = \"view\"\n-- this is prose\nselect 1 as a", "with `#`"),
         ("-- kind = \"view\"\nselect * from x", "in a cycle: x → x"),
     ];
     for (text, expected) in cases {

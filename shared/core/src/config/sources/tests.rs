@@ -57,7 +57,7 @@ amount = 'numbr'
             "sources.toml:6:10: expected at least one column name",
             "sources.toml:8:10: `numbr` is none of string, number, boolean, json; did you mean `number`?",
             "sources.toml:9:7: unknown key `webhok`; did you mean `webhook`?",
-            "sources.toml:10:2: the source `a b` holds ' ': only ASCII letters, digits, `_`, `-` and `.` are allowed",
+            "sources.toml:10:2: the source `a b` contains ' ': only ASCII letters, digits, `_`, `-` and `.` are allowed",
         ]
     );
 }
@@ -179,7 +179,7 @@ invalid_characters = 'drop'
             "sources.toml:8:1: preset github has no key `tolerance_seconds`; it is a key of standard, stripe, slack",
             "sources.toml:9:1: preset github has no key `encoding`; it is a key of hmac",
             "sources.toml:10:1: unknown key `delivry_id`; did you mean `delivery_id`?",
-            "sources.toml:11:14: the event type `a b` holds ' ': only ASCII letters, digits, `_`, `-` and `.` are allowed; expected `header:NAME`, `pointer:/PATH` or a name",
+            "sources.toml:11:14: the event type `a b` contains ' ': only ASCII letters, digits, `_`, `-` and `.` are allowed; expected `header:NAME`, `pointer:/PATH` or a name",
             "sources.toml:12:4: `header` is missing: preset hmac requires the name of the header with the signature, such as `X-Signature`",
             "sources.toml:14:10: expected one secret, or two during a rotation",
             "sources.toml:17:10: expected a string, found integer",
