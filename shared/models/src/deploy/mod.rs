@@ -101,7 +101,7 @@ pub async fn deploy(connection: &mut Connection, project: &Project, deadline: In
             // Somebody reads the table in a long transaction. Its events wait for the next run; the others' need not.
             Err(error) if error.code() == Code::LockTimeout => {
                 let message =
-                    format!("facts.{} is in use, and has to be changed: it is tried again", model.name);
+                    format!("facts.{} must be altered and is in use: the next run tries again", model.name);
                 let error =
                     Error::new(Kind::Transient, message).with_source(error).with_code(Code::ModelInUse);
                 warn!(model = model.name, error = error.chain(), "a model is not deployed yet");
