@@ -118,10 +118,7 @@ fn problems_name_their_place_and_what_to_do() {
             "-- kind = \"view\"\n-- sourc = \"a\"\nselect 1 as a",
             "models/x.sql:2:4: unknown key `sourc`; did you mean `source`",
         ),
-        (
-            "-- kind = \"view\"\n-- source = \"a/b\"\nselect 1 as a",
-            "models/x.sql:2:4: a view has no key `source`",
-        ),
+        ("-- kind = \"view\"\n-- source = \"a/b\"\nselect 1 as a", "models/x.sql:2:4: `source` is a fact's"),
         ("-- kind = \"view\"", "there is no query"),
         ("-- kind = \"view\"\nselect * from order", "models/x.sql:2"),
         (
