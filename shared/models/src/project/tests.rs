@@ -127,7 +127,7 @@ fn problems_name_their_place_and_what_to_do() {
         ),
         ("-- kind = \"view\"\nselect 1; select 2", "models/x.sql:2:9: a model is one query"),
         ("-- kind = \"view\"\ndelete from orders", "models/x.sql:2:1: a model is one query"),
-        ("-- kind = \"view\"\nselect * from batch", "only a fact must read `batch`"),
+        ("-- kind = \"view\"\nselect * from batch", "only a fact reads `batch`"),
         ("-- kind = \"fact\"\n-- source = \"shop\"\nselect 1 as a from batch", "write `shop/*`"),
         (
             "-- kind = \"fact\"\n-- source = \"a/b\"\n-- on_conflict = \"update\"\nselect 1 as a from batch",
