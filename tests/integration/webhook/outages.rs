@@ -73,7 +73,7 @@ async fn soon<T>(answer: impl Future<Output = T>) -> T {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_postgres_a_delivery_is_queued_and_after_recovery_the_next_is_stored() {
-    let proxies = Proxies::new("300 ms").await;
+    let proxies = Proxies::new("1 s").await;
     proxies.database.refuse();
     let body = r#"{"kind":"paid","text":"ü\u0041","n":1.50}"#;
     soon(proxies.client.deliver("orders", "1", body)).await.was(202, "queued");
@@ -109,7 +109,7 @@ async fn without_postgres_a_delivery_is_queued_and_after_recovery_the_next_is_st
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_an_unresponsive_postgres_a_delivery_is_queued_and_after_recovery_the_next_is_stored() {
-    let proxies = Proxies::new("500 ms").await;
+    let proxies = Proxies::new("1 s").await;
     proxies.client.deliver("orders", "before", r#"{"n":0}"#).await.was(202, "stored");
     proxies.database.stop(&BOTH);
     let ids = ["a", "b", "c"];
@@ -128,7 +128,7 @@ async fn with_an_unresponsive_postgres_a_delivery_is_queued_and_after_recovery_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_postgres_and_queue_nothing_is_acknowledged() {
-    let proxies = Proxies::new("300 ms").await;
+    let proxies = Proxies::new("1 s").await;
     let headers = signed("orders", "1", b"{}");
     let event = request("POST", "/webhooks/orders", &headers, b"{}", Form::Plain);
     proxies.database.refuse();
@@ -169,7 +169,7 @@ async fn without_postgres_and_queue_nothing_is_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_database_stores_nothing_until_it_is_writable() {
-    let proxies = Proxies::new("300 ms").await;
+    let proxies = Proxies::new("1 s").await;
     proxies.client.deliver("orders", "before", "{}").await.was(202, "stored");
     let name = proxies.fixture.database.name();
     proxies.fixture.execute(&format!("alter database {name} set default_transaction_read_only = on")).await;
