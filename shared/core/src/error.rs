@@ -128,12 +128,13 @@ impl From<millrace_csv::Error> for Error {
             ErrorKind::Read => Kind::Transient,
         };
         let is_read = error.kind() == ErrorKind::Read;
+        let own = Error::new(kind, message).with_code(code);
         match error.into_source() {
-            Some(source) if is_read => source
-                .downcast::<Error>()
-                .unwrap_or_else(|source| Error::new(kind, message).with_code(code).with_source(source)),
-            Some(source) => Error::new(kind, message).with_code(code).with_source(source),
-            None => Error::new(kind, message).with_code(code),
+            Some(source) if is_read => {
+                source.downcast::<Error>().unwrap_or_else(|source| own.with_source(source))
+            }
+            Some(source) => own.with_source(source),
+            None => own,
         }
     }
 }
