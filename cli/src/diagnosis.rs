@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
-use millrace_webhook::verify::{Keys, Refusal, Verification, verify};
+use millrace_webhook::verify::{Keys, Verification, VerifyRefusal, verify};
 use millrace_webhook::{Algorithm, Encoding, Scheme};
 
 /// A refused delivery, and the data with which it was verified.
@@ -60,31 +60,31 @@ pub fn expectation(scheme: &Scheme) -> String {
 }
 
 /// The findings about a refusal, one sentence each.
-pub fn diagnose(delivery: &Delivery<'_>, refusal: &Refusal) -> Vec<String> {
+pub fn diagnose(delivery: &Delivery<'_>, refusal: &VerifyRefusal) -> Vec<String> {
     match refusal {
-        Refusal::MissingHeader { .. } => {
+        VerifyRefusal::MissingHeader { .. } => {
             let names: Vec<&str> = delivery.headers.keys().map(|name| name.as_str()).collect();
             vec![match names.is_empty() {
                 true => "No header was given: give each with --header 'NAME: VALUE'.".to_owned(),
                 false => format!("Given are {}.", names.join(", ")),
             }]
         }
-        Refusal::TimestampTooOld { age, .. } => vec![
+        VerifyRefusal::TimestampTooOld { age, .. } => vec![
             "A recorded delivery was sent again, or a clock is wrong. A retry of a sender has a new timestamp.".to_owned(),
             at_its_own_time(delivery, delivery.now.checked_sub(*age)),
         ],
-        Refusal::TimestampInTheFuture { ahead, .. } => vec![
+        VerifyRefusal::TimestampInTheFuture { ahead, .. } => vec![
             "A clock is wrong, or the timestamp is not in seconds.".to_owned(),
             at_its_own_time(delivery, delivery.now.checked_add(*ahead)),
         ],
-        Refusal::NoSignatureMatches { .. } => vec![mismatch(delivery)],
-        Refusal::WrongCredentials { .. } => {
+        VerifyRefusal::NoSignatureMatches { .. } => vec![mismatch(delivery)],
+        VerifyRefusal::WrongCredentials { .. } => {
             vec!["Compare it with the stored secret, including white space and line ends.".to_owned()]
         }
-        Refusal::RepeatedHeader { .. }
-        | Refusal::OversizedHeader { .. }
-        | Refusal::MalformedHeader { .. }
-        | Refusal::UnsupportedScheme { .. } => Vec::new(),
+        VerifyRefusal::RepeatedHeader { .. }
+        | VerifyRefusal::OversizedHeader { .. }
+        | VerifyRefusal::MalformedHeader { .. }
+        | VerifyRefusal::UnsupportedScheme { .. } => Vec::new(),
     }
 }
 

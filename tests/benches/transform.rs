@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::SinkExt;
-use millrace::batch::{Batch, BatchBuilder, Bounds};
+use millrace::batch::{Batch, BatchBounds, BatchBuilder};
 use millrace::clock::ReceivedAt;
 use millrace::database::{Connection, Settings};
 use millrace::ledger::{Entry, stage};
@@ -148,7 +148,7 @@ fn numbers(batch: i64) -> std::ops::Range<i64> {
 }
 
 fn batch(index: i64, size: std::ops::Range<i64>) -> (Batch, Entry<'static>) {
-    let mut builder = BatchBuilder::new("bench", "orders", ReceivedAt::now(), Bounds::default());
+    let mut builder = BatchBuilder::new("bench", "orders", ReceivedAt::now(), BatchBounds::default());
     for number in size {
         builder.push(payload(number).as_bytes());
     }

@@ -13,7 +13,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::join_all;
-use ingest_webhook::store::group::Bounds;
+use ingest_webhook::store::group::FlushBounds;
 use ingest_webhook::store::{Delivery, Event, Store, Stored, writer};
 use millrace::config::environment::Secret;
 use millrace::database::{Connection, Settings};
@@ -201,7 +201,7 @@ async fn drive(in_flight: usize, send: impl AsyncFn(u64)) -> Sample {
 
 async fn flush_path(url: &str, in_flight: usize) -> Sample {
     let connection = Connection::new(Settings::parse(url).expect("a connection string"));
-    let (store, writer) = writer::open(connection, Bounds::default(), Duration::from_secs(5));
+    let (store, writer) = writer::open(connection, FlushBounds::default(), Duration::from_secs(5));
     let mut writer = pin!(writer.run());
     let mut sending = pin!(drive(in_flight, async |number| put(&store, number).await));
     poll_fn(|context| {

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use millrace::batch::{Batch, BatchBuilder, Bounds};
+use millrace::batch::{Batch, BatchBounds, BatchBuilder};
 use millrace::clock::ReceivedAt;
 use millrace::ledger::{Entry, Staged, stage};
 use millrace::{Code, Error, Kind};
 use millrace_tests::postgres::{Database, number};
 
 fn batch(payloads: &[&str]) -> Batch {
-    let mut builder = BatchBuilder::new("shop", "orders", ReceivedAt::now(), Bounds::default());
+    let mut builder = BatchBuilder::new("shop", "orders", ReceivedAt::now(), BatchBounds::default());
     for payload in payloads {
         builder.push(payload.as_bytes());
     }

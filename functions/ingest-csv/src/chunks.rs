@@ -7,7 +7,7 @@
 use std::io::Read;
 use std::time::Instant;
 
-use millrace::batch::{Batch, BatchBuilder, Bounds, Push};
+use millrace::batch::{Batch, BatchBounds, BatchBuilder, Push};
 use millrace::clock::ReceivedAt;
 use millrace::ledger::{Repair, Span};
 use millrace::{Code, Error, Kind, Result};
@@ -33,7 +33,7 @@ pub struct Chunk {
 pub struct Chunker {
     pub source: String,
     pub event_type: String,
-    pub bounds: Bounds,
+    pub bounds: BatchBounds,
     pub columns: Vec<String>,
     pub encoder: PayloadEncoder,
     /// The records that are already in the ledger: ascending ranges that do not overlap.

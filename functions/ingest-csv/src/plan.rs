@@ -4,7 +4,7 @@
 use std::io::Read;
 
 use millrace::Result;
-use millrace::batch::Bounds;
+use millrace::batch::BatchBounds;
 use millrace::config::CsvOptions;
 use millrace::config::sources::CsvRoute;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ impl LoadPlan {
     /// Opens a file for the first time and decides its plan. Options that are not declared are detected.
     pub fn open<R: Read>(
         route: CsvRoute,
-        bounds: Bounds,
+        bounds: BatchBounds,
         reader: R,
         limits: &Limits,
     ) -> Result<(Records<Decoded<R>>, LoadPlan)> {
@@ -96,8 +96,8 @@ impl LoadPlan {
         &self.file.dialect.columns
     }
 
-    pub fn bounds(&self) -> Bounds {
-        Bounds { rows: self.chunk_rows, bytes: self.chunk_bytes }
+    pub fn bounds(&self) -> BatchBounds {
+        BatchBounds { rows: self.chunk_rows, bytes: self.chunk_bytes }
     }
 }
 

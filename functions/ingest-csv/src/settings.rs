@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millrace::batch::Bounds;
+use millrace::batch::BatchBounds;
 use millrace::config::environment::{Reader, Secret};
 use millrace::dead_letter;
 
@@ -17,7 +17,7 @@ pub struct Settings {
     pub upload_queue_url: String,
     /// The folder of `sources.toml`.
     pub pipeline: PathBuf,
-    pub bounds: Bounds,
+    pub bounds: BatchBounds,
     pub copy_connections: usize,
     /// How long the database may send nothing inside a transaction before the transaction is retried.
     pub stall_timeout: Duration,
@@ -48,9 +48,9 @@ impl Settings {
             dead_letters: dead_letter::Settings::read(env),
             upload_queue_url: env.required("MILLRACE_UPLOAD_QUEUE_URL"),
             pipeline: env.pipeline(),
-            bounds: Bounds {
-                rows: env.number("MILLRACE_CHUNK_ROWS", Bounds::default().rows, 1..=1_000_000),
-                bytes: env.size("MILLRACE_CHUNK_BYTES", Bounds::default().bytes, 1_024..=64 << 20),
+            bounds: BatchBounds {
+                rows: env.number("MILLRACE_CHUNK_ROWS", BatchBounds::default().rows, 1..=1_000_000),
+                bytes: env.size("MILLRACE_CHUNK_BYTES", BatchBounds::default().bytes, 1_024..=64 << 20),
             },
             copy_connections: env.number("MILLRACE_COPY_CONNECTIONS", 2, 1..=16),
             stall_timeout: env.duration(

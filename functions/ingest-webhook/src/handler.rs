@@ -21,7 +21,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 use crate::answer::Answer;
 use crate::dead_letters::Sender;
 use crate::problem::{Challenge, Problem, ProblemKind};
-use crate::request::{self, Event as HttpEvent, Request};
+use crate::request::{Event as HttpEvent, Request, RequestRefusal};
 use crate::settings::Settings;
 use crate::store::{self, Delivery, Event, NotStored, Store, Stored, Writer};
 use millrace::secrets::authenticate;
@@ -102,8 +102,8 @@ impl IngestWebhook {
         };
         let request = match Request::from_event(event, self.settings.max_body_bytes) {
             Ok(request) => request,
-            Err(request::Refusal::NotARequest(error)) => return Err(error),
-            Err(request::Refusal::Problem { problem, request_id }) => {
+            Err(RequestRefusal::NotARequest(error)) => return Err(error),
+            Err(RequestRefusal::Problem { problem, request_id }) => {
                 return Ok(refuse_stranger(&problem, request_id.as_deref()));
             }
         };

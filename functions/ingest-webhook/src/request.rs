@@ -86,7 +86,7 @@ impl fmt::Debug for Request {
 
 /// Why there is no request.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum RequestRefusal {
     /// The event is not of a gateway: whoever invoked the function must change, and nobody waits for an HTTP answer.
     NotARequest(Error),
     /// The sender gets this for an answer.
@@ -114,7 +114,7 @@ impl Event {
 
 impl Request {
     /// `max_body_bytes` counts the body itself, decoded.
-    pub fn from_event(event: Event, max_body_bytes: usize) -> Result<Request, Refusal> {
+    pub fn from_event(event: Event, max_body_bytes: usize) -> Result<Request, RequestRefusal> {
         let Event { headers, multi_value_headers, body, is_base64_encoded, .. } = event;
         let context = event.request_context.unwrap_or_default();
         let http = context.http.unwrap_or_default();
@@ -123,7 +123,7 @@ impl Request {
             _ => {
                 let reason =
                     "has neither `requestContext.http.method` and `rawPath` nor `httpMethod` and `path`";
-                return Err(Refusal::NotARequest(not_a_request(reason)));
+                return Err(RequestRefusal::NotARequest(not_a_request(reason)));
             }
         };
         let request_id = context.request_id;
@@ -143,7 +143,7 @@ impl Request {
                 body,
                 request_id,
             }),
-            Err(problem) => Err(Refusal::Problem { problem, request_id }),
+            Err(problem) => Err(RequestRefusal::Problem { problem, request_id }),
         }
     }
 }

@@ -7,7 +7,7 @@ use millrace::config::environment::{Reader, Secret};
 use millrace::dead_letter;
 
 use crate::request::MAX_BODY_BYTES;
-use crate::store::group::Bounds;
+use crate::store::group::FlushBounds;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -17,7 +17,7 @@ pub struct Settings {
     pub pipeline: PathBuf,
     /// A larger body is refused with 413.
     pub max_body_bytes: usize,
-    pub flush: Bounds,
+    pub flush: FlushBounds,
     /// How long the database is tried before a delivery goes to the dead-letter queue instead.
     pub database_timeout: Duration,
     /// How long secrets are used before they are fetched again.
@@ -27,13 +27,13 @@ pub struct Settings {
 impl Settings {
     /// Reads the variables through `env`.
     pub fn read(env: &mut Reader<'_>) -> Self {
-        let bounds = Bounds::default();
+        let bounds = FlushBounds::default();
         Settings {
             database_url: env.database_url(),
             dead_letters: dead_letter::Settings::read(env),
             pipeline: env.pipeline(),
             max_body_bytes: env.size("MILLRACE_MAX_BODY_BYTES", MAX_BODY_BYTES, 1..=MAX_BODY_BYTES),
-            flush: Bounds {
+            flush: FlushBounds {
                 events: env.number("MILLRACE_FLUSH_EVENTS", bounds.events, 1..=100_000),
                 bytes: env.size("MILLRACE_FLUSH_BYTES", bounds.bytes, 1_024..=64 << 20),
             },

@@ -11,17 +11,17 @@ use crate::clock::ReceivedAt;
 
 /// The limits of a batch. It is full when it reaches the first of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
+pub struct BatchBounds {
     /// Rows in a batch, at least 1.
     pub rows: usize,
     /// Bytes of a batch as sent. One row larger than this still makes a batch of its own.
     pub bytes: usize,
 }
 
-impl Default for Bounds {
+impl Default for BatchBounds {
     /// 10,000 rows or 4 MiB: COPY is not faster with larger batches, and memory stays small.
     fn default() -> Self {
-        Bounds { rows: 10_000, bytes: 4 << 20 }
+        BatchBounds { rows: 10_000, bytes: 4 << 20 }
     }
 }
 
@@ -40,7 +40,7 @@ pub struct BatchBuilder {
     received_at: ReceivedAt,
     source: String,
     event_type: String,
-    bounds: Bounds,
+    bounds: BatchBounds,
     /// The prefix of every row of the batch, up to the payload's length.
     prefix: Vec<u8>,
     body: Vec<u8>,
@@ -57,7 +57,7 @@ pub enum Push {
 
 impl BatchBuilder {
     /// An empty batch. Its id is a UUIDv7, so ids sort by time.
-    pub fn new(source: &str, event_type: &str, received_at: ReceivedAt, bounds: Bounds) -> Self {
+    pub fn new(source: &str, event_type: &str, received_at: ReceivedAt, bounds: BatchBounds) -> Self {
         let id = Uuid::now_v7();
         let mut prefix = Vec::with_capacity(64 + source.len() + event_type.len());
         prefix.extend_from_slice(&5_i16.to_be_bytes());
@@ -182,13 +182,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn builder(bounds: Bounds) -> BatchBuilder {
+    fn builder(bounds: BatchBounds) -> BatchBuilder {
         BatchBuilder::new("shop", "orders", ReceivedAt::now(), bounds)
     }
 
     #[test]
-    fn a_row_that_does_not_fit_is_taken_back() {
-        let mut batch = builder(Bounds { rows: 2, ..Bounds::default() });
+    fn a_row_that_does_not_fit_is_removed() {
+        let mut batch = builder(BatchBounds { rows: 2, ..BatchBounds::default() });
         assert_eq!(batch.push(b"{}"), Push::Added);
         assert_eq!(batch.push(b"{}"), Push::Added);
         let bytes = batch.byte_count();
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn rows_are_removed_by_index() {
-        let mut batch = builder(Bounds::default());
+        let mut batch = builder(BatchBounds::default());
         for payload in [&b"[0]"[..], b"[1]", b"[2]", b"[3]"] {
             batch.push(payload);
         }
@@ -220,7 +220,7 @@ mod tests {
             bytes in 1_usize..2_000,
             payloads in prop::collection::vec(prop::collection::vec(b'a'..=b'z', 0..400), 1..60),
         ) {
-            let bounds = Bounds { rows, bytes };
+            let bounds = BatchBounds { rows, bytes };
             let mut batches = Vec::new();
             let mut open = builder(bounds);
             for payload in &payloads {

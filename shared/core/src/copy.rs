@@ -8,7 +8,7 @@ use tokio_postgres::Transaction;
 
 use crate::Result;
 use crate::batch::Batch;
-use crate::database::failure::{Refusal, from_postgres, refused_rows};
+use crate::database::failure::{PostgresError, from_postgres, refused_rows};
 
 const COPY_ROWS: &str = include_str!("copy_rows.sql");
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
@@ -46,7 +46,7 @@ pub async fn copy_rows(transaction: &Transaction<'_>, batch: &Batch, rows: Range
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedRow {
     pub row: usize,
-    pub refusal: Refusal,
+    pub refusal: PostgresError,
 }
 
 /// Finds the rows of `batches` that PostgreSQL refuses, by bisection. Returns those of each batch by ascending index.

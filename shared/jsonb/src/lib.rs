@@ -20,7 +20,7 @@ mod write;
 pub use find::find;
 pub use invalid_characters::InvalidCharacters;
 pub use limits::{MAX_DEPTH, MAX_EXPONENT, MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS};
-pub use pointer::Pointer;
+pub use pointer::JsonPointer;
 pub use replace::replace_characters;
 pub use scan::{Defect, DefectKind, Scanner, SyntaxError, Value};
 pub use write::write_string;

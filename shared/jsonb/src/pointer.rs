@@ -4,16 +4,16 @@ use std::fmt;
 
 /// `/event/type`, parsed into steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pointer {
+pub struct JsonPointer {
     steps: Vec<String>,
 }
 
 /// Deeper than the id of a delivery is nested in practice.
 const MAX_STEPS: usize = 32;
 
-impl Pointer {
+impl JsonPointer {
     /// Parses a pointer to a value inside a document. The message follows the text: "`type` must begin with `/`".
-    pub fn parse(text: &str) -> Result<Pointer, String> {
+    pub fn parse(text: &str) -> Result<JsonPointer, String> {
         let Some(rest) = text.strip_prefix('/') else {
             return Err("must begin with `/`, as `/event/type` does".to_owned());
         };
@@ -21,12 +21,12 @@ impl Pointer {
         if steps.len() > MAX_STEPS {
             return Err(format!("has more than {MAX_STEPS} steps"));
         }
-        Ok(Pointer { steps })
+        Ok(JsonPointer { steps })
     }
 
     /// From steps that need no unescaping.
-    pub fn of(steps: &[&str]) -> Pointer {
-        Pointer { steps: steps.iter().map(|step| (*step).to_owned()).collect() }
+    pub fn of(steps: &[&str]) -> JsonPointer {
+        JsonPointer { steps: steps.iter().map(|step| (*step).to_owned()).collect() }
     }
 
     /// The names of members or the indexes of elements, from the outermost.
@@ -54,7 +54,7 @@ fn unescape(step: &str) -> Result<String, String> {
     Ok(plain)
 }
 
-impl fmt::Display for Pointer {
+impl fmt::Display for JsonPointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for step in &self.steps {
             write!(f, "/{}", step.replace('~', "~0").replace('/', "~1"))?;
@@ -76,7 +76,7 @@ mod tests {
             ("/~01", &["~1"]),
             ("/", &[""]),
         ] {
-            let pointer = Pointer::parse(text).unwrap();
+            let pointer = JsonPointer::parse(text).unwrap();
             assert_eq!(pointer.steps(), steps, "{text}");
             assert_eq!(pointer.to_string(), text);
         }
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn what_is_no_pointer_is_refused() {
         for text in ["", "type", "#/type", "/a~", "/a~2", &"/a".repeat(33)] {
-            assert!(Pointer::parse(text).is_err(), "{text}");
+            assert!(JsonPointer::parse(text).is_err(), "{text}");
         }
     }
 }

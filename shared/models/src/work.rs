@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use millrace::database::Connection;
-use millrace::database::failure::{from_postgres, refusal};
+use millrace::database::failure::{from_postgres, postgres_error};
 use millrace::{Error, Kind, Result};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
@@ -43,7 +43,9 @@ pub async fn try_once<T>(
                 .map_err(|error| from_postgres("set a lock timeout", error))?;
             match work(transaction).await {
                 // The commit that follows rolls back a failed transaction.
-                Err(error) if error.kind() == Kind::Transient && refusal(&error).is_some() => Ok(Err(error)),
+                Err(error) if error.kind() == Kind::Transient && postgres_error(&error).is_some() => {
+                    Ok(Err(error))
+                }
                 other => other.map(Ok),
             }
         })

@@ -20,4 +20,4 @@ pub use identity::{Identity, event_type, identify};
 pub use preset::Preset;
 pub use rules::{Dedupe, DeliveryIdRule, EventTypeRule, Place, UNNAMED_EVENT_TYPE};
 pub use scheme::{Algorithm, Encoding, Scheme};
-pub use verify::{Keys, Refusal, Verification, sign, verify};
+pub use verify::{Keys, Verification, VerifyRefusal, sign, verify};

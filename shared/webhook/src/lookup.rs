@@ -1,11 +1,11 @@
 //! Looks up the value at a JSON pointer, as an id or a name.
 
 use millrace_jsonb as jsonb;
-use millrace_jsonb::Pointer;
+use millrace_jsonb::JsonPointer;
 
 /// Returns the string or whole number at `pointer` as text. `None` for any other value, for a missing value, and when
 /// the text is not JSON. Of several members with the same name the last one counts, as in jsonb.
-pub(crate) fn text_at(json: &[u8], pointer: &Pointer) -> Option<String> {
+pub(crate) fn text_at(json: &[u8], pointer: &JsonPointer) -> Option<String> {
     let range = jsonb::find(json, pointer.steps()).ok().flatten()?;
     let value = json.get(range)?;
     match value.first()? {
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     fn at(json: &str, pointer: &str) -> Option<String> {
-        text_at(json.as_bytes(), &Pointer::parse(pointer).unwrap())
+        text_at(json.as_bytes(), &JsonPointer::parse(pointer).unwrap())
     }
 
     #[test]
@@ -88,7 +88,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_looked_through_without_a_panic(json in any::<Vec<u8>>(), text in "(/[a-z0-9]{0,2}){1,3}") {
-            let _ = text_at(&json, &Pointer::parse(&text).unwrap());
+            let _ = text_at(&json, &JsonPointer::parse(&text).unwrap());
         }
     }
 }

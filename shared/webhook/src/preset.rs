@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use millrace_jsonb::Pointer;
+use millrace_jsonb::JsonPointer;
 
 use crate::content::Content;
 use crate::rules::{Dedupe, DeliveryIdRule, EventTypeRule, Place, UNNAMED_EVENT_TYPE};
@@ -119,5 +119,5 @@ fn header(name: &str) -> Place {
 }
 
 fn pointer(steps: &[&str]) -> Place {
-    Place::Pointer(Pointer::of(steps))
+    Place::Pointer(JsonPointer::of(steps))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use millrace_jsonb::Pointer;
+use millrace_jsonb::JsonPointer;
 
 /// The event type of an event to which no rule applies.
 pub const UNNAMED_EVENT_TYPE: &str = "event";
@@ -12,7 +12,7 @@ pub const UNNAMED_EVENT_TYPE: &str = "event";
 pub enum Place {
     Header(String),
     /// In a record of the body, or in the body.
-    Pointer(Pointer),
+    Pointer(JsonPointer),
 }
 
 impl fmt::Display for Place {

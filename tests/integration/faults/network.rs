@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use millrace::batch::{Batch, BatchBuilder, Bounds};
+use millrace::batch::{Batch, BatchBounds, BatchBuilder};
 use millrace::clock::ReceivedAt;
 use millrace::database::{Connection, Settings};
 use millrace::ledger::{Entry, Staged, stage};
@@ -21,7 +21,7 @@ const STALL: Duration = Duration::from_secs(1);
 const ROWS: usize = 3_000;
 
 fn batch(rows: usize) -> Batch {
-    let mut builder = BatchBuilder::new("shop", "orders", ReceivedAt::now(), Bounds::default());
+    let mut builder = BatchBuilder::new("shop", "orders", ReceivedAt::now(), BatchBounds::default());
     for row in 0..rows {
         builder.push(format!(r#"{{"row":{row},"text":"{}"}}"#, "x".repeat(1_000)).as_bytes());
     }

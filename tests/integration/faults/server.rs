@@ -6,9 +6,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use millrace::batch::{Batch, BatchBuilder, Bounds};
+use millrace::batch::{Batch, BatchBounds, BatchBuilder};
 use millrace::clock::ReceivedAt;
-use millrace::database::failure::refusal;
+use millrace::database::failure::postgres_error;
 use millrace::database::{Connection, Settings};
 use millrace::ledger::{Entry, Staged, stage};
 use millrace::{Code, Kind};
@@ -20,7 +20,7 @@ use millrace_tests::proxy::{Direction, Proxy};
 use crate::stack::{LONG, Stack, accepted};
 
 fn batch(rows: usize) -> Batch {
-    let mut builder = BatchBuilder::new("shop", "orders", ReceivedAt::now(), Bounds::default());
+    let mut builder = BatchBuilder::new("shop", "orders", ReceivedAt::now(), BatchBounds::default());
     for row in 0..rows {
         builder.push(format!(r#"{{"row":{row},"text":"{}"}}"#, "x".repeat(1_000)).as_bytes());
     }
@@ -144,7 +144,7 @@ async fn with_a_full_disk_a_batch_is_stored_only_after_space_is_free() {
         "{}",
         error.chain()
     );
-    assert_eq!(refusal(&error).map(|refusal| refusal.sqlstate.as_str()), Some("53100"));
+    assert_eq!(postgres_error(&error).map(|refusal| refusal.sqlstate.as_str()), Some("53100"));
     let holds = async |batches: i64| {
         assert_eq!(number(&owner, "select count(*) from raw_events").await, batches * 1_000);
         assert_eq!(number(&owner, "select count(*) from staging.batches").await, batches);

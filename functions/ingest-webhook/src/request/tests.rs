@@ -54,15 +54,15 @@ fn version_1(method: &str, path: &str) -> Value {
     })
 }
 
-fn read(event: &Value) -> Result<Request, Refusal> {
+fn read(event: &Value) -> Result<Request, RequestRefusal> {
     let EventPayload(event) = serde_json::from_str(&event.to_string())
-        .map_err(|error| Refusal::NotARequest(not_a_request(error)))?;
+        .map_err(|error| RequestRefusal::NotARequest(not_a_request(error)))?;
     Request::from_event(event, MAX_BODY_BYTES)
 }
 
 fn problem(event: &Value) -> ProblemKind {
     match read(event) {
-        Err(Refusal::Problem { problem, .. }) => problem.kind,
+        Err(RequestRefusal::Problem { problem, .. }) => problem.kind,
         other => panic!("{other:?}"),
     }
 }
@@ -158,7 +158,7 @@ fn a_body_is_taken_whole_up_to_the_limit_and_not_past_it() {
                 };
                 match Request::from_event(event, limit) {
                     Ok(request) => assert!(fits && request.body.len() == bytes),
-                    Err(Refusal::Problem { problem, .. }) => {
+                    Err(RequestRefusal::Problem { problem, .. }) => {
                         assert_eq!((fits, problem.kind), (false, ProblemKind::BodyTooLarge));
                     }
                     Err(refusal) => panic!("{refusal:?}"),
@@ -183,7 +183,7 @@ fn what_is_no_request_is_named_as_such() {
         json!({ "httpMethod": "POST", "path": "/webhooks/a", "headers": "canary" }),
     ] {
         match read(&event) {
-            Err(Refusal::NotARequest(error)) => {
+            Err(RequestRefusal::NotARequest(error)) => {
                 assert_eq!((error.kind(), error.code()), (Kind::Contract, Code::NotAnHttpRequest));
                 assert!(!error.chain().contains("canary"), "{}", error.chain());
             }
@@ -283,7 +283,7 @@ proptest! {
         event["isBase64Encoded"] = json!(base64);
         match read(&event) {
             Ok(request) => prop_assert!(base64 || request.body == body.as_bytes()),
-            Err(Refusal::Problem { .. }) => {}
+            Err(RequestRefusal::Problem { .. }) => {}
             Err(refusal) => prop_assert!(false, "{:?}", refusal),
         }
     }

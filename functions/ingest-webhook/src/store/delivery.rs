@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use millrace::Error;
-use millrace::database::failure::Refusal;
+use millrace::database::failure::PostgresError;
 use millrace::ledger::Repair;
 
 /// A verified delivery, split into events.
@@ -50,7 +50,7 @@ pub enum Stored {
 #[derive(Debug, Clone)]
 pub enum NotStored {
     /// PostgreSQL refuses some of its events, given by index. The delivery can be stored without them.
-    Refused(Vec<(usize, Refusal)>),
+    Refused(Vec<(usize, PostgresError)>),
     /// The database cannot be reached, is read-only, or fails.
     Failed(Arc<Error>),
 }

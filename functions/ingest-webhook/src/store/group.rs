@@ -6,17 +6,17 @@ use super::Delivery;
 
 /// The limits of one flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
+pub struct FlushBounds {
     /// Maximum number of events. A delivery with more is a flush of its own.
     pub events: usize,
     /// Maximum bytes of payload. A larger delivery is a flush of its own.
     pub bytes: usize,
 }
 
-impl Default for Bounds {
+impl Default for FlushBounds {
     /// 1,000 events or 8 MiB: a larger flush does not make a commit cheaper, and memory stays small.
     fn default() -> Self {
-        Bounds { events: 1_000, bytes: 8 << 20 }
+        FlushBounds { events: 1_000, bytes: 8 << 20 }
     }
 }
 
@@ -24,7 +24,7 @@ impl Default for Bounds {
 ///
 /// Of deliveries that share a key only the first is taken. The second waits for the next flush, when the outcome of the
 /// first is in the database.
-pub fn next<T>(waiting: &mut VecDeque<T>, bounds: Bounds, delivery: impl Fn(&T) -> &Delivery) -> Vec<T> {
+pub fn next<T>(waiting: &mut VecDeque<T>, bounds: FlushBounds, delivery: impl Fn(&T) -> &Delivery) -> Vec<T> {
     let mut taken: Vec<T> = Vec::new();
     let mut left = VecDeque::new();
     let mut keys: HashSet<(String, String)> = HashSet::new();
@@ -76,9 +76,9 @@ mod tests {
     fn a_second_delivery_with_a_key_of_the_first_waits() {
         let mut waiting =
             VecDeque::from([delivery(&[1], 1, 1), delivery(&[2, 1], 1, 1), delivery(&[3], 1, 1)]);
-        let first = next(&mut waiting, Bounds::default(), |delivery| delivery);
+        let first = next(&mut waiting, FlushBounds::default(), |delivery| delivery);
         assert_eq!(first.iter().map(|taken| taken.dedupe_keys[0].as_str()).collect::<Vec<_>>(), ["1", "3"]);
-        let second = next(&mut waiting, Bounds::default(), |delivery| delivery);
+        let second = next(&mut waiting, FlushBounds::default(), |delivery| delivery);
         assert_eq!(second.len(), 1);
         assert!(waiting.is_empty());
     }
@@ -90,7 +90,7 @@ mod tests {
             events in 1_usize..12,
             bytes in 1_usize..2_000,
         ) {
-            let bounds = Bounds { events, bytes };
+            let bounds = FlushBounds { events, bytes };
             let mut waiting: VecDeque<Delivery> =
                 offered.iter().map(|(keys, events, bytes)| delivery(keys, *events, *bytes)).collect();
             let mut taken = 0;

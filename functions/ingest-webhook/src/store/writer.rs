@@ -8,7 +8,7 @@ use millrace::batch::{self, Batch, BatchBuilder};
 use millrace::clock::ReceivedAt;
 use millrace::copy::find_refused_rows;
 use millrace::database::Connection;
-use millrace::database::failure::{Refusal, refused_rows};
+use millrace::database::failure::{PostgresError, refused_rows};
 use millrace::metrics::{self, names};
 use millrace::{Code, Error, Kind, Result, ledger};
 use tokio::sync::{mpsc, oneshot};
@@ -16,7 +16,7 @@ use tokio_postgres::types::Type;
 use tracing::{debug, info, warn};
 
 use super::flush::Flush;
-use super::group::{self, Bounds};
+use super::group::{self, FlushBounds};
 use super::{Delivery, NotStored, Stored};
 
 const EXPIRE_DELIVERY_KEYS: &str = include_str!("expire_delivery_keys.sql");
@@ -54,14 +54,14 @@ impl Store {
 pub struct Writer {
     connection: Connection,
     receiver: mpsc::Receiver<Waiting>,
-    bounds: Bounds,
+    bounds: FlushBounds,
     /// The time limit of one flush, including retries and reconnecting.
     timeout: Duration,
     flushes: u64,
 }
 
 /// Creates a store and its writer.
-pub fn open(connection: Connection, bounds: Bounds, timeout: Duration) -> (Store, Writer) {
+pub fn open(connection: Connection, bounds: FlushBounds, timeout: Duration) -> (Store, Writer) {
     let (sender, receiver) = mpsc::channel(WAITING);
     (Store { sender }, Writer { connection, receiver, bounds, timeout, flushes: 0 })
 }
@@ -174,7 +174,7 @@ impl Writer {
         &mut self,
         delivery: &Delivery,
         deadline: Instant,
-    ) -> Result<Vec<(usize, Refusal)>> {
+    ) -> Result<Vec<(usize, PostgresError)>> {
         let trials = trials(delivery);
         let batches: Vec<&Batch> = trials.iter().map(|trial| &trial.batch).collect();
         let found = self
@@ -220,7 +220,7 @@ struct Trial {
 
 fn trials(delivery: &Delivery) -> Vec<Trial> {
     let received_at = ReceivedAt::now();
-    let bounds = batch::Bounds { rows: usize::MAX, bytes: usize::MAX };
+    let bounds = batch::BatchBounds { rows: usize::MAX, bytes: usize::MAX };
     let mut open: Vec<(&str, BatchBuilder, Vec<usize>)> = Vec::new();
     for (index, event) in delivery.events.iter().enumerate() {
         let Some(payload) = &event.payload else { continue };

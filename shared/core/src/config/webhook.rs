@@ -1,7 +1,7 @@
 //! The settings of the webhooks of a source: `[<source>.webhook]`.
 
 use http::HeaderMap;
-use millrace_jsonb::{InvalidCharacters, Pointer};
+use millrace_jsonb::{InvalidCharacters, JsonPointer};
 use millrace_webhook::{
     Content, Dedupe, DeliveryIdRule, EventTypeRule, Identity, Scheme, UNNAMED_EVENT_TYPE, content,
     event_type, identify,
@@ -23,7 +23,7 @@ pub struct WebhookSource {
     /// The first rule that applies to an event determines its type. If none applies, it is [`UNNAMED_EVENT_TYPE`].
     pub event_type: Vec<EventTypeRule>,
     /// The location of an array in the body. Each element is an event.
-    pub records: Option<Pointer>,
+    pub records: Option<JsonPointer>,
     pub content: Content,
     pub dedupe: Dedupe,
     /// How long the dedupe keys of a delivery are kept, in days.

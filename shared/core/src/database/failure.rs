@@ -9,20 +9,20 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use crate::{Code, Error, Kind};
 
-/// An error of the server, without the data in its message.
+/// An error of the server, without the data in its message. It may be logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct PostgresError {
     pub sqlstate: String,
     pub message: String,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for PostgresError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (SQLSTATE {})", self.message, self.sqlstate)
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for PostgresError {}
 
 /// The driver lost the connection or could not connect.
 #[derive(Debug)]
@@ -49,22 +49,22 @@ pub fn from_postgres(doing: &str, error: tokio_postgres::Error) -> Error {
         true => (Kind::Contract, Code::PartitionMissing),
         false => classify(refused.code()),
     };
-    Error::new(kind, doing).with_code(code).with_source(Refusal {
+    Error::new(kind, doing).with_code(code).with_source(PostgresError {
         sqlstate: refused.code().code().to_owned(),
         message: without_values(refused.message()),
     })
 }
 
 /// The error of the server in `error`, if there is one.
-pub fn refusal(error: &Error) -> Option<&Refusal> {
-    std::error::Error::source(error).and_then(|source| source.downcast_ref::<Refusal>())
+pub fn postgres_error(error: &Error) -> Option<&PostgresError> {
+    std::error::Error::source(error).and_then(|source| source.downcast_ref::<PostgresError>())
 }
 
 /// The refusal of rows that were written: by their type, or by a constraint, a domain or a trigger, which may raise any
 /// SQLSTATE. `None` when the failure is of the connection, the server or the schema.
-pub fn refused_rows(error: &Error) -> Option<&Refusal> {
+pub fn refused_rows(error: &Error) -> Option<&PostgresError> {
     match error.kind() {
-        Kind::Contract | Kind::Bug => refusal(error),
+        Kind::Contract | Kind::Bug => postgres_error(error),
         Kind::Config | Kind::Transient | Kind::Conflict => None,
     }
 }

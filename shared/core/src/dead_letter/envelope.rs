@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::code::Code;
-use crate::database::failure::Refusal;
+use crate::database::failure::PostgresError;
 
 /// The ids of dead letters are UUIDv5 in this namespace, so the same failure always has the same id.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_93c4_2a57_4e0b_9c1e_5b7a_0d43_18e2);
@@ -65,7 +65,7 @@ impl Reason {
     }
 
     /// The reason of [`Code::RefusedByDatabase`].
-    pub fn refused(refusal: &Refusal) -> Self {
+    pub fn refused(refusal: &PostgresError) -> Self {
         let sqlstate = Some(refusal.sqlstate.clone());
         Reason { sqlstate, ..Reason::new(Code::RefusedByDatabase, refusal.message.clone()) }
     }
@@ -111,7 +111,7 @@ pub struct Origin {
 pub enum Payload {
     /// In an S3 object, because it exceeds the queue's limit. The object contains the whole dead letter.
     Pointer {
-        pointer: Pointer,
+        pointer: PayloadPointer,
     },
     Base64 {
         base64: String,
@@ -121,13 +121,13 @@ pub enum Payload {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Pointer {
+pub struct PayloadPointer {
     pub bucket: String,
     pub key: String,
     pub bytes: u64,
 }
 
-impl Pointer {
+impl PayloadPointer {
     /// The key of the object that contains the whole dead letter.
     pub fn key(id: Uuid) -> String {
         format!("dead-letters/{id}.json")
@@ -139,7 +139,7 @@ impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         let only = |name: &str| value.as_object().filter(|object| object.len() == 1)?.get(name);
-        if let Some(pointer) = only("pointer").and_then(|pointer| Pointer::deserialize(pointer).ok()) {
+        if let Some(pointer) = only("pointer").and_then(|pointer| PayloadPointer::deserialize(pointer).ok()) {
             return Ok(Payload::Pointer { pointer });
         }
         if let Some(base64) = only("base64").and_then(Value::as_str) {
@@ -217,7 +217,7 @@ impl DeadLetter {
 
     /// Whether it is stored in the bucket. Only the key of this dead letter is accepted, because a payload could name any object.
     pub fn is_pointer(&self) -> bool {
-        matches!(&self.payload, Payload::Pointer { pointer } if pointer.key == Pointer::key(self.id))
+        matches!(&self.payload, Payload::Pointer { pointer } if pointer.key == PayloadPointer::key(self.id))
     }
 
     /// The message body. SQS does not accept U+FFFE and U+FFFF, so these are escaped. JSON escapes control characters itself.
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_pointer_reads_back_as_a_pointer() {
-        let pointer = Pointer { bucket: "b".into(), key: "dead-letters/1.json".into(), bytes: 9 };
+        let pointer = PayloadPointer { bucket: "b".into(), key: "dead-letters/1.json".into(), bytes: 9 };
         let dead_letter = dead_letter(Payload::Pointer { pointer });
         assert_eq!(
             serde_json::from_str::<DeadLetter>(&dead_letter.to_body()).unwrap().payload,

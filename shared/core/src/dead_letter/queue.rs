@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tracing::warn;
 
 use super::DeadLetterReader;
-use super::envelope::{DeadLetter, Payload, Pointer};
+use super::envelope::{DeadLetter, Payload, PayloadPointer};
 use super::settings::Settings;
 use crate::{Code, Error, Kind, Result};
 
@@ -74,7 +74,7 @@ impl DeadLetterQueue {
         if body.len() <= self.settings.message_bytes {
             return Ok(Message { id, body });
         }
-        let key = Pointer::key(dead_letter.id);
+        let key = PayloadPointer::key(dead_letter.id);
         let bytes = body.len() as u64;
         self.s3
             .put_object()
@@ -90,7 +90,7 @@ impl DeadLetterQueue {
                     .with_source(error)
             })?;
         let pointer =
-            Payload::Pointer { pointer: Pointer { bucket: self.settings.bucket.clone(), key, bytes } };
+            Payload::Pointer { pointer: PayloadPointer { bucket: self.settings.bucket.clone(), key, bytes } };
         Ok(Message { id, body: DeadLetter { payload: pointer, ..dead_letter.clone() }.to_body() })
     }
 

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
-use super::envelope::{DeadLetter, Payload, Pointer};
+use super::envelope::{DeadLetter, Payload, PayloadPointer};
 use super::parse::{ParsedMessage, parse_body};
 use crate::config::Sources;
 use crate::{Code, Error, Kind, Result};
@@ -291,7 +291,7 @@ impl DeadLetterReader {
 }
 
 /// The object that contains the complete dead letter.
-fn pointer_of(dead_letter: &DeadLetter) -> Option<&Pointer> {
+fn pointer_of(dead_letter: &DeadLetter) -> Option<&PayloadPointer> {
     match &dead_letter.payload {
         Payload::Pointer { pointer } if dead_letter.is_pointer() => Some(pointer),
         _ => None,

@@ -1,6 +1,6 @@
 //! Creates a view or materialized view, or replaces it to match its model.
 
-use millrace::database::failure::{from_postgres, refusal};
+use millrace::database::failure::{from_postgres, postgres_error};
 use millrace::{Code, Error, Kind, Result};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
@@ -99,7 +99,7 @@ async fn replace(transaction: &Transaction<'_>, model: &Model) -> Result<bool> {
     let statement = format!("create or replace view {} as\n{}", relation(&model.name), model.query);
     match run(transaction, model, &statement).await {
         Ok(()) => Ok(true),
-        Err(error) if refusal(&error).is_some_and(|refusal| refusal.sqlstate == OTHER_COLUMNS) => {
+        Err(error) if postgres_error(&error).is_some_and(|refusal| refusal.sqlstate == OTHER_COLUMNS) => {
             run(transaction, model, "rollback to savepoint replace_view").await?;
             Ok(false)
         }

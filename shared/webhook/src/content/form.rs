@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use millrace_jsonb::Pointer;
+use millrace_jsonb::JsonPointer;
 use millrace_jsonb::{Scanner, write_string};
 use percent_encoding::percent_decode;
 
@@ -15,7 +15,7 @@ use super::json::split;
 pub(super) fn read<'b>(
     collector: &mut Collector<'b>,
     start: usize,
-    records: Option<&Pointer>,
+    records: Option<&JsonPointer>,
 ) -> Cow<'b, [u8]> {
     let body = collector.body();
     let fields = fields(&body[start..]);

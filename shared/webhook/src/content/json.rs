@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use millrace_jsonb::Pointer;
+use millrace_jsonb::JsonPointer;
 use millrace_jsonb::{Scanner, SyntaxError, Value, find};
 
 use super::collect::Collector;
@@ -11,7 +11,7 @@ use super::error::BodyError;
 pub(super) fn read<'b>(
     collector: &mut Collector<'b>,
     start: usize,
-    records: Option<&Pointer>,
+    records: Option<&JsonPointer>,
 ) -> Result<Cow<'b, [u8]>, BodyError> {
     let body = collector.body();
     split(body, start, records, |value| collector.add(&value)).map_err(not_json)?;
@@ -23,7 +23,7 @@ pub(super) fn read<'b>(
 pub(super) fn split(
     text: &[u8],
     start: usize,
-    records: Option<&Pointer>,
+    records: Option<&JsonPointer>,
     mut each: impl FnMut(Value),
 ) -> Result<(), SyntaxError> {
     if let Some(pointer) = records {

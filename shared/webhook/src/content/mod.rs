@@ -19,7 +19,7 @@ pub mod slack;
 
 use http::HeaderMap;
 use millrace_jsonb::InvalidCharacters;
-use millrace_jsonb::Pointer;
+use millrace_jsonb::JsonPointer;
 
 pub use self::code::RejectCode;
 use self::collect::Collector;
@@ -33,7 +33,7 @@ pub use self::record::{Parsed, Position, Record, Reject, Repair};
 pub struct Options<'s> {
     pub content: Content,
     /// The pointer to the array of records in a JSON body that has one.
-    pub records: Option<&'s Pointer>,
+    pub records: Option<&'s JsonPointer>,
     pub invalid_characters: InvalidCharacters,
 }
 

@@ -160,7 +160,7 @@ fn a_malformed_line_is_reported_and_blank_lines_are_skipped() {
 
 #[test]
 fn a_pointer_names_the_records() {
-    let pointer = Pointer::parse("/data/items").unwrap();
+    let pointer = JsonPointer::parse("/data/items").unwrap();
     let options = Options { records: Some(&pointer), ..OPTIONS };
     for (body, expected) in [
         (r#"{"data":{"items":[1, {"a":2}]},"more":[3]}"#, &["1", r#"{"a":2}"#][..]),
@@ -481,7 +481,7 @@ proptest! {
         ]),
         pointer in prop::option::of(prop::sample::select(vec!["/a", "/0", "/"])),
     ) {
-        let pointer = pointer.map(|text| Pointer::parse(text).unwrap());
+        let pointer = pointer.map(|text| JsonPointer::parse(text).unwrap());
         let invalid_characters = if replace { InvalidCharacters::Replace } else { InvalidCharacters::Reject };
         let options = Options { content, records: pointer.as_ref(), invalid_characters };
         match parse(&headers, &body, options) {

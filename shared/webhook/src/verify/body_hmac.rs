@@ -6,17 +6,17 @@ use http::HeaderMap;
 use super::header::{decode, malformed, single};
 use super::keys::hmac_algorithm;
 use super::presented::Presented;
-use super::refusal::Refusal;
+use super::refusal::VerifyRefusal;
 
 pub(super) const GITHUB: &str = "X-Hub-Signature-256";
 pub(super) const GITHUB_PREFIX: &str = "sha256=";
 pub(super) const SHOPIFY: &str = "X-Shopify-Hmac-SHA256";
 
-pub(super) fn read_github<'h>(headers: &HeaderMap) -> Result<Presented<'h>, Refusal> {
+pub(super) fn read_github<'h>(headers: &HeaderMap) -> Result<Presented<'h>, VerifyRefusal> {
     read(headers, GITHUB, Encoding::Hex, GITHUB_PREFIX, Algorithm::Sha256)
 }
 
-pub(super) fn read_shopify<'h>(headers: &HeaderMap) -> Result<Presented<'h>, Refusal> {
+pub(super) fn read_shopify<'h>(headers: &HeaderMap) -> Result<Presented<'h>, VerifyRefusal> {
     read(headers, SHOPIFY, Encoding::Base64, "", Algorithm::Sha256)
 }
 
@@ -26,9 +26,9 @@ pub(super) fn read<'h>(
     encoding: Encoding,
     prefix: &str,
     algorithm: Algorithm,
-) -> Result<Presented<'h>, Refusal> {
+) -> Result<Presented<'h>, VerifyRefusal> {
     let value = single(headers, header)?;
-    let text = value.strip_prefix(prefix).ok_or_else(|| Refusal::UnsupportedScheme {
+    let text = value.strip_prefix(prefix).ok_or_else(|| VerifyRefusal::UnsupportedScheme {
         header: header.to_owned(),
         expected: format!("a signature that begins with `{prefix}`"),
     })?;

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 
-use super::Refusal;
+use super::VerifyRefusal;
 
 /// Far above the length of any sender's signature header.
 const MAX_HEADER_BYTES: usize = 4_096;
@@ -13,14 +13,14 @@ const MAX_HEADER_BYTES: usize = 4_096;
 pub(super) const MAX_SIGNATURES: usize = 16;
 
 /// The value of a header that must occur exactly once, without surrounding blanks.
-pub(super) fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, Refusal> {
+pub(super) fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, VerifyRefusal> {
     let mut values = headers.get_all(name).iter();
-    let value = values.next().ok_or_else(|| Refusal::MissingHeader { header: name.to_owned() })?;
+    let value = values.next().ok_or_else(|| VerifyRefusal::MissingHeader { header: name.to_owned() })?;
     if values.next().is_some() {
-        return Err(Refusal::RepeatedHeader { header: name.to_owned() });
+        return Err(VerifyRefusal::RepeatedHeader { header: name.to_owned() });
     }
     if value.len() > MAX_HEADER_BYTES {
-        return Err(Refusal::OversizedHeader { header: name.to_owned() });
+        return Err(VerifyRefusal::OversizedHeader { header: name.to_owned() });
     }
     match value.to_str().map(str::trim) {
         Ok(text) if !text.is_empty() => Ok(text),
@@ -28,8 +28,8 @@ pub(super) fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, 
     }
 }
 
-pub(super) fn malformed(name: &str, expected: &'static str) -> Refusal {
-    Refusal::MalformedHeader { header: name.to_owned(), expected }
+pub(super) fn malformed(name: &str, expected: &'static str) -> VerifyRefusal {
+    VerifyRefusal::MalformedHeader { header: name.to_owned(), expected }
 }
 
 /// A signature of `len` bytes, or `None` when `text` is anything else.

@@ -26,7 +26,7 @@ use crate::scheme::Scheme;
 use http::HeaderMap;
 
 pub use keys::Keys;
-pub use refusal::Refusal;
+pub use refusal::VerifyRefusal;
 pub use sign::sign;
 pub use verification::{Accepted, Verification};
 
@@ -52,7 +52,7 @@ fn check(
     body: &[u8],
     keys: &Keys,
     now: SystemTime,
-) -> Result<Accepted, Refusal> {
+) -> Result<Accepted, VerifyRefusal> {
     let presented = match scheme {
         Scheme::Standard { .. } => standard::read(headers)?,
         Scheme::Stripe { .. } => stripe::read(headers)?,
@@ -72,7 +72,7 @@ fn check(
     }
     match keys.signer(&presented, body) {
         Some(secret) => Ok(Accepted { signed_at: presented.signed_at, secret }),
-        None => Err(Refusal::NoSignatureMatches { header: presented.header.to_owned() }),
+        None => Err(VerifyRefusal::NoSignatureMatches { header: presented.header.to_owned() }),
     }
 }
 

@@ -5,13 +5,13 @@ use http::HeaderMap;
 
 use super::header::single;
 use super::presented::Presented;
-use super::refusal::Refusal;
+use super::refusal::VerifyRefusal;
 use super::{body_hmac, timestamp};
 
 pub(super) const SIGNATURE: &str = "X-Slack-Signature";
 pub(super) const TIMESTAMP: &str = "X-Slack-Request-Timestamp";
 
-pub(super) fn read<'h>(headers: &HeaderMap) -> Result<Presented<'h>, Refusal> {
+pub(super) fn read<'h>(headers: &HeaderMap) -> Result<Presented<'h>, VerifyRefusal> {
     let signed = body_hmac::read(headers, SIGNATURE, Encoding::Hex, "v0=", Algorithm::Sha256)?;
     let signed_at = single(headers, TIMESTAMP)?;
     Ok(Presented {

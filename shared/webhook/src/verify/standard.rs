@@ -5,7 +5,7 @@ use http::HeaderMap;
 
 use super::header::{MAX_SIGNATURES, decode, malformed, single};
 use super::presented::Presented;
-use super::refusal::Refusal;
+use super::refusal::VerifyRefusal;
 use super::timestamp;
 
 /// The names of the id, timestamp and signature headers. The second set has Svix's names, which are older than the
@@ -13,7 +13,7 @@ use super::timestamp;
 pub(super) const NAMES: [&str; 3] = ["webhook-id", "webhook-timestamp", "webhook-signature"];
 const ALIASES: [&str; 3] = ["svix-id", "svix-timestamp", "svix-signature"];
 
-pub(super) fn read<'h>(headers: &HeaderMap) -> Result<Presented<'h>, Refusal> {
+pub(super) fn read<'h>(headers: &HeaderMap) -> Result<Presented<'h>, VerifyRefusal> {
     // Headers of one set are used, never a mixture: an id that is not signed must not be taken for the signed one.
     let standard = NAMES.iter().any(|name| headers.contains_key(*name));
     let aliased = ALIASES.iter().any(|name| headers.contains_key(*name));
@@ -32,7 +32,7 @@ pub(super) fn read<'h>(headers: &HeaderMap) -> Result<Presented<'h>, Refusal> {
     let mut known = false;
     for (index, part) in signatures.split_ascii_whitespace().enumerate() {
         if index == MAX_SIGNATURES {
-            return Err(Refusal::OversizedHeader { header: signature.to_owned() });
+            return Err(VerifyRefusal::OversizedHeader { header: signature.to_owned() });
         }
         match part.split_once(',') {
             Some(("v1", text)) => {
@@ -51,7 +51,7 @@ pub(super) fn read<'h>(headers: &HeaderMap) -> Result<Presented<'h>, Refusal> {
     }
     Err(match known {
         true => malformed(signature, "`v1,` and 32 bytes in base64, or `v1a,` and 64"),
-        false => Refusal::UnsupportedScheme {
+        false => VerifyRefusal::UnsupportedScheme {
             header: signature.to_owned(),
             expected: "a signature that begins with `v1,` or `v1a,`".to_owned(),
         },

@@ -5,19 +5,19 @@ use http::HeaderMap;
 
 use super::header::{MAX_SIGNATURES, decode, malformed, single};
 use super::presented::Presented;
-use super::refusal::Refusal;
+use super::refusal::VerifyRefusal;
 use super::timestamp;
 
 pub(super) const HEADER: &str = "Stripe-Signature";
 const EXPECTED: &str = "`t=`, seconds since 1970, and `v1=`, 64 hexadecimal digits";
 
-pub(super) fn read<'h>(headers: &HeaderMap) -> Result<Presented<'h>, Refusal> {
+pub(super) fn read<'h>(headers: &HeaderMap) -> Result<Presented<'h>, VerifyRefusal> {
     let mut signed_at = None;
     let mut hmacs = Vec::new();
     let mut known = false;
     for (index, part) in single(headers, HEADER)?.split(',').enumerate() {
         if index > MAX_SIGNATURES {
-            return Err(Refusal::OversizedHeader { header: HEADER.to_owned() });
+            return Err(VerifyRefusal::OversizedHeader { header: HEADER.to_owned() });
         }
         match part.trim().split_once('=') {
             Some(("t", text)) if signed_at.is_none() => signed_at = Some(text),
@@ -40,7 +40,7 @@ pub(super) fn read<'h>(headers: &HeaderMap) -> Result<Presented<'h>, Refusal> {
     match (presented.hmacs.is_empty(), known) {
         (false, _) => Ok(presented),
         (true, true) => Err(malformed(HEADER, EXPECTED)),
-        (true, false) => Err(Refusal::UnsupportedScheme {
+        (true, false) => Err(VerifyRefusal::UnsupportedScheme {
             header: HEADER.to_owned(),
             expected: "a signature that begins with `v1=`".to_owned(),
         }),

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use secrecy::SecretString;
 
-use super::{Accepted, Keys, Refusal, Verification, sign, verify};
+use super::{Accepted, Keys, Verification, VerifyRefusal, sign, verify};
 
 const NOW: u64 = 1_614_265_330;
 const STANDARD_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -420,17 +420,17 @@ fn every_refusal_has_a_code_of_its_own_and_says_what_was_expected() {
     let header = || "H".to_owned();
     let time = Duration::from_secs(300);
     let refusals = [
-        Refusal::MissingHeader { header: header() },
-        Refusal::RepeatedHeader { header: header() },
-        Refusal::OversizedHeader { header: header() },
-        Refusal::MalformedHeader { header: header(), expected: "x" },
-        Refusal::UnsupportedScheme { header: header(), expected: "x".to_owned() },
-        Refusal::NoSignatureMatches { header: header() },
-        Refusal::TimestampTooOld { age: time, tolerance: time },
-        Refusal::TimestampInTheFuture { ahead: time, tolerance: time },
-        Refusal::WrongCredentials { header: header() },
+        VerifyRefusal::MissingHeader { header: header() },
+        VerifyRefusal::RepeatedHeader { header: header() },
+        VerifyRefusal::OversizedHeader { header: header() },
+        VerifyRefusal::MalformedHeader { header: header(), expected: "x" },
+        VerifyRefusal::UnsupportedScheme { header: header(), expected: "x".to_owned() },
+        VerifyRefusal::NoSignatureMatches { header: header() },
+        VerifyRefusal::TimestampTooOld { age: time, tolerance: time },
+        VerifyRefusal::TimestampInTheFuture { ahead: time, tolerance: time },
+        VerifyRefusal::WrongCredentials { header: header() },
     ];
-    let codes: std::collections::BTreeSet<_> = refusals.iter().map(Refusal::code).collect();
+    let codes: std::collections::BTreeSet<_> = refusals.iter().map(VerifyRefusal::code).collect();
     assert_eq!(codes.len(), refusals.len());
     assert!(
         refusals

@@ -1,12 +1,12 @@
 //! The result of verifying a delivery.
 
-use super::refusal::Refusal;
+use super::refusal::VerifyRefusal;
 
 /// The result of verifying a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verification {
     Accepted(Accepted),
-    Refused(Refusal),
+    Refused(VerifyRefusal),
 }
 
 /// A delivery that was verified.

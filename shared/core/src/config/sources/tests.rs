@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use millrace_jsonb::Pointer;
+use millrace_jsonb::JsonPointer;
 use millrace_webhook::{
     Algorithm, Content, Dedupe, DeliveryIdRule, Encoding, EventTypeRule, Place, Preset, Scheme,
 };
@@ -199,7 +199,7 @@ invalid_characters = 'drop'
 #[test]
 fn a_webhook_has_its_presets_defaults_for_what_it_does_not_say() {
     let header = |name: &str| Place::Header(name.to_owned());
-    let pointer = |text: &str| Place::Pointer(Pointer::parse(text).unwrap());
+    let pointer = |text: &str| Place::Pointer(JsonPointer::parse(text).unwrap());
 
     let github = webhook("preset = 'github'\nsecret = 'env:A'");
     assert_eq!(github.scheme, Scheme::Github);
@@ -242,7 +242,7 @@ fn a_webhook_has_its_presets_defaults_for_what_it_does_not_say() {
             EventTypeRule::Constant("order".to_owned()),
         ]
     );
-    assert_eq!(hmac.records, Some(Pointer::parse("/events").unwrap()));
+    assert_eq!(hmac.records, Some(JsonPointer::parse("/events").unwrap()));
 
     // Ids of CloudEvents are unique to their source alone.
     let events = webhook("preset = 'bearer'\nsecret = 'env:A'\ncontent = 'cloudevents'");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millrace_jsonb::{InvalidCharacters, Pointer};
+use millrace_jsonb::{InvalidCharacters, JsonPointer};
 use millrace_webhook::{
     Algorithm, Content, Dedupe, DeliveryIdRule, Encoding, EventTypeRule, Place, Preset, Scheme,
 };
@@ -95,7 +95,7 @@ pub(super) fn read<'t>(
                 set(&mut source.event_type, rules(document, value, EVENT_TYPE_FORMS, event_type_rule));
             }
             "records" => {
-                let pointer = document.string(value).map(Pointer::parse);
+                let pointer = document.string(value).map(JsonPointer::parse);
                 match pointer {
                     Some(Ok(pointer)) => source.records = Some(pointer),
                     Some(Err(why)) => document.problem(value.span(), format!("a JSON pointer {why}")),
@@ -263,7 +263,7 @@ fn places(text: &str, forms: &str) -> Result<Vec<Place>, String> {
     text.split(" + ")
         .map(|place| match place.trim().split_once(':') {
             Some(("header", name)) => check_header(name).map(|()| Place::Header(name.to_owned())),
-            Some(("pointer", text)) => Pointer::parse(text)
+            Some(("pointer", text)) => JsonPointer::parse(text)
                 .map(Place::Pointer)
                 .map_err(|why| format!("the JSON pointer {} {why}", quoted(text))),
             _ => Err(format!("{} is neither of {forms}", quoted(place))),

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::HeaderMap;
-use millrace_webhook::{Refusal, Verification, sign};
+use millrace_webhook::{Verification, VerifyRefusal, sign};
 
 use super::*;
 use crate::config::{SecretReference, Sources};
@@ -57,7 +57,7 @@ async fn verification(cache: &SecretCache<&Store>, source: &WebhookSource, secre
     let headers = signed(source, secret);
     match authenticate(cache, source, &headers, b"{}", SystemTime::now()).await {
         Ok(Verification::Accepted(_)) => "accepted",
-        Ok(Verification::Refused(Refusal::NoSignatureMatches { .. })) => "refused",
+        Ok(Verification::Refused(VerifyRefusal::NoSignatureMatches { .. })) => "refused",
         Ok(Verification::Refused(_)) => "refused for another reason",
         Err(_) => "unknown",
     }
@@ -147,7 +147,7 @@ fn what_no_secret_can_fix_fetches_nothing() {
     run(async {
         let verification =
             authenticate(&cache, &source, &HeaderMap::new(), b"{}", SystemTime::now()).await.unwrap();
-        assert!(matches!(verification, Verification::Refused(Refusal::MissingHeader { .. })));
+        assert!(matches!(verification, Verification::Refused(VerifyRefusal::MissingHeader { .. })));
     });
     assert_eq!(store.asked(), 1);
 }
