@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use millrace::batch::BatchBounds;
-use millrace::config::environment::{Reader, Secret};
+use millrace::config::environment::{EnvironmentReader, Secret};
 use millrace::dead_letter;
 
 use millrace_csv::Limits;
@@ -30,7 +30,7 @@ pub struct Settings {
 
 impl Settings {
     /// Reads the variables through `env`.
-    pub fn read(env: &mut Reader<'_>) -> Self {
+    pub fn read(env: &mut EnvironmentReader<'_>) -> Self {
         let mut limits = Limits::default();
         limits.max_record_bytes =
             env.size("MILLRACE_MAX_RECORD_BYTES", limits.max_record_bytes, 1_024..=64 << 20);

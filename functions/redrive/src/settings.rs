@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millrace::config::environment::Reader;
+use millrace::config::environment::EnvironmentReader;
 use millrace::dead_letter;
 
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub struct Settings {
 
 impl Settings {
     /// Reads the variables through `env`.
-    pub fn read(env: &mut Reader<'_>) -> Self {
+    pub fn read(env: &mut EnvironmentReader<'_>) -> Self {
         Settings {
             pipeline: env.pipeline(),
             dead_letters: dead_letter::Settings::read(env),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millrace::config::environment::{Reader, Secret};
+use millrace::config::environment::{EnvironmentReader, Secret};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -18,7 +18,7 @@ pub struct Settings {
 
 impl Settings {
     /// Reads the variables through `env`.
-    pub fn read(env: &mut Reader<'_>) -> Self {
+    pub fn read(env: &mut EnvironmentReader<'_>) -> Self {
         Settings {
             database_url: env.database_url(),
             pipeline: env.pipeline(),

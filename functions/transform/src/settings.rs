@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millrace::config::environment::{Reader, Secret};
+use millrace::config::environment::{EnvironmentReader, Secret};
 use millrace::dead_letter;
 use millrace_models::transform::Bounds;
 
@@ -22,7 +22,7 @@ pub struct Settings {
 
 impl Settings {
     /// Reads the variables through `env`.
-    pub fn read(env: &mut Reader<'_>) -> Self {
+    pub fn read(env: &mut EnvironmentReader<'_>) -> Self {
         let bounds = Bounds::default();
         Settings {
             database_url: env.database_url(),

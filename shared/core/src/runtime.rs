@@ -14,7 +14,7 @@ use tracing::{Instrument, error, info_span};
 pub use lambda_runtime::Error;
 
 use crate::clock::deadline;
-use crate::config::environment::{Reader, read_environment};
+use crate::config::environment::{EnvironmentReader, read_environment};
 use crate::{Result, metrics, telemetry};
 
 /// One invocation of a function.
@@ -31,7 +31,7 @@ pub struct Invocation<E = Value> {
 /// # Errors
 /// When variables are missing or wrong, and those of `create`. The error is logged.
 pub async fn start<S, F>(
-    read: impl FnOnce(&mut Reader<'_>) -> S,
+    read: impl FnOnce(&mut EnvironmentReader<'_>) -> S,
     create: impl AsyncFnOnce(S) -> Result<F>,
 ) -> Result<F> {
     let created = match read_environment(|env| (read(env), telemetry::Settings::read(env))) {

@@ -4,7 +4,7 @@
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::environment::Reader;
+use crate::config::environment::EnvironmentReader;
 use crate::metrics;
 
 /// The settings of logs and metrics, which all functions have.
@@ -18,7 +18,7 @@ pub struct Settings {
 
 impl Settings {
     /// Reads the variables through `env`. Metrics are on by default in Lambda, which names the function.
-    pub fn read(env: &mut Reader<'_>) -> Self {
+    pub fn read(env: &mut EnvironmentReader<'_>) -> Self {
         let name = env.optional("AWS_LAMBDA_FUNCTION_NAME");
         let is_on = env.parsed("MILLRACE_METRICS", name.is_some(), |text| match text {
             "on" => Ok(true),

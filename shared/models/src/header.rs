@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use millrace::config::document::{Document, Key, Value};
+use millrace::config::document::{Document, TomlKey, TomlValue};
 use millrace::config::names::{MAX_NAME_BYTES, check_name, quoted};
 
 use crate::check;
@@ -185,7 +185,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn read_key(&mut self, key: &Key<'t>, value: &Value<'t>) {
+    fn read_key(&mut self, key: &TomlKey<'t>, value: &TomlValue<'t>) {
         let name = key.get_ref().as_ref();
         let Some((_, kinds)) = KEYS.iter().find(|(known, _)| *known == name) else {
             let known: Vec<&str> = KEYS.iter().map(|(known, _)| *known).collect();
@@ -233,7 +233,7 @@ impl<'t> Reader<'t> {
         kind: Kind,
         has: impl Fn(&str) -> bool,
         at: usize,
-        on_conflict: Option<&Key<'_>>,
+        on_conflict: Option<&TomlKey<'_>>,
         bucket_at: Option<std::ops::Range<usize>>,
     ) {
         let mut missing = |name: &str, why: &str| {
@@ -276,12 +276,12 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn at(&self, value: &Value<'_>) -> At {
+    fn at(&self, value: &TomlValue<'_>) -> At {
         let (line, column) = self.document.position(value.span().start);
         At { line, column }
     }
 
-    fn read_columns(&mut self, value: &Value<'t>) {
+    fn read_columns(&mut self, value: &TomlValue<'t>) {
         let Some(table) = self.document.table(value) else { return };
         for (name, text) in table {
             let (line, column) = self.document.position(name.span().start);
@@ -292,7 +292,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn routes(&mut self, value: &Value<'t>) -> Option<Vec<Route>> {
+    fn routes(&mut self, value: &TomlValue<'t>) -> Option<Vec<Route>> {
         let items = match value.get_ref().as_array() {
             Some(items) => items.iter().collect(),
             None => vec![value],
@@ -328,7 +328,7 @@ impl<'t> Reader<'t> {
     }
 
     /// A list of at least one column, without duplicates.
-    fn column_list(&mut self, value: &Value<'t>) -> Option<Vec<Placed<String>>> {
+    fn column_list(&mut self, value: &TomlValue<'t>) -> Option<Vec<Placed<String>>> {
         let Some(items) = value.get_ref().as_array() else {
             self.document.problem(value.span(), "expected a list of columns, as `[\"order_id\"]`");
             return None;
@@ -350,7 +350,7 @@ impl<'t> Reader<'t> {
         Some(columns)
     }
 
-    fn read_indexes(&mut self, value: &Value<'t>) {
+    fn read_indexes(&mut self, value: &TomlValue<'t>) {
         let Some(items) = value.get_ref().as_array() else {
             let message =
                 "expected a list of lists of columns, as `[[\"customer_id\"], [\"status\", \"day\"]]`";
@@ -370,7 +370,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn read_tests(&mut self, value: &Value<'t>) {
+    fn read_tests(&mut self, value: &TomlValue<'t>) {
         let Some(items) = value.get_ref().as_array() else {
             let message = "expected a list of tests, as `[\"total >= 0\", \"unique(order_id)\"]`";
             self.document.problem(value.span(), message);
@@ -408,7 +408,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn read_test(&mut self, value: &Value<'t>, severity: Severity) {
+    fn read_test(&mut self, value: &TomlValue<'t>, severity: Severity) {
         let Some(text) = self.document.string(value) else { return };
         match check::parse(text) {
             Ok(check) => {
@@ -419,7 +419,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn read_reads(&mut self, value: &Value<'t>) {
+    fn read_reads(&mut self, value: &TomlValue<'t>) {
         let Some(items) = value.get_ref().as_array() else {
             self.document.problem(value.span(), "expected a list of relations, as `[\"batch\", \"orders\"]`");
             return;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use millrace::config::environment::{Reader, read};
+use millrace::config::environment::{EnvironmentReader, read};
 use millrace::telemetry;
 
 use super::table::{CONFIGURATION, name, quoted, rows, section};
@@ -21,7 +21,7 @@ pub fn settings(function: &str, variables: &Variables) -> Result<String, String>
 fn read_settings(function: &str, find: impl Fn(&str) -> Option<String>) -> Result<String, String> {
     fn shown<S: Debug>(
         find: impl Fn(&str) -> Option<String>,
-        build: impl FnOnce(&mut Reader<'_>) -> S,
+        build: impl FnOnce(&mut EnvironmentReader<'_>) -> S,
     ) -> Result<String, String> {
         // Every function also has the settings of logs and metrics.
         let settings = read(find, |env| (build(env), telemetry::Settings::read(env)))

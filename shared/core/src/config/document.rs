@@ -15,8 +15,8 @@ pub struct Document<'t> {
     problems: Vec<(usize, String)>,
 }
 
-pub type Key<'t> = Spanned<toml::de::DeString<'t>>;
-pub type Value<'t> = Spanned<DeValue<'t>>;
+pub type TomlKey<'t> = Spanned<toml::de::DeString<'t>>;
+pub type TomlValue<'t> = Spanned<DeValue<'t>>;
 
 impl<'t> Document<'t> {
     pub fn new(name: &'t str, text: &'t str) -> Self {
@@ -40,7 +40,7 @@ impl<'t> Document<'t> {
         !self.problems.is_empty()
     }
 
-    pub fn unknown_key(&mut self, key: &Key<'_>, known: &[&str]) {
+    pub fn unknown_key(&mut self, key: &TomlKey<'_>, known: &[&str]) {
         let name = key.get_ref();
         let hint = match did_you_mean(name, known.iter().copied()) {
             hint if hint.is_empty() => format!("; known are {}", known.join(", ")),
@@ -49,7 +49,7 @@ impl<'t> Document<'t> {
         self.problem(key.span(), format!("unknown key {}{hint}", quoted(name)));
     }
 
-    pub fn string<'v>(&mut self, value: &'v Value<'_>) -> Option<&'v str> {
+    pub fn string<'v>(&mut self, value: &'v TomlValue<'_>) -> Option<&'v str> {
         let text = value.get_ref().as_str();
         if text.is_none() {
             self.wrong_type(value, "a string");
@@ -57,7 +57,7 @@ impl<'t> Document<'t> {
         text
     }
 
-    pub fn table<'v>(&mut self, value: &'v Value<'t>) -> Option<&'v DeTable<'t>> {
+    pub fn table<'v>(&mut self, value: &'v TomlValue<'t>) -> Option<&'v DeTable<'t>> {
         let table = value.get_ref().as_table();
         if table.is_none() {
             self.wrong_type(value, "a table");
@@ -65,7 +65,7 @@ impl<'t> Document<'t> {
         table
     }
 
-    pub fn strings(&mut self, value: &Value<'_>) -> Option<Vec<String>> {
+    pub fn strings(&mut self, value: &TomlValue<'_>) -> Option<Vec<String>> {
         let Some(items) = value.get_ref().as_array() else {
             self.wrong_type(value, "a list of strings");
             return None;
@@ -73,7 +73,7 @@ impl<'t> Document<'t> {
         items.iter().map(|item| self.string(item).map(str::to_owned)).collect()
     }
 
-    pub fn whole_number(&mut self, value: &Value<'_>, most: u64) -> Option<u64> {
+    pub fn whole_number(&mut self, value: &TomlValue<'_>, most: u64) -> Option<u64> {
         let parsed = value
             .get_ref()
             .as_integer()
@@ -87,7 +87,7 @@ impl<'t> Document<'t> {
         }
     }
 
-    pub fn share(&mut self, value: &Value<'_>) -> Option<f64> {
+    pub fn share(&mut self, value: &TomlValue<'_>) -> Option<f64> {
         let parsed = match value.get_ref() {
             DeValue::Float(number) => number.as_str().parse().ok(),
             DeValue::Integer(number) => number.as_str().parse().ok(),
@@ -103,7 +103,7 @@ impl<'t> Document<'t> {
     }
 
     /// One of several words.
-    pub fn choice<T: Copy>(&mut self, value: &Value<'_>, choices: &[(&str, T)]) -> Option<T> {
+    pub fn choice<T: Copy>(&mut self, value: &TomlValue<'_>, choices: &[(&str, T)]) -> Option<T> {
         let text = self.string(value)?;
         let found = choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice);
         if found.is_none() {
@@ -114,7 +114,7 @@ impl<'t> Document<'t> {
         found
     }
 
-    fn wrong_type(&mut self, value: &Value<'_>, expected: &str) {
+    fn wrong_type(&mut self, value: &TomlValue<'_>, expected: &str) {
         self.problem(value.span(), format!("expected {expected}, found {}", value.get_ref().type_str()));
     }
 

@@ -1,6 +1,6 @@
 //! Reads the environment once into a typed struct, and reports all invalid variables in one error.
 //!
-//! A function describes its settings as one closure over a [`Reader`]:
+//! A function describes its settings as one closure over an [`EnvironmentReader`]:
 //!
 //! ```
 //! use millrace::config::environment::{Secret, read};
@@ -33,7 +33,7 @@ pub use secrecy::{ExposeSecret, SecretString as Secret};
 use crate::{Code, Error, Kind, Result};
 
 /// Reads settings from this process's environment. See [`read`].
-pub fn read_environment<T>(build: impl FnOnce(&mut Reader<'_>) -> T) -> Result<T> {
+pub fn read_environment<T>(build: impl FnOnce(&mut EnvironmentReader<'_>) -> T) -> Result<T> {
     // A value that is not Unicode contains U+FFFD after the conversion. The reader refuses it.
     read(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()), build)
 }
@@ -47,9 +47,9 @@ pub fn read_environment<T>(build: impl FnOnce(&mut Reader<'_>) -> T) -> Result<T
 /// [`Kind::Config`], whose message names every bad variable: `A: missing; B: "10k" is not a number`.
 pub fn read<T>(
     lookup: impl Fn(&str) -> Option<String>,
-    build: impl FnOnce(&mut Reader<'_>) -> T,
+    build: impl FnOnce(&mut EnvironmentReader<'_>) -> T,
 ) -> Result<T> {
-    let mut reader = Reader { lookup: &lookup, problems: Vec::new() };
+    let mut reader = EnvironmentReader { lookup: &lookup, problems: Vec::new() };
     let settings = build(&mut reader);
     if reader.problems.is_empty() {
         return Ok(settings);
@@ -59,12 +59,12 @@ pub fn read<T>(
 
 /// Reads variables by name and collects their problems. An empty variable counts as unset, because templates set the
 /// variables of blank parameters.
-pub struct Reader<'l> {
+pub struct EnvironmentReader<'l> {
     lookup: &'l dyn Fn(&str) -> Option<String>,
     problems: Vec<String>,
 }
 
-impl Reader<'_> {
+impl EnvironmentReader<'_> {
     /// The text of a variable that must be set.
     pub fn required(&mut self, name: &str) -> String {
         self.optional(name).unwrap_or_else(|| self.missing(name))
@@ -225,7 +225,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read_from<T>(variables: &[(&str, &str)], build: impl FnOnce(&mut Reader<'_>) -> T) -> Result<T> {
+    fn read_from<T>(
+        variables: &[(&str, &str)],
+        build: impl FnOnce(&mut EnvironmentReader<'_>) -> T,
+    ) -> Result<T> {
         read(
             |name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string()),
             build,

@@ -9,7 +9,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::csv::{ColumnType, CsvOptions, ENCODINGS, Header, InvalidCharacters, Mark, OnNewVersion, Ragged};
-use super::document::{Document, Key, Value, set};
+use super::document::{Document, TomlKey, TomlValue, set};
 use super::glob::Glob;
 use super::names::{check_name, quoted};
 use super::nearest::did_you_mean;
@@ -127,7 +127,7 @@ impl Sources {
         Err(Error::new(Kind::Config, problems.join("\n")).with_code(Code::BadSources))
     }
 
-    fn check_paths(&self, document: &mut Document<'_>, name: &Key<'_>, source: &CsvSource) {
+    fn check_paths(&self, document: &mut Document<'_>, name: &TomlKey<'_>, source: &CsvSource) {
         for path in &source.paths {
             for (other, declared) in &self.csv {
                 if let Some(key) = declared.paths.iter().find_map(|theirs| path.overlap(theirs)) {
@@ -209,7 +209,7 @@ impl Sources {
     }
 }
 
-fn check_key(document: &mut Document<'_>, key: &Key<'_>, what: &str) {
+fn check_key(document: &mut Document<'_>, key: &TomlKey<'_>, what: &str) {
     if let Err(why) = check_name(key.get_ref()) {
         document.problem(key.span(), format!("the {what} {} {why}", quoted(key.get_ref())));
     }
@@ -306,13 +306,13 @@ fn read_options<'t>(
     options
 }
 
-fn read_encoding(document: &mut Document<'_>, value: &Value<'_>) -> Option<String> {
+fn read_encoding(document: &mut Document<'_>, value: &TomlValue<'_>) -> Option<String> {
     let mut choices: Vec<(&str, Option<&str>)> = vec![("auto", None)];
     choices.extend(ENCODINGS.iter().map(|name| (*name, Some(*name))));
     document.choice(value, &choices).flatten().map(str::to_owned)
 }
 
-fn read_delimiter(document: &mut Document<'_>, value: &Value<'_>) -> Option<String> {
+fn read_delimiter(document: &mut Document<'_>, value: &TomlValue<'_>) -> Option<String> {
     match document.string(value)? {
         "auto" => None,
         text if text.is_empty() || text.len() > 8 || text.contains(['\n', '\r', '"']) => {
@@ -324,7 +324,7 @@ fn read_delimiter(document: &mut Document<'_>, value: &Value<'_>) -> Option<Stri
     }
 }
 
-fn read_mark(document: &mut Document<'_>, value: &Value<'_>, words: &[&str]) -> Option<Mark> {
+fn read_mark(document: &mut Document<'_>, value: &TomlValue<'_>, words: &[&str]) -> Option<Mark> {
     let text = document.string(value)?;
     match (text, text.as_bytes()) {
         ("auto", _) if words.contains(&"auto") => None,
@@ -339,7 +339,7 @@ fn read_mark(document: &mut Document<'_>, value: &Value<'_>, words: &[&str]) -> 
     }
 }
 
-fn read_header(document: &mut Document<'_>, value: &Value<'_>) -> Option<Header> {
+fn read_header(document: &mut Document<'_>, value: &TomlValue<'_>) -> Option<Header> {
     if value.get_ref().is_array() {
         let names = document.strings(value)?;
         if names.is_empty() {
@@ -364,7 +364,7 @@ fn read_header(document: &mut Document<'_>, value: &Value<'_>) -> Option<Header>
 
 fn read_columns<'t>(
     document: &mut Document<'t>,
-    value: &Value<'t>,
+    value: &TomlValue<'t>,
     columns: &mut BTreeMap<String, ColumnType>,
 ) {
     let Some(table) = document.table(value) else { return };

@@ -20,7 +20,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::tls::{Verification, connector};
+use super::tls::{TlsVerification, connector};
 use crate::{Error, Kind, Result};
 
 /// The parameters of a connection. `Debug` does not show the password.
@@ -106,15 +106,15 @@ fn wrong(what: &str) -> Error {
     Error::new(Kind::Config, format!("DATABASE_URL: {what}"))
 }
 
-const PREFER: (SslMode, Verification) = (SslMode::Prefer, Verification::None);
-const VERIFY_FULL: (SslMode, Verification) = (SslMode::Require, Verification::ChainAndHost);
+const PREFER: (SslMode, TlsVerification) = (SslMode::Prefer, TlsVerification::None);
+const VERIFY_FULL: (SslMode, TlsVerification) = (SslMode::Require, TlsVerification::ChainAndHost);
 
-fn parse_mode(mode: &str) -> Result<(SslMode, Verification)> {
+fn parse_mode(mode: &str) -> Result<(SslMode, TlsVerification)> {
     Ok(match mode {
-        "disable" => (SslMode::Disable, Verification::None),
+        "disable" => (SslMode::Disable, TlsVerification::None),
         "prefer" | "allow" => PREFER,
-        "require" => (SslMode::Require, Verification::None),
-        "verify-ca" => (SslMode::Require, Verification::Chain),
+        "require" => (SslMode::Require, TlsVerification::None),
+        "verify-ca" => (SslMode::Require, TlsVerification::Chain),
         "verify-full" => VERIFY_FULL,
         other => {
             return Err(wrong(&format!(
@@ -124,7 +124,7 @@ fn parse_mode(mode: &str) -> Result<(SslMode, Verification)> {
     })
 }
 
-fn default_mode(config: &Config) -> (SslMode, Verification) {
+fn default_mode(config: &Config) -> (SslMode, TlsVerification) {
     let is_local = config.get_hosts().iter().all(|host| match host {
         Host::Tcp(name) => matches!(name.as_str(), "localhost" | "127.0.0.1" | "::1"),
         Host::Unix(_) => true,

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 /// The time of a connection's last activity. The driver's task and the callers that wait for it share it.
 #[derive(Debug, Clone)]
-pub struct StallDetector(Arc<Activity>);
+pub struct StallDetector(Arc<LastActivity>);
 
 #[derive(Debug)]
-struct Activity {
+struct LastActivity {
     created: Instant,
     /// Milliseconds after `created`.
     last_activity: AtomicU64,
@@ -24,7 +24,7 @@ struct Activity {
 
 impl StallDetector {
     pub(super) fn new() -> Self {
-        let activity = Activity {
+        let activity = LastActivity {
             created: Instant::now(),
             last_activity: AtomicU64::new(0),
             pauses: AtomicUsize::new(0),

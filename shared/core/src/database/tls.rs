@@ -20,7 +20,7 @@ use crate::{Error, Kind, Result};
 
 /// How the certificate of the server is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verification {
+pub(super) enum TlsVerification {
     /// Not at all. The connection is encrypted, but the server is not authenticated.
     None,
     /// The chain to a trusted root.
@@ -33,15 +33,15 @@ pub(super) enum Verification {
 ///
 /// # Errors
 /// [`Kind::Config`] when the bundle cannot be read or contains no certificate.
-pub(super) fn connector(verification: Verification, bundle: Option<&str>) -> Result<MakeRustlsConnect> {
+pub(super) fn connector(verification: TlsVerification, bundle: Option<&str>) -> Result<MakeRustlsConnect> {
     let provider = Arc::new(ring::default_provider());
     let trusted = match bundle {
         Some(path) => read_bundle(path)?,
         // Reading the certificates of the system takes milliseconds of a cold start.
-        None if verification == Verification::None => Vec::new(),
+        None if verification == TlsVerification::None => Vec::new(),
         None => rustls_native_certs::load_native_certs().certs,
     };
-    let verifier: Arc<dyn ServerCertVerifier> = if verification == Verification::None {
+    let verifier: Arc<dyn ServerCertVerifier> = if verification == TlsVerification::None {
         Arc::new(AcceptAny { provider: provider.clone() })
     } else {
         Arc::new(Verifier::new(trusted, verification, provider.clone())?)
@@ -84,7 +84,7 @@ struct Verifier {
 impl Verifier {
     fn new(
         trusted: Vec<CertificateDer<'static>>,
-        verification: Verification,
+        verification: TlsVerification,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self> {
         let mut store = RootCertStore::empty();
@@ -99,7 +99,7 @@ impl Verifier {
         let signatures = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
             .build()
             .map_err(|error| Error::new(Kind::Config, "prepare TLS for the database").with_source(error))?;
-        let check_host = verification == Verification::ChainAndHost;
+        let check_host = verification == TlsVerification::ChainAndHost;
         Ok(Verifier { trusted, roots, check_host, signatures, provider })
     }
 

@@ -1,6 +1,6 @@
 //! The settings of the dead-letter queue, which every function that sends dead letters has.
 
-use crate::config::environment::Reader;
+use crate::config::environment::EnvironmentReader;
 
 /// The limit of SQS on a message, in bytes.
 pub const MESSAGE_BYTES: usize = 1 << 20;
@@ -16,7 +16,7 @@ pub struct Settings {
 
 impl Settings {
     /// Reads the variables through `env`.
-    pub fn read(env: &mut Reader<'_>) -> Self {
+    pub fn read(env: &mut EnvironmentReader<'_>) -> Self {
         Settings {
             bucket: env.required("MILLRACE_BUCKET"),
             queue_url: env.required("MILLRACE_DEAD_LETTER_QUEUE_URL"),

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::line::Line;
+use super::line::MetricLine;
 use super::names::{Metric, Scope};
-use super::values::{Measured, VALUES_AT_MOST, Value, Values};
+use super::values::{Measured, MetricValue, VALUES_AT_MOST, Values};
 
 /// Values since the last line, for the function as a whole and for each source.
 #[derive(Debug, Default)]
@@ -18,8 +18,8 @@ impl Counters {
     /// Adds to a metric. For a metric by source, `source` is a declared source or `None`.
     pub fn add(&mut self, metric: Metric, source: Option<&str>, count: u64) {
         match self.values(metric, source).entry(metric.name).or_insert(Measured::sum(metric)) {
-            Measured { value: Value::Sum(sum), .. } => *sum += count,
-            measured => measured.value = Value::Sum(count),
+            Measured { value: MetricValue::Sum(sum), .. } => *sum += count,
+            measured => measured.value = MetricValue::Sum(count),
         }
     }
 
@@ -27,10 +27,10 @@ impl Counters {
     pub fn record(&mut self, metric: Metric, source: Option<&str>, value: f64) {
         let measured = self.values(metric, source).entry(metric.name).or_insert(Measured::each(metric));
         match &mut measured.value {
-            Value::Each(values) => values.push(value),
-            sum => *sum = Value::Each(Vec::from([value])),
+            MetricValue::Each(values) => values.push(value),
+            sum => *sum = MetricValue::Each(Vec::from([value])),
         }
-        let is_full = matches!(&measured.value, Value::Each(values) if values.len() >= VALUES_AT_MOST);
+        let is_full = matches!(&measured.value, MetricValue::Each(values) if values.len() >= VALUES_AT_MOST);
         self.is_full |= is_full;
     }
 
@@ -65,8 +65,13 @@ impl Counters {
         for (source, mut values) in groups {
             while !values.is_empty() {
                 let part = take_a_lines_worth(&mut values);
-                let line =
-                    Line { function, source: source.as_deref(), request_id, timestamp_millis, values: &part };
+                let line = MetricLine {
+                    function,
+                    source: source.as_deref(),
+                    request_id,
+                    timestamp_millis,
+                    values: &part,
+                };
                 lines.push(line.to_json());
             }
         }
@@ -78,11 +83,11 @@ impl Counters {
 fn take_a_lines_worth(values: &mut Values) -> Values {
     let mut part = std::mem::take(values);
     for (name, measured) in &mut part {
-        if let Value::Each(each) = &mut measured.value
+        if let MetricValue::Each(each) = &mut measured.value
             && each.len() > VALUES_AT_MOST
         {
             let rest = each.split_off(VALUES_AT_MOST);
-            values.insert(name, Measured { metric: measured.metric, value: Value::Each(rest) });
+            values.insert(name, Measured { metric: measured.metric, value: MetricValue::Each(rest) });
         }
     }
     part

@@ -6,13 +6,13 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::names::Scope;
-use super::values::{Value, Values};
+use super::values::{MetricValue, Values};
 
 const NAMESPACE: &str = "Millrace";
 const FUNCTION: &str = "function";
 const SOURCE: &str = "source";
 
-pub struct Line<'l> {
+pub struct MetricLine<'l> {
     pub function: &'l str,
     pub source: Option<&'l str>,
     /// Not a dimension. The log lines of the invocation have the same id.
@@ -25,12 +25,12 @@ pub struct Line<'l> {
 #[serde(rename_all = "PascalCase")]
 struct Metadata {
     timestamp: u64,
-    cloud_watch_metrics: Vec<Directive>,
+    cloud_watch_metrics: Vec<MetricDirective>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Directive {
+struct MetricDirective {
     namespace: &'static str,
     dimensions: &'static [&'static [&'static str]],
     metrics: Vec<Definition>,
@@ -43,7 +43,7 @@ struct Definition {
     unit: &'static str,
 }
 
-impl Line<'_> {
+impl MetricLine<'_> {
     /// The line with its newline.
     pub fn to_json(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(1_024);
@@ -55,7 +55,7 @@ impl Line<'_> {
         text
     }
 
-    fn directives(&self) -> Vec<Directive> {
+    fn directives(&self) -> Vec<MetricDirective> {
         let by_function: &[&[&str]] = &[&[FUNCTION]];
         let by_source: &[&[&str]] = &[&[FUNCTION], &[FUNCTION, SOURCE]];
         let mut directives = Vec::with_capacity(2);
@@ -68,14 +68,14 @@ impl Line<'_> {
                 .map(|measured| Definition { name: measured.metric.name, unit: measured.metric.unit.name() })
                 .collect();
             if !metrics.is_empty() {
-                directives.push(Directive { namespace: NAMESPACE, dimensions, metrics });
+                directives.push(MetricDirective { namespace: NAMESPACE, dimensions, metrics });
             }
         }
         directives
     }
 }
 
-impl Serialize for Line<'_> {
+impl Serialize for MetricLine<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         let metadata = Metadata { timestamp: self.timestamp_millis, cloud_watch_metrics: self.directives() };
@@ -89,9 +89,9 @@ impl Serialize for Line<'_> {
         }
         for (name, measured) in self.values {
             match &measured.value {
-                Value::Sum(sum) => map.serialize_entry(name, sum)?,
-                Value::Each(values) if values.len() == 1 => map.serialize_entry(name, &values[0])?,
-                Value::Each(values) => map.serialize_entry(name, values)?,
+                MetricValue::Sum(sum) => map.serialize_entry(name, sum)?,
+                MetricValue::Each(values) if values.len() == 1 => map.serialize_entry(name, &values[0])?,
+                MetricValue::Each(values) => map.serialize_entry(name, values)?,
             }
         }
         map.end()

@@ -13,11 +13,11 @@ pub type Values = BTreeMap<&'static str, Measured>;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
     pub metric: Metric,
-    pub value: Value,
+    pub value: MetricValue,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum MetricValue {
     /// A sum; one value per line.
     Sum(u64),
     /// Every value, so that CloudWatch can compute percentiles.
@@ -26,10 +26,10 @@ pub enum Value {
 
 impl Measured {
     pub(super) fn sum(metric: Metric) -> Self {
-        Measured { metric, value: Value::Sum(0) }
+        Measured { metric, value: MetricValue::Sum(0) }
     }
 
     pub(super) fn each(metric: Metric) -> Self {
-        Measured { metric, value: Value::Each(Vec::new()) }
+        Measured { metric, value: MetricValue::Each(Vec::new()) }
     }
 }

@@ -54,7 +54,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
 
 /// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
+pub struct MigrateSummary {
     /// The names of the migrations that this run applied.
     pub applied: Vec<&'static str>,
     /// The version of the database.
@@ -66,7 +66,10 @@ pub struct Summary {
 /// # Errors
 /// [`Kind::Config`] when the database does not match the files: a file was changed after it was applied, a migration is missing,
 /// or the database has a newer migration.
-pub async fn migrate(client: &mut Client, mut progress: impl FnMut(&Migration, Duration)) -> Result<Summary> {
+pub async fn migrate(
+    client: &mut Client,
+    mut progress: impl FnMut(&Migration, Duration),
+) -> Result<MigrateSummary> {
     prepare(client).await?;
     let mut applied = Vec::new();
     loop {
@@ -103,7 +106,7 @@ pub async fn migrate(client: &mut Client, mut progress: impl FnMut(&Migration, D
         .execute_typed(PARTITIONS_AHEAD, &[(&DAYS_AHEAD, Type::INT4)])
         .await
         .map_err(|error| from_postgres("create the partitions of the coming days", error))?;
-    Ok(Summary { applied, version: MIGRATIONS.last().map_or(0, |migration| migration.version) })
+    Ok(MigrateSummary { applied, version: MIGRATIONS.last().map_or(0, |migration| migration.version) })
 }
 
 /// The migrations that `migrate` would apply. Makes the same checks and writes nothing.

@@ -43,11 +43,11 @@ impl Default for Timing {
 pub struct SecretCache<F> {
     store: F,
     timing: Timing,
-    entries: Mutex<HashMap<String, Arc<Entry>>>,
+    entries: Mutex<HashMap<String, Arc<CacheEntry>>>,
 }
 
 #[derive(Default)]
-struct Entry {
+struct CacheEntry {
     cached: Mutex<Option<Arc<Cached>>>,
     /// Locked during a fetch. Other requests wait, or use the present keys.
     fetching: tokio::sync::Mutex<Attempts>,
@@ -144,7 +144,7 @@ impl<F: Fetch> SecretCache<F> {
     async fn renew(
         &self,
         source: &WebhookSource,
-        entry: &Entry,
+        entry: &CacheEntry,
         attempts: &mut Attempts,
     ) -> Option<Arc<Keys>> {
         match self.fetch(source).await {
@@ -193,7 +193,7 @@ impl<F: Fetch> SecretCache<F> {
         Ok(Cached { keys: Arc::new(keys), secrets, fetched_at: SystemTime::now() })
     }
 
-    fn entry(&self, source: &WebhookSource) -> Arc<Entry> {
+    fn entry(&self, source: &WebhookSource) -> Arc<CacheEntry> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = entries.get(&source.name) {
             return Arc::clone(entry);
@@ -202,7 +202,7 @@ impl<F: Fetch> SecretCache<F> {
     }
 }
 
-impl Entry {
+impl CacheEntry {
     fn cached(&self) -> Option<Arc<Cached>> {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -12,11 +12,11 @@ use crate::config::SecretReference;
 use crate::config::environment::Secret;
 use crate::{Code, Error, Kind, Result};
 
-type Variables = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+type VariableLookup = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Fetches each secret from the place that its reference names.
 pub struct References {
-    variables: Variables,
+    variables: VariableLookup,
     secrets_manager: Option<Client>,
 }
 

@@ -8,7 +8,7 @@ use millrace_webhook::{
 };
 use toml::de::DeTable;
 
-use crate::config::document::{Document, Key, Value, set};
+use crate::config::document::{Document, TomlKey, TomlValue, set};
 use crate::config::names::{check_name, quoted};
 use crate::config::secret_reference::SecretReference;
 use crate::config::webhook::WebhookSource;
@@ -38,8 +38,8 @@ const MAX_DEDUPE_DAYS: u64 = 365;
 /// Returns `None` if the table is invalid. The document then has the problems.
 pub(super) fn read<'t>(
     document: &mut Document<'t>,
-    name: &Key<'t>,
-    input: &Key<'t>,
+    name: &TomlKey<'t>,
+    input: &TomlKey<'t>,
     table: &DeTable<'t>,
 ) -> Option<WebhookSource> {
     for (key, _) in table {
@@ -127,7 +127,7 @@ pub(super) fn read<'t>(
 fn read_scheme<'t>(
     document: &mut Document<'t>,
     preset: Preset,
-    input: &Key<'t>,
+    input: &TomlKey<'t>,
     table: &DeTable<'t>,
 ) -> Option<Scheme> {
     let mut tolerance = Duration::from_secs(300);
@@ -202,7 +202,7 @@ fn read_scheme<'t>(
     })
 }
 
-fn read_secrets(document: &mut Document<'_>, value: &Value<'_>) -> Vec<SecretReference> {
+fn read_secrets(document: &mut Document<'_>, value: &TomlValue<'_>) -> Vec<SecretReference> {
     let texts = match value.get_ref().as_array() {
         Some(_) => document.strings(value),
         None => document.string(value).map(|text| vec![text.to_owned()]),
@@ -227,7 +227,7 @@ const EVENT_TYPE_FORMS: &str = "`header:NAME`, `pointer:/PATH` or a name";
 /// One rule, or a list of rules, of which the first that applies is used.
 fn rules<R>(
     document: &mut Document<'_>,
-    value: &Value<'_>,
+    value: &TomlValue<'_>,
     forms: &str,
     parse: impl Fn(&str) -> Result<R, String>,
 ) -> Option<Vec<R>> {
