@@ -13,7 +13,7 @@ use futures_util::SinkExt;
 use millrace::batch::{Batch, BatchBounds, BatchBuilder};
 use millrace::clock::ReceivedAt;
 use millrace::database::{Connection, Settings};
-use millrace::ledger::{Entry, stage};
+use millrace::ledger::{LedgerEntry, stage};
 use millrace_tests::postgres::{ROLE_PASSWORD, client, number};
 use millrace_tests::runtime_api::{Function, binary};
 use serde_json::json;
@@ -147,13 +147,13 @@ fn numbers(batch: i64) -> std::ops::Range<i64> {
     batch * BATCH..(batch + 1) * BATCH
 }
 
-fn batch(index: i64, size: std::ops::Range<i64>) -> (Batch, Entry<'static>) {
+fn batch(index: i64, size: std::ops::Range<i64>) -> (Batch, LedgerEntry<'static>) {
     let mut builder = BatchBuilder::new("bench", "orders", ReceivedAt::now(), BatchBounds::default());
     for number in size {
         builder.push(payload(number).as_bytes());
     }
     let origin = format!("bench:{index}:{}", Uuid::now_v7());
-    (builder.finish(), Entry { origin, rejected_count: 0, repairs: &[], load_id: None, span: None })
+    (builder.finish(), LedgerEntry { origin, rejected_count: 0, repairs: &[], load_id: None, span: None })
 }
 
 /// Calls `send` with each batch's number when it is due.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use millrace::batch::{Batch, BatchBounds, BatchBuilder};
 use millrace::clock::ReceivedAt;
-use millrace::ledger::{Entry, Staged, stage};
+use millrace::ledger::{LedgerEntry, Staged, stage};
 use millrace::{Code, Error, Kind};
 use millrace_tests::postgres::{Database, number};
 
@@ -16,8 +16,8 @@ fn batch(payloads: &[&str]) -> Batch {
     builder.finish()
 }
 
-fn entry(origin: &str) -> Entry<'static> {
-    Entry { origin: origin.to_owned(), rejected_count: 0, repairs: &[], load_id: None, span: None }
+fn entry(origin: &str) -> LedgerEntry<'static> {
+    LedgerEntry { origin: origin.to_owned(), rejected_count: 0, repairs: &[], load_id: None, span: None }
 }
 
 fn soon() -> Instant {

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use jsonschema::Validator;
 use millrace::config::Sources;
-use millrace::dead_letter::{DeadLetter, Message, ParsedMessage};
+use millrace::dead_letter::{DeadLetter, ParsedMessage, ReceivedMessage};
 use millrace_cli::checkout::Checkout;
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ pub fn problems(dead_letter: &Value) -> Vec<String> {
 }
 
 /// The dead letter of a message: as it was sent, or as it is read when AWS sent it.
-pub fn read(message: &Message) -> DeadLetter {
+pub fn read(message: &ReceivedMessage) -> DeadLetter {
     let ParsedMessage::DeadLetter(dead_letter) = message.read(&Sources::default()) else {
         panic!("not a dead_letter: {}", message.body)
     };

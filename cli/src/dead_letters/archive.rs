@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use millrace::config::Sources;
-use millrace::dead_letter::{ARCHIVE_PREFIX, Message};
+use millrace::dead_letter::{ARCHIVE_PREFIX, ReceivedMessage};
 use millrace::{Error, Kind, Result};
 
 use super::Progress;
@@ -74,7 +74,7 @@ impl Archive<'_> {
             Error::new(Kind::Transient, "read an archived dead letter").with_source(error)
         })?;
         let name = key.rsplit('/').next().unwrap_or(&key);
-        let message = Message {
+        let message = ReceivedMessage {
             id: name.strip_suffix(".json").unwrap_or(name).to_owned(),
             receipt: String::new(),
             body: String::from_utf8_lossy(&bytes.into_bytes()).into_owned(),

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use millrace::config::Sources;
-use millrace::dead_letter::{DeadLetter, Filter, Message, ParsedMessage};
+use millrace::dead_letter::{DeadLetter, Filter, ParsedMessage, ReceivedMessage};
 use uuid::Uuid;
 
 /// A message.
@@ -20,7 +20,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub fn of_message(message: Message, sources: &Sources) -> Self {
+    pub fn of_message(message: ReceivedMessage, sources: &Sources) -> Self {
         let dead_letter = match message.read(sources) {
             ParsedMessage::DeadLetter(dead_letter) => Some(dead_letter),
             ParsedMessage::Unreadable => None,
@@ -62,7 +62,7 @@ mod tests {
 
     fn entry(body: String) -> Entry {
         Entry::of_message(
-            Message {
+            ReceivedMessage {
                 id: MESSAGE.to_owned(),
                 receipt: String::new(),
                 body,

@@ -252,7 +252,7 @@ mod tests {
     use millrace::config::Sources;
     use std::time::SystemTime;
 
-    use millrace::dead_letter::{DeadLetter, Message, Payload};
+    use millrace::dead_letter::{DeadLetter, Payload, ReceivedMessage};
 
     use millrace::Code;
 
@@ -274,7 +274,7 @@ mod tests {
 
     fn entry(dead_letter: &DeadLetter) -> Entry {
         Entry::of_message(
-            Message {
+            ReceivedMessage {
                 id: Uuid::now_v7().to_string(),
                 receipt: String::new(),
                 body: dead_letter.to_body(),

@@ -11,7 +11,7 @@ use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
 use aws_sdk_s3::types::ObjectVersion;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use millrace::config::Sources;
-use millrace::config::sources::Route;
+use millrace::config::sources::ObjectRoute;
 use millrace::database::failure::from_postgres;
 use millrace::dead_letter::{DeadLetterKind, DeadLetterReader};
 use millrace::{Error, Kind, Result};
@@ -69,8 +69,9 @@ pub async fn missing(place: &Place<'_>, unloaded_for: Duration, load: bool) -> R
             page.versions().iter().filter(|version| is_settled(version, newest)).filter_map(read).collect();
         listed += files.len() as u64;
         let unknown = unknown(place, files).await?;
-        let (ours, others): (Vec<File>, Vec<File>) =
-            unknown.into_iter().partition(|file| matches!(place.sources.route(&file.key), Route::Csv(_)));
+        let (ours, others): (Vec<File>, Vec<File>) = unknown
+            .into_iter()
+            .partition(|file| matches!(place.sources.route(&file.key), ObjectRoute::Csv(_)));
         // Read the queue at most once.
         if dead_letters.is_none() && !ours.is_empty() {
             dead_letters = Some(refused(place).await?);

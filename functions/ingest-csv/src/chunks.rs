@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use millrace::batch::{Batch, BatchBounds, BatchBuilder, Push};
 use millrace::clock::ReceivedAt;
-use millrace::ledger::{Repair, Span};
+use millrace::ledger::{FileSpan, Repair};
 use millrace::{Code, Error, Kind, Result};
 use tokio::sync::mpsc;
 
@@ -22,7 +22,7 @@ use millrace_csv::{CsvCode, Position, Record, Records, Reject, Row};
 #[derive(Debug)]
 pub struct Chunk {
     pub batch: Batch,
-    pub span: Span,
+    pub span: FileSpan,
     pub rejects: Vec<Reject>,
     pub repairs: Vec<Repair>,
     /// Where each of the batch's rows is in the file.
@@ -257,7 +257,7 @@ impl Open {
         let start = self.start;
         Chunk {
             batch: self.builder.finish(),
-            span: Span {
+            span: FileSpan {
                 first_record: start.record,
                 next_record: next.record,
                 byte_start: start.offset,

@@ -19,7 +19,7 @@ use crate::dead_letters::{after_attempts, message_dead_letter};
 use crate::load::{Attempt, Loader};
 use crate::settings::Settings;
 use crate::visibility::Visibility;
-use millrace::notification::{Invocation, Message, ObjectCreated, S3Event, read_invocation};
+use millrace::notification::{ObjectCreated, S3Event, UploadEvent, UploadMessage, read_upload_event};
 
 /// With less time than this left, a message is returned to its queue unprocessed.
 const WORTH_BEGINNING: Duration = Duration::from_millis(300);
@@ -77,9 +77,9 @@ impl IngestCsv {
         if let Some(dead_letters) = RedriveRequest::read(&event) {
             return Ok(Reply::Redrive(self.redrive(dead_letters?, deadline).await));
         }
-        match read_invocation(&event) {
-            Invocation::Queue(messages) => Ok(self.handle_queue(messages, request_id, deadline).await),
-            Invocation::Direct(s3_event) => {
+        match read_upload_event(&event) {
+            UploadEvent::Queue(messages) => Ok(self.handle_queue(messages, request_id, deadline).await),
+            UploadEvent::Direct(s3_event) => {
                 in_time(deadline, self.handle_direct(s3_event, event, request_id, deadline)).await
             }
         }
@@ -94,7 +94,7 @@ impl IngestCsv {
         RedriveResponse::new(outcomes, started)
     }
 
-    async fn handle_queue(&self, messages: Vec<Message>, request_id: &str, deadline: Instant) -> Reply {
+    async fn handle_queue(&self, messages: Vec<UploadMessage>, request_id: &str, deadline: Instant) -> Reply {
         let settings = &self.loader.settings;
         let visibility = Visibility {
             sqs: &self.sqs,
@@ -120,7 +120,7 @@ impl IngestCsv {
         Reply::Queue { batch_item_failures }
     }
 
-    async fn handle_message(&self, message: &Message, deadline: Instant) -> Result<()> {
+    async fn handle_message(&self, message: &UploadMessage, deadline: Instant) -> Result<()> {
         match message.s3_event() {
             S3Event::Nothing => info!("nothing to load in this message"),
             S3Event::ObjectCreated(created) => {

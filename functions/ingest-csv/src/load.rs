@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use aws_sdk_s3::Client;
 use futures_util::future::join_all;
 use millrace::config::Sources;
-use millrace::config::sources::{CsvRoute, Route};
+use millrace::config::sources::{CsvRoute, ObjectRoute};
 use millrace::database::Connection;
 use millrace::dead_letter::{DeadLetterQueue, Reason};
-use millrace::ledger::{self, Entry, Staged};
+use millrace::ledger::{self, LedgerEntry, Staged};
 use millrace::metrics::{self, names};
 use millrace::{Code, Error, Kind, LoadOutcome, Result, clock};
 use serde_json::json;
@@ -68,8 +68,8 @@ impl Loader {
         // A commit in progress may finish until shortly before the deadline.
         let commit_by = clock::before(deadline, Duration::from_secs(2), 20);
         let route = match self.sources.route(&created.key) {
-            Route::Csv(route) => route,
-            Route::Unroutable { reason } => {
+            ObjectRoute::Csv(route) => route,
+            ObjectRoute::Unroutable { reason } => {
                 return Err(Error::new(Kind::Contract, reason).with_code(Code::NoSourceForKey));
             }
         };
@@ -317,7 +317,7 @@ impl Loader {
         sender: &Sender<'_>,
         commit_by: Instant,
     ) -> Result<Staged> {
-        let entry = Entry {
+        let entry = LedgerEntry {
             origin: sender.chunk_origin(chunk.span.first_record),
             rejected_count: chunk.rejects.len() as u64,
             repairs: &chunk.repairs,

@@ -10,12 +10,12 @@ use std::time::Instant;
 use futures_util::stream::{self, StreamExt};
 use millrace::batch::{Batch, BatchBuilder};
 use millrace::clock::ReceivedAt;
-use millrace::config::sources::Route;
+use millrace::config::sources::ObjectRoute;
 use millrace::database::Connection;
 
 use millrace::dead_letter::redrive::{RedriveOutcome, RedriveResult};
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Reason};
-use millrace::ledger::{self, Entry, Repair, Staged};
+use millrace::ledger::{self, LedgerEntry, Repair, Staged};
 use millrace::{Code, Error, Kind, Result};
 use tokio::sync::Mutex;
 
@@ -68,7 +68,7 @@ impl Loader {
         else {
             return Ok(pending("the dead letter names no record of a file that was read"));
         };
-        let Route::Csv(route) = self.sources.route(key) else {
+        let ObjectRoute::Csv(route) = self.sources.route(key) else {
             return Ok(pending("sources.toml no longer has a source for the file"));
         };
         let mut connection = connection.lock().await;
@@ -96,7 +96,7 @@ impl Loader {
                 message: "it is not a record under the current sources.toml".into(),
             });
         }
-        let entry = Entry {
+        let entry = LedgerEntry {
             origin: format!("redrive:{}", dead_letter.id),
             rejected_count: 0,
             repairs: &repairs,

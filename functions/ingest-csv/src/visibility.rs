@@ -11,7 +11,7 @@ use aws_sdk_sqs::error::DisplayErrorContext;
 use millrace::Policy;
 use tracing::{debug, warn};
 
-use millrace::notification::Message;
+use millrace::notification::UploadMessage;
 
 /// Hides messages of one queue.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +24,7 @@ pub struct Visibility<'a> {
 
 impl Visibility<'_> {
     /// Runs `work`, and keeps `message` hidden until it ends. Nothing of this runs on after it.
-    pub async fn hold<T>(&self, message: &Message, work: impl Future<Output = T>) -> T {
+    pub async fn hold<T>(&self, message: &UploadMessage, work: impl Future<Output = T>) -> T {
         let extend = async {
             loop {
                 self.set(message, self.hold).await;
@@ -40,7 +40,7 @@ impl Visibility<'_> {
 
     /// Lets the queue deliver `message` again after a delay that grows with its receive count. Takes at most half of the
     /// time until `deadline`: the response must still reach Lambda.
-    pub async fn retry_later(&self, message: &Message, policy: Policy, deadline: Instant) {
+    pub async fn retry_later(&self, message: &UploadMessage, policy: Policy, deadline: Instant) {
         let delay = retry_delay(policy, message.receive_count, fastrand::f64());
         let limit = deadline.saturating_duration_since(Instant::now()) / 2;
         if tokio::time::timeout(limit, self.set(message, delay)).await.is_err() {
@@ -50,7 +50,7 @@ impl Visibility<'_> {
 
     /// A failure is not the message's: it only stays hidden for longer, or is delivered to a second function, which finds
     /// the chunks that are committed.
-    async fn set(&self, message: &Message, hidden: Duration) {
+    async fn set(&self, message: &UploadMessage, hidden: Duration) {
         let Some(receipt) = &message.receipt_handle else { return };
         let seconds = i32::try_from(hidden.as_secs_f64().ceil() as i64).unwrap_or(i32::MAX);
         let call = self.sqs.change_message_visibility().queue_url(self.queue_url).receipt_handle(receipt);

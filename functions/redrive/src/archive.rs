@@ -6,7 +6,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use millrace::dead_letter::run::ArchiveSummary;
 use millrace::dead_letter::scan::Scan;
-use millrace::dead_letter::{ARCHIVE_PREFIX, DeadLetterReader, Message};
+use millrace::dead_letter::{ARCHIVE_PREFIX, DeadLetterReader, ReceivedMessage};
 use millrace::{Error, Kind, Result};
 use time::OffsetDateTime;
 
@@ -35,7 +35,7 @@ impl Archive<'_> {
     async fn take(&self, scan: &mut Scan, archived: &mut ArchiveSummary) -> Result<()> {
         let newest = SystemTime::now() - self.older_than;
         while let Some(messages) = scan.next().await? {
-            let (old, young): (Vec<Message>, Vec<Message>) =
+            let (old, young): (Vec<ReceivedMessage>, Vec<ReceivedMessage>) =
                 messages.into_iter().partition(|message| message.sent_at <= newest);
             archived.left += young.len() as u64;
             stream::iter(&old)
@@ -55,7 +55,7 @@ impl Archive<'_> {
         Ok(())
     }
 
-    async fn keep(&self, message: &Message) -> Result<()> {
+    async fn keep(&self, message: &ReceivedMessage) -> Result<()> {
         let day = OffsetDateTime::from(message.sent_at).date();
         self.s3
             .put_object()

@@ -12,7 +12,8 @@ use millrace::dead_letter::redrive::RedriveOutcome;
 use millrace::dead_letter::run::RedriveSummary;
 use millrace::dead_letter::scan::Scan;
 use millrace::dead_letter::{
-    DeadLetter, DeadLetterKind, DeadLetterQueue, DeadLetterReader, Filter, Message, ParsedMessage, Reason,
+    DeadLetter, DeadLetterKind, DeadLetterQueue, DeadLetterReader, Filter, ParsedMessage, Reason,
+    ReceivedMessage,
 };
 use millrace::{Code, Result};
 use time::OffsetDateTime;
@@ -42,7 +43,7 @@ pub struct Run<'r> {
 
 /// A dead letter with the message that holds it.
 struct Received {
-    message: Message,
+    message: ReceivedMessage,
     dead_letter: DeadLetter,
 }
 
@@ -105,7 +106,7 @@ impl Run<'_> {
         batch.len() >= self.most(summary) || bytes >= BATCH_BYTES
     }
 
-    fn is_meant(&self, message: &Message, dead_letter: &DeadLetter) -> bool {
+    fn is_meant(&self, message: &ReceivedMessage, dead_letter: &DeadLetter) -> bool {
         OffsetDateTime::from(message.sent_at) < self.sent_before && self.filter.matches(dead_letter)
     }
 
@@ -146,7 +147,8 @@ impl Run<'_> {
                 .get(&received.dead_letter.id)
                 .is_some_and(|outcome| !matches!(outcome, RedriveOutcome::Pending { .. }))
         };
-        let done: Vec<&Message> = batch.iter().filter(known).map(|received| &received.message).collect();
+        let done: Vec<&ReceivedMessage> =
+            batch.iter().filter(known).map(|received| &received.message).collect();
         scan.delete(&done).await?;
         let settled = batch.iter().filter(|received| {
             outcomes.get(&received.dead_letter.id).is_some_and(RedriveOutcome::is_settled)

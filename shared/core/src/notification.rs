@@ -107,17 +107,17 @@ pub enum S3Event {
     Unreadable(String),
 }
 
-/// How the function was invoked.
+/// The event of an invocation, by how the function was invoked.
 #[derive(Debug)]
-pub enum Invocation {
+pub enum UploadEvent {
     /// By SQS: each message succeeds or fails alone.
-    Queue(Vec<Message>),
+    Queue(Vec<UploadMessage>),
     /// By S3, EventBridge or a person: the invocation succeeds or fails as a whole.
     Direct(S3Event),
 }
 
 #[derive(Debug)]
-pub struct Message {
+pub struct UploadMessage {
     pub id: String,
     pub body: String,
     /// By which the message's visibility is changed.
@@ -126,7 +126,7 @@ pub struct Message {
     pub receive_count: u32,
 }
 
-impl Message {
+impl UploadMessage {
     pub fn s3_event(&self) -> S3Event {
         match serde_json::from_str(&self.body) {
             Ok(body) => read_s3_event(&body),
@@ -138,16 +138,16 @@ impl Message {
 }
 
 /// Detects how the function was invoked and reads the messages. It never fails: an unreadable message is data.
-pub fn read_invocation(event: &Value) -> Invocation {
+pub fn read_upload_event(event: &Value) -> UploadEvent {
     let records = event.get("Records").and_then(Value::as_array);
     let from_queue = records.is_some_and(|records| {
         records.iter().any(|record| record.get("eventSource").and_then(Value::as_str) == Some("aws:sqs"))
     });
     match records {
-        Some(records) if from_queue => Invocation::Queue(
+        Some(records) if from_queue => UploadEvent::Queue(
             records
                 .iter()
-                .map(|record| Message {
+                .map(|record| UploadMessage {
                     id: record["messageId"].as_str().unwrap_or_default().to_owned(),
                     body: record["body"].as_str().unwrap_or_default().to_owned(),
                     receipt_handle: record["receiptHandle"].as_str().map(str::to_owned),
@@ -158,7 +158,7 @@ pub fn read_invocation(event: &Value) -> Invocation {
                 })
                 .collect(),
         ),
-        _ => Invocation::Direct(read_s3_event(event)),
+        _ => UploadEvent::Direct(read_s3_event(event)),
     }
 }
 
@@ -329,7 +329,7 @@ mod tests {
         let sample = include_str!("../../../infra/events/eventbridge.json");
         let event: Value = serde_json::from_str(sample).unwrap();
         let object = &event["detail"]["object"];
-        let Invocation::Direct(s3_event) = read_invocation(&event) else { panic!("not direct") };
+        let UploadEvent::Direct(s3_event) = read_upload_event(&event) else { panic!("not direct") };
         let created = created(s3_event);
         assert_eq!(created.len(), 1);
         assert_eq!(created[0].key, object["key"].as_str().unwrap());
@@ -343,11 +343,11 @@ mod tests {
         let body = json!({ "Records": [s3_record("k.csv")] }).to_string();
         let event = json!({ "Records": [{ "eventSource": "aws:sqs", "messageId": "m1", "body": body },
                                         { "eventSource": "aws:sqs", "messageId": "m2", "body": "rubbish" }] });
-        let Invocation::Queue(messages) = read_invocation(&event) else { panic!("not a queue") };
+        let UploadEvent::Queue(messages) = read_upload_event(&event) else { panic!("not a queue") };
         assert_eq!(created(messages[0].s3_event())[0].key, "k.csv");
         assert!(matches!(messages[1].s3_event(), S3Event::Unreadable(_)));
         let bare = json!({ "Records": [s3_record("k.csv"), s3_record("l.csv")] });
-        let Invocation::Direct(s3_event) = read_invocation(&bare) else { panic!("not direct") };
+        let UploadEvent::Direct(s3_event) = read_upload_event(&bare) else { panic!("not direct") };
         assert_eq!(created(s3_event).len(), 2);
     }
 

@@ -1,6 +1,6 @@
 //! The keys of `sources.toml`: the sample in `pipeline/` and `docs/configuration.md` state the defaults.
 
-use millrace::config::{CsvOptions, Route, Sources, WebhookSource};
+use millrace::config::{CsvOptions, ObjectRoute, Sources, WebhookSource};
 use millrace_webhook::Preset;
 
 use super::read;
@@ -13,8 +13,8 @@ fn parse(text: &str) -> Result<Sources, String> {
 fn route(settings: &str, key: &str) -> (String, String, CsvOptions) {
     let sources = parse(&format!("[shop.csv]\n{settings}\n")).unwrap_or_else(|error| panic!("{error}"));
     match sources.route(key) {
-        Route::Csv(route) => (route.source, route.event_type, route.options),
-        Route::Unroutable { reason } => panic!("{key}: {reason}"),
+        ObjectRoute::Csv(route) => (route.source, route.event_type, route.options),
+        ObjectRoute::Unroutable { reason } => panic!("{key}: {reason}"),
     }
 }
 

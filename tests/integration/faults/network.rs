@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use millrace::batch::{Batch, BatchBounds, BatchBuilder};
 use millrace::clock::ReceivedAt;
 use millrace::database::{Connection, Settings};
-use millrace::ledger::{Entry, Staged, stage};
+use millrace::ledger::{LedgerEntry, Staged, stage};
 use millrace::{Code, Kind, Result};
 use millrace_tests::postgres::{Database, number};
 use millrace_tests::proxy::{Direction, Proxy};
@@ -28,8 +28,8 @@ fn batch(rows: usize) -> Batch {
     builder.finish()
 }
 
-fn entry() -> Entry<'static> {
-    Entry { origin: "o".to_owned(), rejected_count: 0, repairs: &[], load_id: None, span: None }
+fn entry() -> LedgerEntry<'static> {
+    LedgerEntry { origin: "o".to_owned(), rejected_count: 0, repairs: &[], load_id: None, span: None }
 }
 
 fn within(time: Duration) -> Instant {

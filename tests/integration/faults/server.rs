@@ -10,7 +10,7 @@ use millrace::batch::{Batch, BatchBounds, BatchBuilder};
 use millrace::clock::ReceivedAt;
 use millrace::database::failure::postgres_error;
 use millrace::database::{Connection, Settings};
-use millrace::ledger::{Entry, Staged, stage};
+use millrace::ledger::{LedgerEntry, Staged, stage};
 use millrace::{Code, Kind};
 use millrace_cli::stack::postgres::Server;
 use millrace_tests::postgres::{ROLE_PASSWORD, client, number, prepare, start_server};
@@ -27,8 +27,8 @@ fn batch(rows: usize) -> Batch {
     builder.finish()
 }
 
-fn entry(origin: impl ToString) -> Entry<'static> {
-    Entry { origin: origin.to_string(), rejected_count: 0, repairs: &[], load_id: None, span: None }
+fn entry(origin: impl ToString) -> LedgerEntry<'static> {
+    LedgerEntry { origin: origin.to_string(), rejected_count: 0, repairs: &[], load_id: None, span: None }
 }
 
 fn ingest(server: &Server, database: &str) -> Connection {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, IsTerminal};
 
-use millrace::dead_letter::{DeadLetter, Filter, Message};
+use millrace::dead_letter::{DeadLetter, Filter, ReceivedMessage};
 use millrace::{Error, Kind, Result};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -130,7 +130,7 @@ async fn drop_found(
     let mut staying: HashSet<Uuid> = HashSet::new();
     let mut scan = context.reader.scan();
     while let Some(messages) = scan.next().await? {
-        let (chosen, others): (Vec<Message>, Vec<Message>) =
+        let (chosen, others): (Vec<ReceivedMessage>, Vec<ReceivedMessage>) =
             messages.into_iter().partition(|message| message_ids.contains(&message.id));
         let id = |message| Some(Entry::of_message(message, context.reader.sources()).dead_letter?.id);
         staying.extend(others.into_iter().filter_map(id));

@@ -23,5 +23,5 @@ pub mod webhook;
 
 pub use csv::CsvOptions;
 pub use secret_reference::SecretReference;
-pub use sources::{Route, Sources};
+pub use sources::{ObjectRoute, Sources};
 pub use webhook::WebhookSource;

@@ -57,7 +57,7 @@ struct CsvSource {
 
 /// The source of an object.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Route {
+pub enum ObjectRoute {
     Csv(CsvRoute),
     /// The key belongs to no source.
     Unroutable {
@@ -179,33 +179,39 @@ impl Sources {
     }
 
     /// The source of an object, by its decoded key.
-    pub fn route(&self, key: &str) -> Route {
+    pub fn route(&self, key: &str) -> ObjectRoute {
         let declared = self.csv.iter().find(|(_, source)| source.paths.iter().any(|path| path.matches(key)));
         if let Some((name, source)) = declared {
             let event_type = source.event_type.clone().unwrap_or_default();
             let options = source.event_types.get(&event_type).unwrap_or(&source.options).clone();
-            return Route::Csv(CsvRoute { source: name.clone(), event_type, options });
+            return ObjectRoute::Csv(CsvRoute { source: name.clone(), event_type, options });
         }
         let parts: Vec<&str> = key.split('/').collect();
         let ["incoming", source, event_type, .., _file] = parts.as_slice() else {
-            return Route::Unroutable {
+            return ObjectRoute::Unroutable {
                 reason: "the key is not incoming/<source>/<event_type>/<file>, and no source declares a path for it".to_owned(),
             };
         };
         if parts.len() < 4 {
-            return Route::Unroutable {
+            return ObjectRoute::Unroutable {
                 reason: "the key names no event type: incoming/<source>/<event_type>/<file>".to_owned(),
             };
         }
         for (what, name) in [("source", source), ("event type", event_type)] {
             if let Err(why) = check_name(name) {
-                return Route::Unroutable { reason: format!("the key's {what} {} {why}", quoted(name)) };
+                return ObjectRoute::Unroutable {
+                    reason: format!("the key's {what} {} {why}", quoted(name)),
+                };
             }
         }
         let options = self.csv.get(*source).map_or_else(CsvOptions::default, |declared| {
             declared.event_types.get(*event_type).unwrap_or(&declared.options).clone()
         });
-        Route::Csv(CsvRoute { source: (*source).to_owned(), event_type: (*event_type).to_owned(), options })
+        ObjectRoute::Csv(CsvRoute {
+            source: (*source).to_owned(),
+            event_type: (*event_type).to_owned(),
+            options,
+        })
     }
 }
 

@@ -31,7 +31,7 @@ pub use parse::ParsedMessage;
 #[cfg(all(feature = "sqs", feature = "s3"))]
 pub use queue::DeadLetterQueue;
 #[cfg(all(feature = "sqs", feature = "s3"))]
-pub use reader::{DeadLetterReader, Message};
+pub use reader::{DeadLetterReader, ReceivedMessage};
 pub use settings::Settings;
 
 /// Dead letters that were moved to the bucket before SQS deletes them: `dead-letters/archived/<yyyy-mm-dd>/<message id>.json`

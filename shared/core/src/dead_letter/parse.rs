@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::envelope::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
-use crate::config::{Route, Sources};
+use crate::config::{ObjectRoute, Sources};
 use crate::notification::NamedObject;
 
 /// The content of a message.
@@ -75,7 +75,7 @@ fn upload(
     sources: &Sources,
 ) -> DeadLetter {
     let route = match object.key.as_deref().map(|key| sources.route(key)) {
-        Some(Route::Csv(route)) => Some(route),
+        Some(ObjectRoute::Csv(route)) => Some(route),
         _ => None,
     };
     let origin = Origin {

@@ -26,7 +26,7 @@ pub struct DeadLetterQueue {
     settings: Settings,
 }
 
-struct Message {
+struct OutgoingMessage {
     id: String,
     body: String,
 }
@@ -39,7 +39,7 @@ impl DeadLetterQueue {
     /// Sends all dead letters. On an error, some of them may be in the queue. Sending them again only creates copies with the
     /// same id.
     pub async fn send(&self, dead_letters: &[DeadLetter]) -> Result<()> {
-        let mut groups: Vec<Vec<Message>> = Vec::new();
+        let mut groups: Vec<Vec<OutgoingMessage>> = Vec::new();
         let mut weight = 0;
         for dead_letter in dead_letters {
             let message = self.message(dead_letter).await?;
@@ -68,11 +68,11 @@ impl DeadLetterQueue {
         DeadLetterReader::new(self.sqs.clone(), self.s3.clone(), self.settings.queue_url.clone())
     }
 
-    async fn message(&self, dead_letter: &DeadLetter) -> Result<Message> {
+    async fn message(&self, dead_letter: &DeadLetter) -> Result<OutgoingMessage> {
         let id = dead_letter.id.simple().to_string();
         let body = dead_letter.to_body();
         if body.len() <= self.settings.message_bytes {
-            return Ok(Message { id, body });
+            return Ok(OutgoingMessage { id, body });
         }
         let key = PayloadPointer::key(dead_letter.id);
         let bytes = body.len() as u64;
@@ -91,10 +91,10 @@ impl DeadLetterQueue {
             })?;
         let pointer =
             Payload::Pointer { pointer: PayloadPointer { bucket: self.settings.bucket.clone(), key, bytes } };
-        Ok(Message { id, body: DeadLetter { payload: pointer, ..dead_letter.clone() }.to_body() })
+        Ok(OutgoingMessage { id, body: DeadLetter { payload: pointer, ..dead_letter.clone() }.to_body() })
     }
 
-    async fn send_group(&self, mut group: Vec<Message>) -> Result<()> {
+    async fn send_group(&self, mut group: Vec<OutgoingMessage>) -> Result<()> {
         let mut pause = Duration::from_millis(50);
         let mut last_failure = String::new();
         for _ in 0..TRIES {

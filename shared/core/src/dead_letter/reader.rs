@@ -44,7 +44,7 @@ pub struct DeadLetterReader {
 
 /// A received message. It is invisible to other receivers until its visibility timeout ends.
 #[derive(Debug, Clone)]
-pub struct Message {
+pub struct ReceivedMessage {
     pub id: String,
     /// Valid for this receive of the message only.
     pub receipt: String,
@@ -54,7 +54,7 @@ pub struct Message {
     pub receive_count: u32,
 }
 
-impl Message {
+impl ReceivedMessage {
     pub fn read(&self, sources: &Sources) -> ParsedMessage {
         parse_body(&self.id, &self.body, OffsetDateTime::from(self.sent_at), sources)
     }
@@ -103,7 +103,7 @@ impl DeadLetterReader {
 
     /// Receives up to ten messages with the visibility timeout `hide`. Waits at most `wait`, and at most eight seconds, for the
     /// first. Without a wait SQS queries only some of its servers, and may return no message from a queue with messages.
-    pub async fn receive(&self, hide: Duration, wait: Duration) -> Result<Vec<Message>> {
+    pub async fn receive(&self, hide: Duration, wait: Duration) -> Result<Vec<ReceivedMessage>> {
         let answer = self
             .sqs
             .receive_message()
@@ -130,7 +130,7 @@ impl DeadLetterReader {
     /// # Errors
     /// When some could not be hidden, for example because another receiver has received them. This is not an error for
     /// `Duration::ZERO`.
-    pub async fn hide(&self, messages: &[&Message], hide: Duration) -> Result<()> {
+    pub async fn hide(&self, messages: &[&ReceivedMessage], hide: Duration) -> Result<()> {
         let receipts = messages.iter().map(|message| message.receipt.clone()).collect();
         self.hide_receipts(receipts, hide).await
     }
@@ -298,11 +298,11 @@ fn pointer_of(dead_letter: &DeadLetter) -> Option<&PayloadPointer> {
     }
 }
 
-fn message(message: aws_sdk_sqs::types::Message) -> Option<Message> {
+fn message(message: aws_sdk_sqs::types::Message) -> Option<ReceivedMessage> {
     let number = |name| message.attributes.as_ref()?.get(&name)?.parse::<u64>().ok();
     let sent_at = number(MessageSystemAttributeName::SentTimestamp);
     let receive_count = number(MessageSystemAttributeName::ApproximateReceiveCount);
-    Some(Message {
+    Some(ReceivedMessage {
         // A message without a time counts as new, so that it is not archived.
         sent_at: sent_at.map_or_else(SystemTime::now, |millis| UNIX_EPOCH + Duration::from_millis(millis)),
         receive_count: receive_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),

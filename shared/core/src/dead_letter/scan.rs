@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::warn;
 
-use super::reader::{DeadLetterReader, Message};
+use super::reader::{DeadLetterReader, ReceivedMessage};
 use crate::{Error, Kind, Result};
 
 /// The maximum number of concurrent requests.
@@ -33,7 +33,7 @@ const MOST_IN_FLIGHT: usize = 100_000;
 pub struct Scan {
     reader: DeadLetterReader,
     in_flight: Arc<InFlight>,
-    received: mpsc::Receiver<Result<Vec<Message>>>,
+    received: mpsc::Receiver<Result<Vec<ReceivedMessage>>>,
     stop: watch::Sender<bool>,
     tasks: Tasks,
 }
@@ -84,9 +84,9 @@ impl InFlight {
     }
 
     /// Records received messages, and returns those that are new.
-    fn note(&self, messages: Vec<Message>, hidden_until: Instant) -> Vec<Message> {
+    fn note(&self, messages: Vec<ReceivedMessage>, hidden_until: Instant) -> Vec<ReceivedMessage> {
         let mut seen = self.lock();
-        let fresh: Vec<Message> = messages
+        let fresh: Vec<ReceivedMessage> = messages
             .into_iter()
             .filter(|message| {
                 let receipt = Receipt { handle: message.receipt.clone(), hidden_until };
@@ -152,15 +152,15 @@ impl Scan {
     }
 
     /// Returns more new messages, or `None` when there are no more.
-    pub async fn next(&mut self) -> Result<Option<Vec<Message>>> {
+    pub async fn next(&mut self) -> Result<Option<Vec<ReceivedMessage>>> {
         self.received.recv().await.transpose()
     }
 
     /// Deletes messages that this scan returned, by their newest receipts.
-    pub async fn delete(&self, messages: &[&Message]) -> Result<()> {
+    pub async fn delete(&self, messages: &[&ReceivedMessage]) -> Result<()> {
         let handles: Vec<String> = {
             let seen = self.in_flight.lock();
-            let receipt = |message: &&Message| seen.receipts.get(&message.id)?.as_ref();
+            let receipt = |message: &&ReceivedMessage| seen.receipts.get(&message.id)?.as_ref();
             messages.iter().filter_map(|message| Some(receipt(message)?.handle.clone())).collect()
         };
         self.reader.delete_receipts(handles.clone()).await?;
@@ -244,7 +244,7 @@ struct Poller {
     in_flight: Arc<InFlight>,
     wait: Duration,
     stopped: watch::Receiver<bool>,
-    send: mpsc::Sender<Result<Vec<Message>>>,
+    send: mpsc::Sender<Result<Vec<ReceivedMessage>>>,
 }
 
 impl Poller {
@@ -321,8 +321,8 @@ mod tests {
 
     use super::*;
 
-    fn message(id: usize, receipt: &str) -> Message {
-        Message {
+    fn message(id: usize, receipt: &str) -> ReceivedMessage {
+        ReceivedMessage {
             id: id.to_string(),
             receipt: receipt.to_owned(),
             body: String::new(),

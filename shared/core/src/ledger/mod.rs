@@ -23,7 +23,7 @@ const ENSURE_PARTITION: &str = include_str!("ensure_partition.sql");
 
 /// The data of a batch besides its rows.
 #[derive(Debug, Clone)]
-pub struct Entry<'a> {
+pub struct LedgerEntry<'a> {
     /// The data of which the batch was made: `s3://bucket/key?version=…#chunk`. Unique, and the same for every attempt.
     pub origin: String,
     /// The number of records that were refused before COPY. `before_commit` sends their dead letters.
@@ -33,7 +33,7 @@ pub struct Entry<'a> {
     /// The load of the batch; `None` for a batch that is not part of a file. A superseded load supersedes its batches.
     pub load_id: Option<Uuid>,
     /// The position of the batch in its file; `None` without a position, such as for a redriven record.
-    pub span: Option<Span>,
+    pub span: Option<FileSpan>,
 }
 
 /// A repaired record with its raw text.
@@ -49,7 +49,7 @@ pub struct Repair {
 
 /// The part of a file that a batch contains: records `first_record .. next_record`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
+pub struct FileSpan {
     pub first_record: u64,
     pub next_record: u64,
     pub byte_start: u64,
@@ -75,7 +75,7 @@ pub enum Staged {
 pub async fn stage(
     connection: &mut Connection,
     batch: &Batch,
-    entry: &Entry<'_>,
+    entry: &LedgerEntry<'_>,
     deadline: Instant,
     mut before_commit: impl AsyncFnMut(&[RefusedRow]) -> Result<()>,
 ) -> Result<Staged> {
@@ -107,7 +107,7 @@ pub async fn stage(
 async fn stage_once(
     connection: &mut Connection,
     batch: &Batch,
-    entry: &Entry<'_>,
+    entry: &LedgerEntry<'_>,
     refused: &[RefusedRow],
     deadline: Instant,
     before_commit: &mut impl AsyncFnMut(&[RefusedRow]) -> Result<()>,
@@ -148,13 +148,13 @@ async fn stage_once(
 async fn claim(
     transaction: &Transaction<'_>,
     batch: &Batch,
-    entry: &Entry<'_>,
+    entry: &LedgerEntry<'_>,
     rejected_count: u64,
 ) -> Result<bool> {
     let staged_count = batch.row_count() as u64;
     let received_at: SystemTime = batch.received_at.to_system_time();
     let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    let place = |pick: fn(&Span) -> u64| entry.span.as_ref().map(|span| count(pick(span)));
+    let place = |pick: fn(&FileSpan) -> u64| entry.span.as_ref().map(|span| count(pick(span)));
     let inserted = transaction
         .execute_typed(
             CLAIM_BATCH,

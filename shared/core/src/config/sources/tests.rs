@@ -17,8 +17,8 @@ fn problems(text: &str) -> Vec<String> {
 
 fn route(sources: &Sources, key: &str) -> CsvRoute {
     match sources.route(key) {
-        Route::Csv(route) => route,
-        Route::Unroutable { reason } => panic!("{key}: {reason}"),
+        ObjectRoute::Csv(route) => route,
+        ObjectRoute::Unroutable { reason } => panic!("{key}: {reason}"),
     }
 }
 
@@ -93,7 +93,7 @@ fn undeclared_sources_follow_the_convention() {
         "incoming//f/a.csv",
         "",
     ] {
-        assert!(matches!(sources.route(key), Route::Unroutable { .. }), "{key}");
+        assert!(matches!(sources.route(key), ObjectRoute::Unroutable { .. }), "{key}");
     }
 }
 
