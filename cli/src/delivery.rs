@@ -8,7 +8,7 @@ use millrace::config::WebhookSource;
 use millrace::config::environment::Secret;
 use millrace::{Code, Error, Kind, Result};
 use millrace_webhook::verify::sign;
-use millrace_webhook::{Content, DeliveryIdRule, EventTypeRule, Place, Scheme};
+use millrace_webhook::{Content, DeliveryIdRule, EventTypeRule, Scheme, ValueLocation};
 
 /// The values that a sender chooses.
 #[derive(Debug, Clone, Copy)]
@@ -67,17 +67,17 @@ pub fn event_type_header(source: &WebhookSource) -> Option<&str> {
     })
 }
 
-fn only_header(places: &[Place]) -> Option<&str> {
+fn only_header(places: &[ValueLocation]) -> Option<&str> {
     match places {
         [place] => header_name(place),
         _ => None,
     }
 }
 
-fn header_name(place: &Place) -> Option<&str> {
+fn header_name(place: &ValueLocation) -> Option<&str> {
     match place {
-        Place::Header(name) => Some(name),
-        Place::Pointer(_) => None,
+        ValueLocation::Header(name) => Some(name),
+        ValueLocation::Pointer(_) => None,
     }
 }
 

@@ -5,7 +5,7 @@ use millrace::config::csv::InvalidCharacters;
 use millrace_jsonb::{MAX_DEPTH, MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS};
 use millrace_tests::postgres::Database;
 use millrace_webhook::Content;
-use millrace_webhook::content::{Options, Parsed, parse};
+use millrace_webhook::content::{BodyOptions, Parsed, parse};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 
 /// One value per body: an array would be several records.
 fn read(text: &str, invalid_characters: InvalidCharacters) -> Option<Parsed<'_>> {
-    let options = Options { content: Content::Ndjson, records: None, invalid_characters };
+    let options = BodyOptions { content: Content::Ndjson, records: None, invalid_characters };
     parse(&HeaderMap::new(), text.as_bytes(), options).ok()
 }
 

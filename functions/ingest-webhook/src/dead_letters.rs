@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use http::{HeaderMap, HeaderName};
 use millrace::config::WebhookSource;
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
-use millrace_webhook::{EventTypeRule, Place};
+use millrace_webhook::{EventTypeRule, ValueLocation};
 use serde_json::{Value, json};
 
 /// The delivery that the dead letters belong to.
@@ -56,8 +56,8 @@ impl Sender<'_> {
         let named: Vec<&str> = rules
             .flatten()
             .filter_map(|place| match place {
-                Place::Header(name) => Some(name.as_str()),
-                Place::Pointer(_) => None,
+                ValueLocation::Header(name) => Some(name.as_str()),
+                ValueLocation::Pointer(_) => None,
             })
             .collect();
         let is_kept = |name: &HeaderName| {

@@ -287,7 +287,7 @@ pub(crate) fn reject_dead_letters(
     event_type: &str,
     parsed: &Parsed<'_>,
 ) -> Vec<DeadLetter> {
-    let dead_letter = |reject: &content::Reject<'_>| {
+    let dead_letter = |reject: &content::BodyReject<'_>| {
         let reason = Reason::new(reject.code, reject.reason.clone());
         sender.record_dead_letter(event_type, reject.position.record, &reject.raw, reason)
     };

@@ -22,7 +22,7 @@ use time::{Duration, OffsetDateTime};
 use crate::dead_letters::Sender;
 use crate::handler::{Attempt, IngestWebhook, NotTaken, events, reject_dead_letters};
 use crate::store::{Delivery, NotStored, Stored};
-use millrace_webhook::content::{self, BodyError, Options};
+use millrace_webhook::content::{self, BodyError, BodyOptions};
 
 /// How long the key of a redriven record is kept, in days: longer than any dead letter is kept.
 const RECORD_DAYS: u16 = 365;
@@ -112,7 +112,7 @@ impl IngestWebhook {
 /// A delivery restored from its dead letter.
 struct RedrivenDelivery<'s> {
     source: &'s WebhookSource,
-    options: Options<'s>,
+    options: BodyOptions<'s>,
     headers: HeaderMap,
     body: Vec<u8>,
     event_type: String,
@@ -137,7 +137,7 @@ impl<'s> RedrivenDelivery<'s> {
             let body = [b"[", raw.as_slice(), b"]"].concat();
             return Ok(RedrivenDelivery {
                 source,
-                options: Options { content: Content::Json, records: None, ..options },
+                options: BodyOptions { content: Content::Json, records: None, ..options },
                 headers: HeaderMap::new(),
                 body,
                 event_type,

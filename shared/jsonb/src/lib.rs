@@ -22,7 +22,7 @@ pub use invalid_characters::InvalidCharacters;
 pub use limits::{MAX_DEPTH, MAX_EXPONENT, MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS};
 pub use pointer::JsonPointer;
 pub use replace::replace_characters;
-pub use scan::{Defect, DefectKind, Scanner, SyntaxError, Value};
+pub use scan::{DefectKind, JsonDefect, JsonValue, Scanner, SyntaxError};
 pub use write::write_string;
 
 /// Whether `text` is one JSON value that jsonb accepts. Whitespace around it is allowed. `text` is UTF-8.

@@ -27,19 +27,19 @@ impl DefectKind {
 
 /// Something that jsonb rejects, and its position in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Defect {
+pub struct JsonDefect {
     pub kind: DefectKind,
     pub offset: usize,
 }
 
 /// The position of a value in the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Value {
+pub struct JsonValue {
     pub range: Range<usize>,
     /// The first defect in it.
-    pub defect: Option<Defect>,
+    pub defect: Option<JsonDefect>,
     /// The first defect that is not a character.
-    pub fatal: Option<Defect>,
+    pub fatal: Option<JsonDefect>,
 }
 
 /// The text is not JSON. The error does not quote the text, which may contain a secret.
@@ -73,8 +73,8 @@ pub struct Scanner<'t> {
     text: &'t [u8],
     at: usize,
     nesting: Vec<Container>,
-    defect: Option<Defect>,
-    fatal: Option<Defect>,
+    defect: Option<JsonDefect>,
+    fatal: Option<JsonDefect>,
 }
 
 impl<'t> Scanner<'t> {
@@ -128,14 +128,14 @@ impl<'t> Scanner<'t> {
     }
 
     /// Reads one value.
-    pub fn value(&mut self) -> Result<Value> {
+    pub fn value(&mut self) -> Result<JsonValue> {
         self.skip_blanks();
         let start = self.at;
         self.nesting.clear();
         (self.defect, self.fatal) = (None, None);
         loop {
             if self.begin_value()? && !self.leave_values()? {
-                return Ok(Value { range: start..self.at, defect: self.defect, fatal: self.fatal });
+                return Ok(JsonValue { range: start..self.at, defect: self.defect, fatal: self.fatal });
             }
         }
     }
@@ -213,7 +213,7 @@ impl<'t> Scanner<'t> {
     }
 
     fn note(&mut self, kind: DefectKind, offset: usize) {
-        let defect = Defect { kind, offset };
+        let defect = JsonDefect { kind, offset };
         self.defect.get_or_insert(defect);
         if !kind.is_character() {
             self.fatal.get_or_insert(defect);
@@ -395,7 +395,7 @@ mod tests {
     use super::*;
     use crate::{is_json, is_number};
 
-    fn scan(text: &str) -> Result<Value> {
+    fn scan(text: &str) -> Result<JsonValue> {
         let mut scanner = Scanner::new(text.as_bytes());
         let value = scanner.value()?;
         scanner.end()?;
@@ -502,8 +502,8 @@ mod tests {
     #[test]
     fn a_defect_that_is_no_character_is_kept_apart() {
         let value = scan(r#"["\u0000",1e999]"#).unwrap();
-        assert_eq!(value.defect, Some(Defect { kind: DefectKind::Nul, offset: 2 }));
-        assert_eq!(value.fatal, Some(Defect { kind: DefectKind::Number, offset: 10 }));
+        assert_eq!(value.defect, Some(JsonDefect { kind: DefectKind::Nul, offset: 2 }));
+        assert_eq!(value.fatal, Some(JsonDefect { kind: DefectKind::Number, offset: 10 }));
     }
 
     #[test]

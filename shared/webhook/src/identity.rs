@@ -1,6 +1,6 @@
 //! The dedupe keys of a delivery, and the types of its events.
 
-use crate::rules::{Dedupe, DeliveryIdRule, EventTypeRule, Place};
+use crate::rules::{Dedupe, DeliveryIdRule, EventTypeRule, ValueLocation};
 use http::HeaderMap;
 use ring::digest::{SHA256, digest};
 
@@ -46,7 +46,7 @@ pub fn identify(
 }
 
 /// The values at all of `places`, joined, in a form that any database and any log accepts.
-fn all(places: &[Place], headers: &HeaderMap, document: &[u8]) -> Option<String> {
+fn all(places: &[ValueLocation], headers: &HeaderMap, document: &[u8]) -> Option<String> {
     let texts: Option<Vec<String>> =
         places.iter().map(|place| text_in(place, headers, &[document])).collect();
     let id = texts?.join(" ");
@@ -74,9 +74,9 @@ pub fn event_type(rules: &[EventTypeRule], headers: &HeaderMap, documents: &[&[u
     })
 }
 
-fn text_in(place: &Place, headers: &HeaderMap, documents: &[&[u8]]) -> Option<String> {
+fn text_in(place: &ValueLocation, headers: &HeaderMap, documents: &[&[u8]]) -> Option<String> {
     match place {
-        Place::Header(name) => {
+        ValueLocation::Header(name) => {
             let mut values = headers.get_all(name).iter();
             let value = values.next()?;
             // A repeated header is ambiguous.
@@ -86,6 +86,6 @@ fn text_in(place: &Place, headers: &HeaderMap, documents: &[&[u8]]) -> Option<St
             let text = value.to_str().ok()?.trim();
             (!text.is_empty()).then(|| text.to_owned())
         }
-        Place::Pointer(pointer) => documents.iter().find_map(|document| text_at(document, pointer)),
+        ValueLocation::Pointer(pointer) => documents.iter().find_map(|document| text_at(document, pointer)),
     }
 }

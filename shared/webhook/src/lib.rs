@@ -18,6 +18,6 @@ pub mod verify;
 pub use content::Content;
 pub use identity::{Identity, event_type, identify};
 pub use preset::Preset;
-pub use rules::{Dedupe, DeliveryIdRule, EventTypeRule, Place, UNNAMED_EVENT_TYPE};
+pub use rules::{Dedupe, DeliveryIdRule, EventTypeRule, UNNAMED_EVENT_TYPE, ValueLocation};
 pub use scheme::{Algorithm, Encoding, Scheme};
 pub use verify::{Keys, Verification, VerifyRefusal, sign, verify};

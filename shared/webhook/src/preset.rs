@@ -5,7 +5,7 @@ use std::fmt;
 use millrace_jsonb::JsonPointer;
 
 use crate::content::Content;
-use crate::rules::{Dedupe, DeliveryIdRule, EventTypeRule, Place, UNNAMED_EVENT_TYPE};
+use crate::rules::{Dedupe, DeliveryIdRule, EventTypeRule, UNNAMED_EVENT_TYPE, ValueLocation};
 
 /// A sender, or a kind of sender. Determines how deliveries are authenticated, and the defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,10 +114,10 @@ impl fmt::Display for Preset {
     }
 }
 
-fn header(name: &str) -> Place {
-    Place::Header(name.to_owned())
+fn header(name: &str) -> ValueLocation {
+    ValueLocation::Header(name.to_owned())
 }
 
-fn pointer(steps: &[&str]) -> Place {
-    Place::Pointer(JsonPointer::of(steps))
+fn pointer(steps: &[&str]) -> ValueLocation {
+    ValueLocation::Pointer(JsonPointer::of(steps))
 }

@@ -9,17 +9,17 @@ pub const UNNAMED_EVENT_TYPE: &str = "event";
 
 /// The location of a value in a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum ValueLocation {
     Header(String),
     /// In a record of the body, or in the body.
     Pointer(JsonPointer),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ValueLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Header(name) => write!(f, "header:{name}"),
-            Place::Pointer(pointer) => write!(f, "pointer:{pointer}"),
+            ValueLocation::Header(name) => write!(f, "header:{name}"),
+            ValueLocation::Pointer(pointer) => write!(f, "pointer:{pointer}"),
         }
     }
 }
@@ -28,7 +28,7 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeliveryIdRule {
     /// The values at all of these locations, joined with a space.
-    Places(Vec<Place>),
+    Places(Vec<ValueLocation>),
     /// SHA-256 of the body.
     Body,
 }
@@ -37,7 +37,7 @@ pub enum DeliveryIdRule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventTypeRule {
     /// The values at these locations, joined with a dot. The first is required; the others are omitted when missing.
-    Places(Vec<Place>),
+    Places(Vec<ValueLocation>),
     Constant(String),
 }
 

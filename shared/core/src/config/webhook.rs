@@ -50,8 +50,8 @@ impl WebhookSource {
         }
     }
     /// How a body is split into records.
-    pub fn body_options(&self) -> content::Options<'_> {
-        content::Options {
+    pub fn body_options(&self) -> content::BodyOptions<'_> {
+        content::BodyOptions {
             content: self.content,
             records: self.records.as_ref(),
             invalid_characters: self.invalid_characters,

@@ -4,18 +4,18 @@
 use std::borrow::Cow;
 
 use millrace_jsonb::InvalidCharacters;
-use millrace_jsonb::{Defect, DefectKind, MAX_DEPTH, Scanner, Value, replace_characters};
+use millrace_jsonb::{DefectKind, JsonDefect, JsonValue, MAX_DEPTH, Scanner, replace_characters};
 
 use super::code::RejectCode;
-use super::record::{Parsed, Position, Record, Reject, Repair};
+use super::record::{BodyPosition, BodyRecord, BodyReject, BodyRepair, Parsed};
 
 pub(super) struct Collector<'b> {
     body: &'b [u8],
     /// The body, when all of it is UTF-8. Its records are then not checked one by one.
     text: Option<&'b str>,
     replace: bool,
-    records: Vec<Record<'b>>,
-    rejects: Vec<Reject<'b>>,
+    records: Vec<BodyRecord<'b>>,
+    rejects: Vec<BodyReject<'b>>,
     /// The line of byte `counted`, so that each line end is counted once.
     line: u64,
     counted: usize,
@@ -43,11 +43,11 @@ impl<'b> Collector<'b> {
     }
 
     /// Adds a value of the body. Values are added in the order of the body.
-    pub fn add(&mut self, value: &Value) {
+    pub fn add(&mut self, value: &JsonValue) {
         if value.defect.is_none()
             && let Some(text) = self.text.and_then(|text| text.get(value.range.clone()))
         {
-            self.records.push(Record { json: Cow::Borrowed(text), repair: None });
+            self.records.push(BodyRecord { json: Cow::Borrowed(text), repair: None });
             return;
         }
         let raw = &self.body[value.range.clone()];
@@ -67,12 +67,12 @@ impl<'b> Collector<'b> {
     fn judge(
         &mut self,
         json: Cow<'b, [u8]>,
-        value: &Value,
-        position: Position,
+        value: &JsonValue,
+        position: BodyPosition,
         raw: Cow<'b, [u8]>,
         in_body: bool,
     ) {
-        let place = |defect: Defect| {
+        let place = |defect: JsonDefect| {
             if in_body { format!(", at byte {} of the body", defect.offset) } else { String::new() }
         };
         let invalid = std::str::from_utf8(&json).err();
@@ -82,19 +82,21 @@ impl<'b> Collector<'b> {
             let at = error.valid_up_to() + value.range.start;
             let place = if in_body { format!(", at byte {at} of the body") } else { String::new() };
             let reason = format!("bytes that are not UTF-8{place}");
-            self.rejects.push(Reject { code: RejectCode::InvalidUtf8, reason, position, raw });
+            self.rejects.push(BodyReject { code: RejectCode::InvalidUtf8, reason, position, raw });
             return;
         }
         let refused = if self.replace { value.fatal } else { value.defect };
         if let Some(defect) = refused {
             let (code, what) = describe(defect.kind);
             let reason = format!("{what}{}", place(defect));
-            self.rejects.push(Reject { code, reason, position, raw });
+            self.rejects.push(BodyReject { code, reason, position, raw });
             return;
         }
         let rule = match (invalid, value.defect) {
             (Some(_), _) => Some("invalid_utf8_replaced"),
-            (None, Some(Defect { kind: DefectKind::LoneSurrogate, .. })) => Some("lone_surrogate_replaced"),
+            (None, Some(JsonDefect { kind: DefectKind::LoneSurrogate, .. })) => {
+                Some("lone_surrogate_replaced")
+            }
             (None, Some(_)) => Some("nul_replaced"),
             (None, None) => None,
         };
@@ -106,18 +108,18 @@ impl<'b> Collector<'b> {
             Ok(json) => json,
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
         };
-        let repair = rule.map(|rule| Repair { rule, position, raw });
-        self.records.push(Record { json: Cow::Owned(json), repair });
+        let repair = rule.map(|rule| BodyRepair { rule, position, raw });
+        self.records.push(BodyRecord { json: Cow::Owned(json), repair });
     }
 
-    fn position(&mut self, offset: usize) -> Position {
+    fn position(&mut self, offset: usize) -> BodyPosition {
         if offset > self.counted {
             let ends = self.body[self.counted..offset].iter().filter(|byte| **byte == b'\n').count();
             self.line += ends as u64;
             self.counted = offset;
         }
         let record = (self.records.len() + self.rejects.len()) as u64;
-        Position { record, line: self.line, offset: offset as u64 }
+        BodyPosition { record, line: self.line, offset: offset as u64 }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use millrace_jsonb::JsonPointer;
-use millrace_jsonb::{Scanner, SyntaxError, Value, find};
+use millrace_jsonb::{JsonValue, Scanner, SyntaxError, find};
 
 use super::collect::Collector;
 use super::error::BodyError;
@@ -24,7 +24,7 @@ pub(super) fn split(
     text: &[u8],
     start: usize,
     records: Option<&JsonPointer>,
-    mut each: impl FnMut(Value),
+    mut each: impl FnMut(JsonValue),
 ) -> Result<(), SyntaxError> {
     if let Some(pointer) = records {
         let found = find(&text[start..], pointer.steps())
@@ -45,7 +45,7 @@ pub(super) fn split(
     scanner.end()
 }
 
-fn elements(scanner: &mut Scanner<'_>, mut each: impl FnMut(Value)) -> Result<(), SyntaxError> {
+fn elements(scanner: &mut Scanner<'_>, mut each: impl FnMut(JsonValue)) -> Result<(), SyntaxError> {
     let mut first = true;
     while scanner.has_element(first)? {
         first = false;

@@ -26,11 +26,11 @@ use self::collect::Collector;
 pub use self::error::BodyError;
 pub use self::format::Content;
 use self::kind::{BodyKind, kind};
-pub use self::record::{Parsed, Position, Record, Reject, Repair};
+pub use self::record::{BodyPosition, BodyRecord, BodyReject, BodyRepair, Parsed};
 
 /// A source's configuration for its bodies.
 #[derive(Debug, Clone, Copy)]
-pub struct Options<'s> {
+pub struct BodyOptions<'s> {
     pub content: Content,
     /// The pointer to the array of records in a JSON body that has one.
     pub records: Option<&'s JsonPointer>,
@@ -41,7 +41,11 @@ pub struct Options<'s> {
 ///
 /// # Errors
 /// The body is empty or malformed, or its type is not supported.
-pub fn parse<'b>(headers: &HeaderMap, body: &'b [u8], options: Options<'_>) -> Result<Parsed<'b>, BodyError> {
+pub fn parse<'b>(
+    headers: &HeaderMap,
+    body: &'b [u8],
+    options: BodyOptions<'_>,
+) -> Result<Parsed<'b>, BodyError> {
     let kind = kind(headers, body, options.content)?;
     // PostgreSQL treats a byte order mark as a syntax error. RFC 8259 allows a parser to ignore it.
     let start = if kind != BodyKind::BinaryEvent && body.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };

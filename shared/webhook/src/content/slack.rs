@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-struct Verification<'b> {
+struct UrlVerification<'b> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'b, str>,
     #[serde(borrow)]
@@ -14,7 +14,7 @@ struct Verification<'b> {
 
 /// The challenge, when the verified body is a URL verification.
 pub fn challenge(body: &[u8]) -> Option<String> {
-    let verification: Verification<'_> = serde_json::from_slice(body).ok()?;
+    let verification: UrlVerification<'_> = serde_json::from_slice(body).ok()?;
     (verification.kind == "url_verification").then(|| verification.challenge.into_owned())
 }
 
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_challenge_is_given_back_and_nothing_else() {
+    fn only_a_challenge_is_returned() {
         let body = br#"{"token":"x","challenge":"3eZbrw1a\u0042","type":"url_verification"}"#;
         assert_eq!(challenge(body).as_deref(), Some("3eZbrw1aB"));
         for other in [

@@ -13,9 +13,9 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     pairs.iter().map(pair).collect()
 }
 
-const OPTIONS: Options<'_> =
-    Options { content: Content::Auto, records: None, invalid_characters: InvalidCharacters::Reject };
-const REPLACE: Options<'_> = Options { invalid_characters: InvalidCharacters::Replace, ..OPTIONS };
+const OPTIONS: BodyOptions<'_> =
+    BodyOptions { content: Content::Auto, records: None, invalid_characters: InvalidCharacters::Reject };
+const REPLACE: BodyOptions<'_> = BodyOptions { invalid_characters: InvalidCharacters::Replace, ..OPTIONS };
 
 fn read<'b>(content_type: &str, body: &'b [u8]) -> Result<Parsed<'b>, BodyError> {
     parse(&headers(&[("Content-Type", content_type)]), body, OPTIONS)
@@ -112,12 +112,12 @@ fn the_configuration_wins_over_content_type() {
         (Content::Ndjson, "[1]\n2", &["[1]", "2"]),
         (Content::Form, "a=1", &[r#"{"a":"1"}"#]),
     ] {
-        let parsed = parse(&xml, body.as_bytes(), Options { content, ..OPTIONS }).unwrap();
+        let parsed = parse(&xml, body.as_bytes(), BodyOptions { content, ..OPTIONS }).unwrap();
         assert_eq!(texts(&parsed), expected);
     }
-    assert!(is_unsupported(parse(&xml, b"[1]", Options { content: Content::Cloudevents, ..OPTIONS })));
+    assert!(is_unsupported(parse(&xml, b"[1]", BodyOptions { content: Content::Cloudevents, ..OPTIONS })));
     let json = headers(&[("content-type", JSON)]);
-    let events = Options { content: Content::Cloudevents, ..OPTIONS };
+    let events = BodyOptions { content: Content::Cloudevents, ..OPTIONS };
     assert_eq!(texts(&parse(&json, b"[{\"id\":\"1\"}]", events).unwrap()), [r#"{"id":"1"}"#]);
 }
 
@@ -161,7 +161,7 @@ fn a_malformed_line_is_reported_and_blank_lines_are_skipped() {
 #[test]
 fn a_pointer_names_the_records() {
     let pointer = JsonPointer::parse("/data/items").unwrap();
-    let options = Options { records: Some(&pointer), ..OPTIONS };
+    let options = BodyOptions { records: Some(&pointer), ..OPTIONS };
     for (body, expected) in [
         (r#"{"data":{"items":[1, {"a":2}]},"more":[3]}"#, &["1", r#"{"a":2}"#][..]),
         (r#"{"data":{"items":[]}}"#, &[]),
@@ -350,7 +350,7 @@ fn bytes_that_are_not_utf_8_reject_only_their_record() {
     let reject = &parsed.rejects[0];
     assert_eq!(
         (reject.code, reject.position),
-        (RejectCode::InvalidUtf8, Position { record: 1, line: 2, offset: 8 })
+        (RejectCode::InvalidUtf8, BodyPosition { record: 1, line: 2, offset: 8 })
     );
     assert_eq!(reject.reason, "bytes that are not UTF-8, at byte 17 of the body");
     assert_eq!(*reject.raw, b"{\"a\":\"caf\xe9\"}"[..]);
@@ -483,7 +483,7 @@ proptest! {
     ) {
         let pointer = pointer.map(|text| JsonPointer::parse(text).unwrap());
         let invalid_characters = if replace { InvalidCharacters::Replace } else { InvalidCharacters::Reject };
-        let options = Options { content, records: pointer.as_ref(), invalid_characters };
+        let options = BodyOptions { content, records: pointer.as_ref(), invalid_characters };
         match parse(&headers, &body, options) {
             Ok(parsed) => {
                 for record in &parsed.records {

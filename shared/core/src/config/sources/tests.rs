@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use millrace_jsonb::JsonPointer;
 use millrace_webhook::{
-    Algorithm, Content, Dedupe, DeliveryIdRule, Encoding, EventTypeRule, Place, Preset, Scheme,
+    Algorithm, Content, Dedupe, DeliveryIdRule, Encoding, EventTypeRule, Preset, Scheme, ValueLocation,
 };
 use proptest::prelude::*;
 
@@ -198,8 +198,8 @@ invalid_characters = 'drop'
 
 #[test]
 fn a_webhook_has_its_presets_defaults_for_what_it_does_not_say() {
-    let header = |name: &str| Place::Header(name.to_owned());
-    let pointer = |text: &str| Place::Pointer(JsonPointer::parse(text).unwrap());
+    let header = |name: &str| ValueLocation::Header(name.to_owned());
+    let pointer = |text: &str| ValueLocation::Pointer(JsonPointer::parse(text).unwrap());
 
     let github = webhook("preset = 'github'\nsecret = 'env:A'");
     assert_eq!(github.scheme, Scheme::Github);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use millrace_jsonb::{InvalidCharacters, JsonPointer};
 use millrace_webhook::{
-    Algorithm, Content, Dedupe, DeliveryIdRule, Encoding, EventTypeRule, Place, Preset, Scheme,
+    Algorithm, Content, Dedupe, DeliveryIdRule, Encoding, EventTypeRule, Preset, Scheme, ValueLocation,
 };
 use toml::de::DeTable;
 
@@ -259,12 +259,12 @@ fn event_type_rule(text: &str) -> Result<EventTypeRule, String> {
 }
 
 /// `header:X-GitHub-Event + pointer:/action`
-fn places(text: &str, forms: &str) -> Result<Vec<Place>, String> {
+fn places(text: &str, forms: &str) -> Result<Vec<ValueLocation>, String> {
     text.split(" + ")
         .map(|place| match place.trim().split_once(':') {
-            Some(("header", name)) => check_header(name).map(|()| Place::Header(name.to_owned())),
+            Some(("header", name)) => check_header(name).map(|()| ValueLocation::Header(name.to_owned())),
             Some(("pointer", text)) => JsonPointer::parse(text)
-                .map(Place::Pointer)
+                .map(ValueLocation::Pointer)
                 .map_err(|why| format!("the JSON pointer {} {why}", quoted(text))),
             _ => Err(format!("{} is neither of {forms}", quoted(place))),
         })
