@@ -16,17 +16,17 @@ use tokio::sync::mpsc;
 use crate::loads::CommittedChunk;
 use crate::payload::PayloadEncoder;
 use crate::plan::LoadPlan;
-use millrace_csv::{CsvCode, Position, Record, Records, Reject, Row};
+use millrace_csv::{CsvCode, CsvPosition, CsvRecord, CsvReject, Records, Row};
 
 /// The rows of one future batch, with its rejects and repairs.
 #[derive(Debug)]
 pub struct Chunk {
     pub batch: Batch,
     pub span: FileSpan,
-    pub rejects: Vec<Reject>,
+    pub rejects: Vec<CsvReject>,
     pub repairs: Vec<Repair>,
     /// Where each of the batch's rows is in the file.
-    pub positions: Vec<Position>,
+    pub positions: Vec<CsvPosition>,
 }
 
 /// The bounds of a load's chunks.
@@ -89,7 +89,7 @@ pub enum End {
     /// The deadline is near.
     Deadline,
     /// Too many records are bad. The last chunk, which exceeded the share, was not sent.
-    TooManyRejects { read: u64, rejected: u64, next: Position },
+    TooManyRejects { read: u64, rejected: u64, next: CsvPosition },
     /// The receiver was dropped because a chunk could not be staged.
     Abandoned,
 }
@@ -124,8 +124,8 @@ pub fn send_chunks<R: Read>(
             continue;
         }
         match records.next()? {
-            Some(Record::Reject(reject)) => open.reject(reject),
-            Some(Record::Row(row)) => {
+            Some(CsvRecord::Reject(reject)) => open.reject(reject),
+            Some(CsvRecord::Row(row)) => {
                 if open.row(&chunker, &row) == Push::Full {
                     if let Some(end) = open.send(&mut chunker, row.position, sender) {
                         return Ok(end);
@@ -152,8 +152,8 @@ pub fn read_single_chunk<R: Read>(mut records: Records<R>, chunker: &Chunker) ->
     let mut open = Open::new(chunker, records.position());
     while let Some(record) = records.next()? {
         match record {
-            Record::Reject(reject) => open.reject(reject),
-            Record::Row(row) => {
+            CsvRecord::Reject(reject) => open.reject(reject),
+            CsvRecord::Row(row) => {
                 if open.row(chunker, &row) == Push::Full {
                     return Err(Error::new(Kind::Contract, "the text holds more than a chunk takes")
                         .with_code(Code::RecordTooLong));
@@ -166,20 +166,20 @@ pub fn read_single_chunk<R: Read>(mut records: Records<R>, chunker: &Chunker) ->
 
 /// The chunk that is being filled.
 struct Open {
-    start: Position,
+    start: CsvPosition,
     /// The first record after `start` that is already committed. The chunk ends before it.
     until: u64,
     read: u64,
     builder: BatchBuilder,
-    rejects: Vec<Reject>,
+    rejects: Vec<CsvReject>,
     repairs: Vec<Repair>,
-    positions: Vec<Position>,
+    positions: Vec<CsvPosition>,
     /// The raw bytes that are kept for rejects and repairs. They count towards the chunk's bytes.
     kept_bytes: usize,
 }
 
 impl Open {
-    fn new(chunker: &Chunker, start: Position) -> Self {
+    fn new(chunker: &Chunker, start: CsvPosition) -> Self {
         let committed = chunker.committed.iter().map(|(first, _)| *first);
         Open {
             start,
@@ -205,7 +205,7 @@ impl Open {
 
     fn row(&mut self, chunker: &Chunker, row: &Row<'_>) -> Push {
         if let Err(mismatch) = chunker.encoder.check(|index| row.get(index)) {
-            self.reject(Reject {
+            self.reject(CsvReject {
                 position: row.position,
                 column: chunker.columns.get(mismatch.index).cloned(),
                 code: CsvCode::WrongType,
@@ -233,14 +233,19 @@ impl Open {
         push
     }
 
-    fn reject(&mut self, reject: Reject) {
+    fn reject(&mut self, reject: CsvReject) {
         self.read += 1;
         self.kept_bytes += reject.raw.len();
         self.rejects.push(reject);
     }
 
     /// Sends the chunk and starts the one at `next`. Returns an end when reading must not go on.
-    fn send(&mut self, chunker: &mut Chunker, next: Position, sender: &mpsc::Sender<Chunk>) -> Option<End> {
+    fn send(
+        &mut self,
+        chunker: &mut Chunker,
+        next: CsvPosition,
+        sender: &mpsc::Sender<Chunk>,
+    ) -> Option<End> {
         chunker.rejects.read += self.read;
         chunker.rejects.rejected += self.rejects.len() as u64;
         if chunker.rejects.is_exceeded() {
@@ -253,7 +258,7 @@ impl Open {
     }
 
     /// The chunk of the records that were read, up to `next`.
-    fn finish(self, next: Position) -> Chunk {
+    fn finish(self, next: CsvPosition) -> Chunk {
         let start = self.start;
         Chunk {
             batch: self.builder.finish(),

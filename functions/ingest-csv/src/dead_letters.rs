@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::chunks::Chunk;
 use crate::object::Object;
 use millrace::notification::ObjectCreated;
-use millrace_csv::{Position, Reject};
+use millrace_csv::{CsvPosition, CsvReject};
 
 /// The file and the attempt that the dead letters belong to.
 #[derive(Debug, Clone, Copy)]
@@ -33,11 +33,11 @@ impl Sender<'_> {
         rejects.chain(refused).collect()
     }
 
-    fn reject_dead_letter(&self, reject: &Reject) -> DeadLetter {
+    fn reject_dead_letter(&self, reject: &CsvReject) -> DeadLetter {
         self.record_dead_letter(&reject.position, reject_reason(reject), Payload::raw(&reject.raw))
     }
 
-    fn record_dead_letter(&self, position: &Position, reason: Reason, payload: Payload) -> DeadLetter {
+    fn record_dead_letter(&self, position: &CsvPosition, reason: Reason, payload: Payload) -> DeadLetter {
         let origin = Origin {
             record: Some(position.record),
             line: Some(position.line),
@@ -91,7 +91,7 @@ impl Sender<'_> {
 }
 
 /// Why a record was rejected: the same text when its file is read and when its dead letter is redriven.
-pub fn reject_reason(reject: &Reject) -> Reason {
+pub fn reject_reason(reject: &CsvReject) -> Reason {
     let message = if (reject.raw.len() as u64) < reject.raw_len {
         let kept = reject.raw.len();
         format!("{}; of {} bytes the first {kept} are kept here", reject.reason, reject.raw_len)

@@ -26,7 +26,7 @@ use crate::object::{Object, ObjectReader};
 use crate::plan::LoadPlan;
 use crate::settings::Settings;
 use millrace::notification::ObjectCreated;
-use millrace_csv::{Decoded, Position, Records};
+use millrace_csv::{CsvPosition, Decoded, Records};
 
 /// The limit for one transaction, however much time the invocation has. After it the message is retried, possibly in a
 /// healthier sandbox, and nobody pays for a function that waits.
@@ -355,7 +355,7 @@ fn soon(commit_by: Instant) -> Instant {
 }
 
 /// Where the first missing chunk starts, or `None` when it is the first chunk of the file.
-fn first_missing(committed: &[CommittedChunk]) -> Option<Position> {
+fn first_missing(committed: &[CommittedChunk]) -> Option<CsvPosition> {
     let mut position = None;
     let mut next = 0;
     for chunk in committed {
@@ -363,7 +363,7 @@ fn first_missing(committed: &[CommittedChunk]) -> Option<Position> {
             break;
         }
         next = chunk.next_record;
-        position = Some(Position { record: next, line: chunk.next_line, offset: chunk.byte_end });
+        position = Some(CsvPosition { record: next, line: chunk.next_line, offset: chunk.byte_end });
     }
     position
 }

@@ -9,7 +9,7 @@ use millrace::config::CsvOptions;
 use millrace::config::sources::CsvRoute;
 use serde::{Deserialize, Serialize};
 
-use millrace_csv::{self as csv, Declared, Decoded, Header, Limits, Opened, Position, Records};
+use millrace_csv::{self as csv, CsvLimits, CsvPosition, Declared, DeclaredHeader, Decoded, Opened, Records};
 
 /// The plan of a load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ impl LoadPlan {
         route: CsvRoute,
         bounds: BatchBounds,
         reader: R,
-        limits: &Limits,
+        limits: &CsvLimits,
     ) -> Result<(Records<Decoded<R>>, LoadPlan)> {
         let options = route.options;
         let Opened { plan: file, records } =
@@ -49,8 +49,8 @@ impl LoadPlan {
     pub fn reopen<R: Read>(
         &self,
         reader: R,
-        limits: &Limits,
-        position: Position,
+        limits: &CsvLimits,
+        position: CsvPosition,
     ) -> Result<Records<Decoded<R>>> {
         let (ragged, invalid_characters) = (self.options.ragged, self.options.invalid_characters);
         Ok(csv::reopen(reader, &self.file, limits, ragged, invalid_characters, position)?)
@@ -73,7 +73,7 @@ impl LoadPlan {
         if let Some(comment) = options.comment {
             dialect.comment = comment.byte();
         }
-        if let Some(Header::Names(names)) = &options.header {
+        if let Some(DeclaredHeader::Names(names)) = &options.header {
             dialect.columns.clone_from(names);
         }
         if options.encoding.is_some() {
@@ -83,12 +83,12 @@ impl LoadPlan {
     }
 
     /// The position of the first row.
-    pub fn start(&self) -> Position {
+    pub fn start(&self) -> CsvPosition {
         self.file.dialect.start()
     }
 
     /// The byte of the stored object from which it must be read to continue at `position`.
-    pub fn resume_offset(&self, position: Position) -> u64 {
+    pub fn resume_offset(&self, position: CsvPosition) -> u64 {
         csv::resume_offset(&self.file, position)
     }
 

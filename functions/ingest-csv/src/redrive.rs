@@ -24,7 +24,7 @@ use crate::dead_letters::reject_reason;
 use crate::load::Loader;
 use crate::loads;
 use crate::plan::LoadPlan;
-use millrace_csv::{Position, Records};
+use millrace_csv::{CsvPosition, Records};
 
 impl Loader {
     /// Redrives dead letters of kind `rows` and returns the outcome of each, in their order.
@@ -145,7 +145,7 @@ impl Loader {
             self.settings.limits,
             plan.options.ragged,
             plan.options.invalid_characters,
-            Position {
+            CsvPosition {
                 record: record.unwrap_or_default(),
                 line: line.unwrap_or_default(),
                 offset: offset.unwrap_or_default(),

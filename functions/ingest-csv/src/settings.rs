@@ -7,7 +7,7 @@ use millrace::batch::BatchBounds;
 use millrace::config::environment::{EnvironmentReader, Secret};
 use millrace::dead_letter;
 
-use millrace_csv::Limits;
+use millrace_csv::CsvLimits;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -21,7 +21,7 @@ pub struct Settings {
     pub copy_connections: usize,
     /// How long the database may send nothing inside a transaction before the transaction is retried.
     pub stall_timeout: Duration,
-    pub limits: Limits,
+    pub limits: CsvLimits,
     /// How long the message of a file stays hidden when the function is killed.
     pub message_visibility: Duration,
     /// How long before the invocation's deadline reading stops, so that what is under way can commit.
@@ -31,7 +31,7 @@ pub struct Settings {
 impl Settings {
     /// Reads the variables through `env`.
     pub fn read(env: &mut EnvironmentReader<'_>) -> Self {
-        let mut limits = Limits::default();
+        let mut limits = CsvLimits::default();
         limits.max_record_bytes =
             env.size("MILLRACE_MAX_RECORD_BYTES", limits.max_record_bytes, 1_024..=64 << 20);
         limits.max_field_bytes = env.size("MILLRACE_MAX_FIELD_BYTES", limits.max_field_bytes, 1..=64 << 20);

@@ -11,7 +11,7 @@ use crate::line_end::LineEnds;
 use crate::sample::{
     SCORED_ROWS, SampleRecord, is_marked, modal_width, repair_widths, scan, split_record, table_rows_width,
 };
-use crate::split::{Fields, Splitter};
+use crate::split::{Fields, RecordSplitter};
 use crate::types::{Type, type_of};
 
 /// Delimiters tried, with how far each is trusted. A blank or a colon is far more often part of a value; the two control
@@ -36,15 +36,19 @@ const DELIMITERS: [(&str, f64); 16] = [
 ];
 
 struct Candidate {
-    splitter: Splitter,
+    splitter: RecordSplitter,
     delimiter: String,
     score: f64,
 }
 
 /// The best delimiter, quote and escape for the text, as far as they are not declared.
-pub(crate) fn best_candidate(text: &[u8], line_ends: LineEnds, declared: &Declared) -> (Splitter, String) {
+pub(crate) fn best_candidate(
+    text: &[u8],
+    line_ends: LineEnds,
+    declared: &Declared,
+) -> (RecordSplitter, String) {
     let splitter = |delimiter: &str, quote, escape| {
-        Splitter::new(delimiter.as_bytes(), quote, escape, usize::MAX).with_line_ends(line_ends)
+        RecordSplitter::new(delimiter.as_bytes(), quote, escape, usize::MAX).with_line_ends(line_ends)
     };
     let delimiters: Vec<(&str, f64)> = match &declared.delimiter {
         Some(delimiter) => vec![(delimiter, 1.0)],
@@ -90,13 +94,13 @@ pub(crate) fn best_candidate(text: &[u8], line_ends: LineEnds, declared: &Declar
 }
 
 /// Whether quotes read as such break the grammar often enough that they may be plain characters.
-fn is_quoting_broken(text: &[u8], splitter: &Splitter) -> bool {
+fn is_quoting_broken(text: &[u8], splitter: &RecordSplitter) -> bool {
     let rows = scan(text, 0, 1, splitter, None, SCORED_ROWS);
     rows.iter().filter(|row| row.defective).count() * 10 > rows.len()
 }
 
 /// `\` (or NUL) before quotes is the escape only when it makes more lines follow the grammar.
-fn escape(text: &[u8], splitter: &Splitter, declared: &Declared) -> Option<u8> {
+fn escape(text: &[u8], splitter: &RecordSplitter, declared: &Declared) -> Option<u8> {
     if let Some(mark) = declared.escape {
         return mark.byte();
     }
@@ -117,7 +121,7 @@ fn escape(text: &[u8], splitter: &Splitter, declared: &Declared) -> Option<u8> {
 }
 
 /// The score of the text as a table when split this way: 0 when it is no table.
-fn score(text: &[u8], splitter: &Splitter, trust: f64) -> f64 {
+fn score(text: &[u8], splitter: &RecordSplitter, trust: f64) -> f64 {
     let mut rows = scan(text, 0, 1, splitter, None, SCORED_ROWS);
     // This delimiter also begins comments.
     if splitter.is_hash() && rows.iter().any(|row| text.get(row.offset) == Some(&b'#')) {
@@ -177,7 +181,7 @@ fn score(text: &[u8], splitter: &Splitter, trust: f64) -> f64 {
 
 /// Whether the positions of the quotes fit this delimiter: nearly every record follows the grammar, and
 /// most of them quote two fields or more, one of which holds the delimiter. No other delimiter fits such a text.
-fn is_proven_by_quotes(text: &[u8], rows: &[SampleRecord], splitter: &Splitter) -> bool {
+fn is_proven_by_quotes(text: &[u8], rows: &[SampleRecord], splitter: &RecordSplitter) -> bool {
     let Some(quote) = splitter.quote else { return false };
     let mut fields = Fields::default();
     let (mut well_formed, mut quoted) = (0usize, 0usize);

@@ -7,12 +7,12 @@ use memchr::memchr;
 
 use crate::code::CsvCode;
 use crate::dialect::Dialect;
-use crate::limits::Limits;
+use crate::limits::CsvLimits;
 use crate::line_end::LineEnds;
 use crate::note::Note;
 use crate::options::{InvalidCharacters, Ragged};
 use crate::repair::repair;
-use crate::split::{Defect, Fields, Outcome, Splitter};
+use crate::split::{Fields, QuoteDefect, RecordSplitter, SplitOutcome};
 
 /// The maximum number of notes kept.
 const MAX_NOTES: usize = 100;
@@ -29,7 +29,7 @@ struct WidthRun {
 
 /// The bytes of a record, without and with its line end.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Extent {
+pub(crate) struct RecordExtent {
     pub len: usize,
     pub with_end: usize,
 }
@@ -38,11 +38,11 @@ pub(crate) struct Extent {
 pub(crate) enum Checked {
     /// A row; its fields are in [`RecordCheck::fields`].
     Row {
-        extent: Extent,
+        extent: RecordExtent,
         repaired: Option<&'static str>,
     },
     Reject {
-        extent: Extent,
+        extent: RecordExtent,
         code: CsvCode,
         reason: Cow<'static, str>,
         column: Option<usize>,
@@ -51,9 +51,9 @@ pub(crate) enum Checked {
 
 /// Checks each record against the table.
 pub(crate) struct RecordCheck {
-    pub splitter: Splitter,
+    pub splitter: RecordSplitter,
     pub dialect: Dialect,
-    pub limits: Limits,
+    pub limits: CsvLimits,
     ragged: Ragged,
     invalid: InvalidCharacters,
     /// A record that is not UTF-8 is read as Windows-1252.
@@ -66,10 +66,10 @@ pub(crate) struct RecordCheck {
 }
 
 impl RecordCheck {
-    pub fn new(dialect: Dialect, limits: Limits, ragged: Ragged, invalid: InvalidCharacters) -> Self {
+    pub fn new(dialect: Dialect, limits: CsvLimits, ragged: Ragged, invalid: InvalidCharacters) -> Self {
         RecordCheck {
             // One field more than allowed is kept, so that a record over the limit is seen to be.
-            splitter: Splitter::of(&dialect, limits.max_columns + 1),
+            splitter: RecordSplitter::of(&dialect, limits.max_columns + 1),
             dialect,
             limits,
             ragged,
@@ -104,7 +104,7 @@ impl RecordCheck {
         &mut self,
         record: &[u8],
         line: u64,
-        extent: Extent,
+        extent: RecordExtent,
         mut repaired: Option<&'static str>,
     ) -> Checked {
         let reject =
@@ -178,9 +178,9 @@ impl RecordCheck {
         &mut self,
         bytes: &[u8],
         line: u64,
-        extent: Extent,
-        defect: Defect,
-        whole: Option<Extent>,
+        extent: RecordExtent,
+        defect: QuoteDefect,
+        whole: Option<RecordExtent>,
     ) -> Checked {
         let width = self.dialect.columns.len();
         let first_line = &bytes[..extent.len];
@@ -191,16 +191,16 @@ impl RecordCheck {
             && !self.swallows_rows(&bytes[extent.with_end..whole.len])
         {
             // Split again: the attempt to repair has overwritten the fields.
-            if let Outcome::Complete { .. } =
+            if let SplitOutcome::Complete { .. } =
                 self.splitter.strict(&bytes[..whole.with_end], true, &mut self.fields)
             {
                 return self.check(&bytes[..whole.len], line, whole, None);
             }
         }
         let (code, reason) = match defect {
-            Defect::Unclosed => (CsvCode::UnclosedQuote, "a quote is opened and not closed"),
-            Defect::StrayQuote => (CsvCode::MalformedQuotes, "a quote inside an unquoted field"),
-            Defect::TextAfterQuote => (CsvCode::MalformedQuotes, "text after a closing quote"),
+            QuoteDefect::Unclosed => (CsvCode::UnclosedQuote, "a quote is opened and not closed"),
+            QuoteDefect::StrayQuote => (CsvCode::MalformedQuotes, "a quote inside an unquoted field"),
+            QuoteDefect::TextAfterQuote => (CsvCode::MalformedQuotes, "text after a closing quote"),
         };
         Checked::Reject { extent, code, reason: reason.into(), column: None }
     }
@@ -216,7 +216,7 @@ impl RecordCheck {
             let len = line_ends.find(rest).unwrap_or(rest.len());
             let line = &rest[..len];
             if !line.is_empty()
-                && let Outcome::Complete { len: complete, .. } =
+                && let SplitOutcome::Complete { len: complete, .. } =
                     self.splitter.strict(line, true, &mut self.fields)
                 && complete == line.len()
                 && self.fields.count == width

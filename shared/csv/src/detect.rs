@@ -12,16 +12,16 @@ use crate::directive::directive;
 use crate::error::{Error, Result};
 use crate::header::{first_row, header_rows};
 use crate::header_line::{header_with_other_delimiter, remove_surplus_cells};
-use crate::limits::Limits;
+use crate::limits::CsvLimits;
 use crate::line_end::{LineEnd, LineEnds};
 use crate::names::{column_names, unique};
-use crate::options::Header;
-use crate::row::Position;
+use crate::options::DeclaredHeader;
+use crate::row::CsvPosition;
 use crate::sample::{
     SCORED_ROWS, SampleRecord, cells, is_marked, modal_width, repair_widths, scan, table_rows_width,
     whole_lines,
 };
-use crate::split::Splitter;
+use crate::split::RecordSplitter;
 
 /// The bytes of the sample on which candidates are scored.
 const SCORED_BYTES: usize = 128 * 1024;
@@ -29,11 +29,11 @@ const SCORED_BYTES: usize = 128 * 1024;
 /// Finds the dialect of the file that begins with `sample`; `whole` says that it also ends there. What is declared
 /// is taken as it is. Fails, with kind `File`, for a table of more columns than allowed (`too_many_columns`) and for
 /// a first line or lines to skip that the sample cannot hold (`header_too_long`, `preamble_too_long`).
-pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) -> Result<Dialect> {
+pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &CsvLimits) -> Result<Dialect> {
     let line_ends = LineEnds::detect(sample);
     let text = if whole { sample } else { whole_lines(sample, line_ends) };
     let bom = if text.starts_with("\u{feff}".as_bytes()) { 3 } else { 0 };
-    let fixed_names = matches!(declared.header, Some(Header::Names(_) | Header::Rows(0)));
+    let fixed_names = matches!(declared.header, Some(DeclaredHeader::Names(_) | DeclaredHeader::Rows(0)));
     if !whole && !fixed_names && line_ends.find(text).is_none() {
         let message = format!("detect the header: the first line is over {} bytes", text.len());
         return Err(Error::file(CsvCode::HeaderTooLong, message));
@@ -80,7 +80,7 @@ pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) 
     }
     repair_widths(text, &mut rows, &splitter);
     if rows.is_empty() {
-        if let Some(Header::Names(names)) = &declared.header {
+        if let Some(DeclaredHeader::Names(names)) = &declared.header {
             dialect.columns = unique(names.clone());
         }
         return Ok(dialect);
@@ -88,8 +88,8 @@ pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) 
 
     let first = if declared.skip_lines.is_some() { 0 } else { first_row(&rows) };
     let mut count = match &declared.header {
-        Some(Header::Rows(count)) => (*count as usize).min(rows.len() - first),
-        Some(Header::Names(_)) => 0,
+        Some(DeclaredHeader::Rows(count)) => (*count as usize).min(rows.len() - first),
+        Some(DeclaredHeader::Names(_)) => 0,
         None => header_rows(text, &rows[first..], &splitter),
     };
     let mut other_header = None;
@@ -124,7 +124,7 @@ pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) 
         return detect(sample, whole, &declared, limits);
     }
     dialect.columns = match &declared.header {
-        Some(Header::Names(names)) => unique(names.clone()),
+        Some(DeclaredHeader::Names(names)) => unique(names.clone()),
         _ => column_names(&cells, width),
     };
     dialect.header_rows = count as u32;
@@ -136,14 +136,14 @@ pub fn detect(sample: &[u8], whole: bool, declared: &Declared, limits: &Limits) 
 
 impl Dialect {
     /// The start of the first row.
-    pub fn start(&self) -> Position {
-        Position { record: 0, line: self.data_line, offset: self.data_offset }
+    pub fn start(&self) -> CsvPosition {
+        CsvPosition { record: 0, line: self.data_line, offset: self.data_offset }
     }
 }
 
-fn data_start(text: &[u8], rows: &[SampleRecord], header: usize, line_ends: LineEnds) -> Position {
+fn data_start(text: &[u8], rows: &[SampleRecord], header: usize, line_ends: LineEnds) -> CsvPosition {
     let Some(last) = header.checked_sub(1).and_then(|index| rows.get(index)) else {
-        return rows.first().map_or(Position::default(), |row| Position {
+        return rows.first().map_or(CsvPosition::default(), |row| CsvPosition {
             record: 0,
             line: row.line,
             offset: row.offset as u64,
@@ -155,7 +155,7 @@ fn data_start(text: &[u8], rows: &[SampleRecord], header: usize, line_ends: Line
         _ => end,
     };
     let lines = line_ends.count(&text[last.offset..with_end]);
-    Position { record: 0, line: last.line + lines, offset: with_end as u64 }
+    CsvPosition { record: 0, line: last.line + lines, offset: with_end as u64 }
 }
 
 fn window(text: &[u8], line_ends: LineEnds) -> &[u8] {
@@ -202,7 +202,7 @@ fn table_width(header: &[SampleRecord], body: &[SampleRecord]) -> usize {
     }
 }
 
-fn last_cells_empty(text: &[u8], rows: &[SampleRecord], width: usize, splitter: &Splitter) -> bool {
+fn last_cells_empty(text: &[u8], rows: &[SampleRecord], width: usize, splitter: &RecordSplitter) -> bool {
     let last = |row: &SampleRecord| cells(text, row, splitter).pop().is_some_and(|cell| cell.is_empty());
     rows.iter().filter(|row| row.width == width).take(SCORED_ROWS).all(last)
 }

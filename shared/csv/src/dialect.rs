@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::options::{Header, Mark};
+use crate::options::{DeclaredHeader, Mark};
 
 /// The declarations of a source about its files. A field that is `None` is detected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Declared {
     pub escape: Option<Mark>,
     /// Lines that begin with this byte are skipped. `Mark::None`: there are no comments.
     pub comment: Option<Mark>,
-    pub header: Option<Header>,
+    pub header: Option<DeclaredHeader>,
     /// Lines before the header, or before the first row when there is none.
     pub skip_lines: Option<u64>,
 }

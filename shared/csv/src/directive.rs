@@ -4,7 +4,7 @@ use crate::line_end::{LineEnd, LineEnds};
 
 /// The directive on the first line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Directive {
+pub(crate) struct SeparatorDirective {
     pub delimiter: String,
     /// Bytes of the line with its line end.
     pub len: usize,
@@ -12,7 +12,7 @@ pub(crate) struct Directive {
 
 /// Reads the directive at the start of `text`, which begins after a byte order mark. Its word may be in any case, and
 /// the whole may be quoted. A program that has saved the file again may have put delimiters of empty cells behind it.
-pub(crate) fn directive(text: &[u8], line_ends: LineEnds) -> Option<Directive> {
+pub(crate) fn directive(text: &[u8], line_ends: LineEnds) -> Option<SeparatorDirective> {
     let line_len = line_ends.find(text).unwrap_or(text.len());
     let line = std::str::from_utf8(&text[..line_len]).ok()?;
     let len = match line_ends.at(&text[line_len..], true) {
@@ -46,7 +46,7 @@ pub(crate) fn directive(text: &[u8], line_ends: LineEnds) -> Option<Directive> {
     } else {
         value.to_owned()
     };
-    Some(Directive { delimiter, len })
+    Some(SeparatorDirective { delimiter, len })
 }
 
 fn strip_word(line: &str) -> Option<&str> {

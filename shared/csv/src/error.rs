@@ -1,4 +1,4 @@
-//! Why a file cannot be read. A single record that cannot be loaded is no error: it is a [`Reject`](crate::Reject).
+//! Why a file cannot be read. A single record that cannot be loaded is no error: it is a [`CsvReject`](crate::CsvReject).
 
 use std::error::Error as StdError;
 use std::fmt;

@@ -2,7 +2,7 @@
 
 use crate::labels::number_labels;
 use crate::sample::{SampleRecord, cells, modal_width};
-use crate::split::Splitter;
+use crate::split::RecordSplitter;
 use crate::types::{Type, type_of};
 
 /// Header rows beyond these are data.
@@ -34,7 +34,7 @@ pub(crate) fn first_row(rows: &[SampleRecord]) -> usize {
 }
 
 /// How many rows at the top are header, by a vote of their cells against the types of the columns below.
-pub(crate) fn header_rows(text: &[u8], rows: &[SampleRecord], splitter: &Splitter) -> usize {
+pub(crate) fn header_rows(text: &[u8], rows: &[SampleRecord], splitter: &RecordSplitter) -> usize {
     let width = modal_width(rows);
     let top: Vec<Vec<Vec<u8>>> =
         rows.iter().take(MAX_HEADER_ROWS + 1).map(|row| cells(text, row, splitter)).collect();
@@ -50,7 +50,7 @@ pub(crate) fn header_rows(text: &[u8], rows: &[SampleRecord], splitter: &Splitte
     if body.is_empty() {
         return usize::from(first.iter().all(|cell| type_of(cell) == Type::Text) && distinct(first));
     }
-    let columns: Vec<Column> = (0..width).map(|index| column(&body, index)).collect();
+    let columns: Vec<ColumnTypes> = (0..width).map(|index| column(&body, index)).collect();
     let typed: Vec<bool> = columns.iter().map(|column| column.is_typed).collect();
     let numeric: Vec<usize> = (0..width).filter(|index| columns[*index].only == Some(Type::Number)).collect();
     let labels = number_labels(first, &body, &numeric, has_name(first, &columns, &body));
@@ -113,14 +113,14 @@ pub(crate) fn distinct(row: &[Vec<u8>]) -> bool {
 }
 
 /// The types of the cells of a column.
-pub(crate) struct Column {
+pub(crate) struct ColumnTypes {
     /// Four of five values are numbers, dates or truth values.
     pub is_typed: bool,
     /// The one type of all its values, if there is one.
     only: Option<Type>,
 }
 
-pub(crate) fn column(body: &[Vec<Vec<u8>>], index: usize) -> Column {
+pub(crate) fn column(body: &[Vec<Vec<u8>>], index: usize) -> ColumnTypes {
     let (mut values, mut texts) = (0usize, 0usize);
     let mut only = None;
     let mut is_mixed = false;
@@ -134,11 +134,11 @@ pub(crate) fn column(body: &[Vec<Vec<u8>>], index: usize) -> Column {
             }
         }
     }
-    Column { is_typed: values > 0 && values >= 4 * texts, only: only.filter(|_| !is_mixed) }
+    ColumnTypes { is_typed: values > 0 && values >= 4 * texts, only: only.filter(|_| !is_mixed) }
 }
 
 /// Whether the row holds a name beside its numbers: a text that no row below repeats, or an empty corner above values.
-fn has_name(first: &[Vec<u8>], columns: &[Column], body: &[Vec<Vec<u8>>]) -> bool {
+fn has_name(first: &[Vec<u8>], columns: &[ColumnTypes], body: &[Vec<Vec<u8>>]) -> bool {
     first.iter().zip(columns).enumerate().any(|(index, (cell, column))| match type_of(cell) {
         Type::Text => column.is_typed || !body.iter().any(|row| row.get(index) == Some(cell)),
         Type::Empty => {

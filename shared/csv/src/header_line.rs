@@ -2,7 +2,7 @@
 
 use crate::header::{EXAMINED_ROWS, column, distinct};
 use crate::sample::{SampleRecord, cells, modal_width};
-use crate::split::{Fields, Outcome, Splitter};
+use crate::split::{Fields, RecordSplitter, SplitOutcome};
 use crate::types::{Type, type_of};
 
 /// Delimiters that a header is tried with when its rows have another one. A colon and `#` are left out: titles hold them.
@@ -18,7 +18,7 @@ pub(crate) fn header_with_other_delimiter(
     text: &[u8],
     rows: &[SampleRecord],
     first: usize,
-    splitter: &Splitter,
+    splitter: &RecordSplitter,
 ) -> Option<Vec<Vec<u8>>> {
     let row = rows.get(first.checked_sub(1)?)?;
     let table = &rows[first..];
@@ -40,15 +40,15 @@ pub(crate) fn header_with_other_delimiter(
 }
 
 /// The line's cells, when this delimiter makes it a row of `width` names.
-fn names(line: &[u8], delimiter: &str, width: usize, splitter: &Splitter) -> Option<Vec<Vec<u8>>> {
+fn names(line: &[u8], delimiter: &str, width: usize, splitter: &RecordSplitter) -> Option<Vec<Vec<u8>>> {
     // Words between blanks are a title as well, unless some of them are quoted.
     if delimiter == " " && !splitter.quote.is_some_and(|quote| line.contains(&quote)) {
         return None;
     }
-    let splitter = Splitter::new(delimiter.as_bytes(), splitter.quote, splitter.escape, usize::MAX)
+    let splitter = RecordSplitter::new(delimiter.as_bytes(), splitter.quote, splitter.escape, usize::MAX)
         .with_line_ends(splitter.line_ends);
     let mut fields = Fields::default();
-    let Outcome::Complete { len, .. } = splitter.strict(line, true, &mut fields) else { return None };
+    let SplitOutcome::Complete { len, .. } = splitter.strict(line, true, &mut fields) else { return None };
     if len != line.len() || fields.count != width {
         return None;
     }

@@ -15,16 +15,16 @@
 //! - `row`, `dialect`, `options`, `limits`, `note`, `error`: the types of the interface.
 //!
 //! ```
-//! use millrace_csv::{Declared, InvalidCharacters, Limits, Ragged, Record, open};
+//! use millrace_csv::{CsvLimits, CsvRecord, Declared, InvalidCharacters, Ragged, open};
 //!
 //! let file = &b"sep=;\nid;name\n1;\"Smith; Ann\"\n"[..];
 //! let mut opened =
-//!     open(file, &Declared::default(), &Limits::default(), Ragged::Reject, InvalidCharacters::Reject)?;
+//!     open(file, &Declared::default(), &CsvLimits::default(), Ragged::Reject, InvalidCharacters::Reject)?;
 //! assert_eq!(opened.records.columns(), ["id", "name"]);
 //! while let Some(record) = opened.records.next()? {
 //!     match record {
-//!         Record::Row(row) => assert_eq!(row.get(1), Some(&b"Smith; Ann"[..])),
-//!         Record::Reject(reject) => panic!("line {}: {}", reject.position.line, reject.reason),
+//!         CsvRecord::Row(row) => assert_eq!(row.get(1), Some(&b"Smith; Ann"[..])),
+//!         CsvRecord::Reject(reject) => panic!("line {}: {}", reject.position.line, reject.reason),
 //!     }
 //! }
 //! # Ok::<(), millrace_csv::Error>(())
@@ -63,9 +63,9 @@ pub use decode::{Compression, DecodeLimits};
 pub use detect::detect;
 pub use dialect::{Declared, Dialect, Terminator};
 pub use error::{Error, ErrorKind, Result};
-pub use limits::Limits;
+pub use limits::CsvLimits;
 pub use note::Note;
 pub use open::{Decoded, Opened, Plan, open, reopen, resume_offset};
-pub use options::{Header, InvalidCharacters, Mark, Ragged};
+pub use options::{DeclaredHeader, InvalidCharacters, Mark, Ragged};
 pub use records::Records;
-pub use row::{Position, Record, Reject, Row};
+pub use row::{CsvPosition, CsvRecord, CsvReject, Row};

@@ -4,7 +4,7 @@ use crate::decode::DecodeLimits;
 
 /// Limits on what is read. A record over a limit is rejected, never truncated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct CsvLimits {
     /// Bytes of one record without its line end. Default 1 MiB, at most 1 GiB.
     pub max_record_bytes: usize,
     /// Bytes of one field. Default 1 MiB.
@@ -16,9 +16,9 @@ pub struct Limits {
     pub decode: DecodeLimits,
 }
 
-impl Default for Limits {
+impl Default for CsvLimits {
     fn default() -> Self {
-        Limits {
+        CsvLimits {
             max_record_bytes: 1 << 20,
             max_field_bytes: 1 << 20,
             max_columns: 1_600,
@@ -28,7 +28,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl CsvLimits {
     /// The limits within what positions inside a record can express.
     pub(crate) fn bounded(mut self) -> Self {
         self.max_record_bytes = self.max_record_bytes.clamp(1, 1 << 30);

@@ -10,10 +10,10 @@ use crate::decode::{Compression, Decompressed};
 use crate::detect::detect;
 use crate::dialect::{Declared, Dialect};
 use crate::error::{Error, Result};
-use crate::limits::Limits;
+use crate::limits::CsvLimits;
 use crate::options::{InvalidCharacters, Ragged};
 use crate::records::Records;
-use crate::row::Position;
+use crate::row::CsvPosition;
 use crate::transcode::{self, Transcoder};
 
 /// The number of bytes from which encoding and dialect are detected.
@@ -101,7 +101,7 @@ fn sample(reader: &mut impl Read) -> Result<(Vec<u8>, bool)> {
 pub fn open<R: Read>(
     reader: R,
     declared: &Declared,
-    limits: &Limits,
+    limits: &CsvLimits,
     ragged: Ragged,
     invalid: InvalidCharacters,
 ) -> Result<Opened<R>> {
@@ -128,7 +128,7 @@ pub fn open<R: Read>(
 }
 
 /// The byte of the stored object from which [`reopen`] needs its reader to begin.
-pub fn resume_offset(plan: &Plan, position: Position) -> u64 {
+pub fn resume_offset(plan: &Plan, position: CsvPosition) -> u64 {
     if plan.is_seekable() { position.offset } else { 0 }
 }
 
@@ -136,10 +136,10 @@ pub fn resume_offset(plan: &Plan, position: Position) -> u64 {
 pub fn reopen<R: Read>(
     reader: R,
     plan: &Plan,
-    limits: &Limits,
+    limits: &CsvLimits,
     ragged: Ragged,
     invalid: InvalidCharacters,
-    position: Position,
+    position: CsvPosition,
 ) -> Result<Records<Decoded<R>>> {
     let none = |reader| Prefixed { head: Vec::new(), given: 0, reader };
     let encoding = transcode::named(&plan.encoding)?;

@@ -24,7 +24,7 @@ impl Mark {
 /// Where the column names come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Header {
+pub enum DeclaredHeader {
     /// The number of header rows; 0 when the file has none.
     Rows(u32),
     Names(Vec<String>),

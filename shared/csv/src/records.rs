@@ -4,16 +4,16 @@ use std::io::{self, Read};
 
 use memchr::memchr;
 
-use crate::check::{Checked, Extent, RecordCheck};
+use crate::check::{Checked, RecordCheck, RecordExtent};
 use crate::code::CsvCode;
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
-use crate::limits::Limits;
+use crate::limits::CsvLimits;
 use crate::line_end::LineEnd;
 use crate::note::Note;
 use crate::options::{InvalidCharacters, Ragged};
-use crate::row::{Position, Record, Reject, Row};
-use crate::split::{Defect, Outcome};
+use crate::row::{CsvPosition, CsvRecord, CsvReject, Row};
+use crate::split::{QuoteDefect, SplitOutcome};
 
 /// The buffer's first size and the least it asks its reader for.
 const READ_BYTES: usize = 64 * 1024;
@@ -28,11 +28,11 @@ pub struct Records<R> {
     end: usize,
     last: bool,
     failed: bool,
-    position: Position,
+    position: CsvPosition,
 }
 
 /// The kind of the bytes at the current position.
-enum Step {
+enum ReadStep {
     LeftOut,
     Record(Checked),
     TooLong,
@@ -45,10 +45,10 @@ impl<R: Read> Records<R> {
     pub fn new(
         reader: R,
         dialect: Dialect,
-        limits: Limits,
+        limits: CsvLimits,
         ragged: Ragged,
         invalid: InvalidCharacters,
-        start: Position,
+        start: CsvPosition,
     ) -> Self {
         Records {
             reader,
@@ -70,7 +70,7 @@ impl<R: Read> Records<R> {
     }
 
     /// The position of the next record. Before the first call to [`Records::next`], it is the start position.
-    pub fn position(&self) -> Position {
+    pub fn position(&self) -> CsvPosition {
         self.position
     }
 
@@ -94,27 +94,34 @@ impl<R: Read> Records<R> {
         clippy::should_implement_trait,
         reason = "a record borrows from the reader, which no Iterator can say"
     )]
-    pub fn next(&mut self) -> Result<Option<Record<'_>>> {
+    pub fn next(&mut self) -> Result<Option<CsvRecord<'_>>> {
         loop {
             let step = self.step()?;
             let start = self.position;
             match step {
-                Step::End => return Ok(None),
-                Step::LeftOut => {}
-                Step::TooLong => return self.reject_too_long().map(|reject| Some(Record::Reject(reject))),
-                Step::Record(Checked::Reject { extent: Extent { len, with_end }, code, reason, column }) => {
+                ReadStep::End => return Ok(None),
+                ReadStep::LeftOut => {}
+                ReadStep::TooLong => {
+                    return self.reject_too_long().map(|reject| Some(CsvRecord::Reject(reject)));
+                }
+                ReadStep::Record(Checked::Reject {
+                    extent: RecordExtent { len, with_end },
+                    code,
+                    reason,
+                    column,
+                }) => {
                     let raw = &self.buffer[self.begin..self.begin + len];
                     let raw = raw[..len.min(self.check.limits.max_reject_bytes)].to_vec();
                     let column = column.and_then(|index| self.columns().get(index).cloned());
                     self.consume(with_end, true);
                     let raw_len = len as u64;
-                    let reject = Reject { position: start, column, code, reason, raw, raw_len };
-                    return Ok(Some(Record::Reject(reject)));
+                    let reject = CsvReject { position: start, column, code, reason, raw, raw_len };
+                    return Ok(Some(CsvRecord::Reject(reject)));
                 }
-                Step::Record(Checked::Row { extent: Extent { len, with_end }, repaired }) => {
+                ReadStep::Record(Checked::Row { extent: RecordExtent { len, with_end }, repaired }) => {
                     let begin = self.begin;
                     self.consume(with_end, true);
-                    return Ok(Some(Record::Row(Row {
+                    return Ok(Some(CsvRecord::Row(Row {
                         position: start,
                         raw: &self.buffer[begin..begin + len],
                         repaired,
@@ -214,30 +221,30 @@ impl<R: Read> Records<R> {
         }
     }
 
-    fn step(&mut self) -> Result<Step> {
+    fn step(&mut self) -> Result<ReadStep> {
         if self.begin == self.end && !self.fill()? {
-            return Ok(Step::End);
+            return Ok(ReadStep::End);
         }
-        let Some((len, with_end)) = self.line()? else { return Ok(Step::TooLong) };
+        let Some((len, with_end)) = self.line()? else { return Ok(ReadStep::TooLong) };
         let line = &self.buffer[self.begin..self.begin + len];
         if self.is_left_out(line) {
             self.consume(with_end, false);
-            return Ok(Step::LeftOut);
+            return Ok(ReadStep::LeftOut);
         }
         let number = self.position.line;
-        let extent = Extent { len, with_end };
+        let extent = RecordExtent { len, with_end };
         let is_quoted = self.check.dialect.quote.is_some_and(|quote| memchr(quote, line).is_some());
         if !is_quoted {
             self.check.splitter.plain(line, &mut self.check.fields);
-            return Ok(Step::Record(self.check.check(line, number, extent, None)));
+            return Ok(ReadStep::Record(self.check.check(line, number, extent, None)));
         }
         let strict = self.strict(with_end)?;
         let bytes = &self.buffer[self.begin..self.end];
-        Ok(Step::Record(match strict {
+        Ok(ReadStep::Record(match strict {
             Ok(whole) if whole.with_end == with_end || self.check.width_fits() => {
                 self.check.check(&bytes[..whole.len], number, whole, None)
             }
-            Ok(whole) => self.check.repair_line(bytes, number, extent, Defect::Unclosed, Some(whole)),
+            Ok(whole) => self.check.repair_line(bytes, number, extent, QuoteDefect::Unclosed, Some(whole)),
             Err(defect) => self.check.repair_line(bytes, number, extent, defect, None),
         }))
     }
@@ -255,7 +262,7 @@ impl<R: Read> Records<R> {
     }
 
     /// Splits the record at the current position by the grammar, whatever the number of lines it spans.
-    fn strict(&mut self, line_with_end: usize) -> Result<Result<Extent, Defect>> {
+    fn strict(&mut self, line_with_end: usize) -> Result<Result<RecordExtent, QuoteDefect>> {
         // The outcome for a record must not depend on how much happens to be in the buffer.
         let max = self.check.limits.max_record_bytes;
         let mut wanted = line_with_end;
@@ -265,11 +272,11 @@ impl<R: Read> Records<R> {
             let last = self.last && seen == here;
             let bytes = &self.buffer[self.begin..self.begin + seen];
             match self.check.splitter.strict(bytes, last, &mut self.check.fields) {
-                Outcome::Complete { len, .. } if len > max => return Ok(Err(Defect::Unclosed)),
-                Outcome::Complete { len, with_end } => return Ok(Ok(Extent { len, with_end })),
-                Outcome::Defect(defect) => return Ok(Err(defect)),
-                Outcome::NeedMore if seen == max + 2 => return Ok(Err(Defect::Unclosed)),
-                Outcome::NeedMore => {
+                SplitOutcome::Complete { len, .. } if len > max => return Ok(Err(QuoteDefect::Unclosed)),
+                SplitOutcome::Complete { len, with_end } => return Ok(Ok(RecordExtent { len, with_end })),
+                SplitOutcome::Defect(defect) => return Ok(Err(defect)),
+                SplitOutcome::NeedMore if seen == max + 2 => return Ok(Err(QuoteDefect::Unclosed)),
+                SplitOutcome::NeedMore => {
                     // Doubling keeps the work linear in the record's length however small the reads are.
                     wanted = wanted.max(here + 1).max(here * 2).min(max + 2);
                     self.fill_to(wanted)?;
@@ -279,7 +286,7 @@ impl<R: Read> Records<R> {
     }
 
     /// Passes over a line that is longer than a record may be, keeping its beginning.
-    fn reject_too_long(&mut self) -> Result<Reject> {
+    fn reject_too_long(&mut self) -> Result<CsvReject> {
         let start = self.position;
         let kept_len = self.check.limits.max_reject_bytes.min(self.check.limits.max_record_bytes);
         let kept = self.data()[..kept_len.min(self.end - self.begin)].to_vec();
@@ -303,7 +310,7 @@ impl<R: Read> Records<R> {
             self.consume(end, false);
         }
         self.position.record += 1;
-        Ok(Reject {
+        Ok(CsvReject {
             position: start,
             column: None,
             code: CsvCode::RecordTooLong,

@@ -8,7 +8,7 @@
 
 use memchr::memchr_iter;
 
-use crate::split::{Fields, Splitter};
+use crate::split::{Fields, RecordSplitter};
 
 /// The repair of the line, named after its most expensive step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +38,7 @@ impl Rule {
 const MAX_STEPS: usize = 250_000;
 
 #[derive(Debug, Clone, Copy)]
-struct Step {
+struct RepairStep {
     price: u32,
     /// Index of the field start this field ends before; the line's end is one past the last.
     next: u32,
@@ -47,7 +47,12 @@ struct Step {
 }
 
 /// Reads `line` as `width` fields into `fields`; `None` when that cannot be done.
-pub(crate) fn repair(splitter: &Splitter, line: &[u8], width: usize, fields: &mut Fields) -> Option<Rule> {
+pub(crate) fn repair(
+    splitter: &RecordSplitter,
+    line: &[u8],
+    width: usize,
+    fields: &mut Fields,
+) -> Option<Rule> {
     let quote = splitter.quote?;
     let mut delimiters = Vec::new();
     splitter.delimiters(line, &mut delimiters);
@@ -64,7 +69,7 @@ pub(crate) fn repair(splitter: &Splitter, line: &[u8], width: usize, fields: &mu
 
     // best[i][s]: the cheapest way to read from field start i to the end, swallowing s more delimiters.
     let columns = slack + 1;
-    let mut best: Vec<Option<Step>> = vec![None; field_starts * columns];
+    let mut best: Vec<Option<RepairStep>> = vec![None; field_starts * columns];
     for i in (0..field_starts).rev() {
         let start = start_of(i);
         let literal_end = end_of(i);
@@ -75,8 +80,8 @@ pub(crate) fn repair(splitter: &Splitter, line: &[u8], width: usize, fields: &mu
         let lead = line[start..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
         let opening = (quotes.get(first_quote) == Some(&(start + lead))).then_some(first_quote);
         for s in 0..columns {
-            let mut chosen: Option<Step> = None;
-            let mut offer = |step: Step| {
+            let mut chosen: Option<RepairStep> = None;
+            let mut offer = |step: RepairStep| {
                 if chosen.is_none_or(|c| step.price < c.price) {
                     chosen = Some(step);
                 }
@@ -112,14 +117,14 @@ pub(crate) fn repair(splitter: &Splitter, line: &[u8], width: usize, fields: &mu
                     {
                         let price = after + lone + u32::from(lead > 0) + u32::from(blanks > 0);
                         let quotes = Some((quotes[opening] as u32, at as u32));
-                        offer(Step { price, next: j as u32 + 1, quotes });
+                        offer(RepairStep { price, next: j as u32 + 1, quotes });
                     }
                     lone += 1;
                     k += 1;
                 }
             }
             if let Some(after) = rest(i + 1, s) {
-                offer(Step { price: literal + after, next: i as u32 + 1, quotes: None });
+                offer(RepairStep { price: literal + after, next: i as u32 + 1, quotes: None });
             }
             best[i * columns + s] = chosen;
         }
@@ -154,7 +159,7 @@ pub(crate) fn repair(splitter: &Splitter, line: &[u8], width: usize, fields: &mu
 }
 
 /// Whether a delimiter or the end of the line follows the quote at `at` directly.
-fn closes(splitter: &Splitter, line: &[u8], at: usize) -> bool {
+fn closes(splitter: &RecordSplitter, line: &[u8], at: usize) -> bool {
     let after = &line[at + 1..];
     after.is_empty() || splitter.starts_with_delimiter(after)
 }

@@ -9,7 +9,7 @@ use crate::split::Fields;
 
 /// The start of a record. A reader started at this position yields the same records as this reader does from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Position {
+pub struct CsvPosition {
     /// How many records, rows and rejects alike, come before.
     pub record: u64,
     /// The line in the file, from 1.
@@ -20,15 +20,15 @@ pub struct Position {
 
 /// One record of the file.
 #[derive(Debug)]
-pub enum Record<'a> {
+pub enum CsvRecord<'a> {
     Row(Row<'a>),
-    Reject(Reject),
+    Reject(CsvReject),
 }
 
 /// A record that can be loaded.
 #[derive(Debug)]
 pub struct Row<'a> {
-    pub position: Position,
+    pub position: CsvPosition,
     /// The record's bytes as they are in the decoded text, without its line end.
     pub raw: &'a [u8],
     /// The name of the rule that was needed to read it; `None` for a record that follows the grammar.
@@ -63,14 +63,14 @@ impl<'a> Row<'a> {
 
 /// A record, or a single line, that cannot be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reject {
-    pub position: Position,
+pub struct CsvReject {
+    pub position: CsvPosition,
     /// The column with the defect, if it is known.
     pub column: Option<String>,
     /// A stable code: `docs/csv.md` lists them.
     pub code: CsvCode,
     pub reason: Cow<'static, str>,
-    /// The bytes as they are in the decoded text, without the line end, truncated to [`Limits::max_reject_bytes`](crate::Limits).
+    /// The bytes as they are in the decoded text, without the line end, truncated to [`CsvLimits::max_reject_bytes`](crate::CsvLimits).
     pub raw: Vec<u8>,
     /// The number of bytes before truncation.
     pub raw_len: u64,

@@ -2,7 +2,7 @@
 
 use crate::line_end::{LineEnd, LineEnds};
 use crate::repair::repair;
-use crate::split::{Fields, Outcome, Splitter};
+use crate::split::{Fields, RecordSplitter, SplitOutcome};
 
 /// The number of records that are used to score a candidate.
 pub(crate) const SCORED_ROWS: usize = 2_000;
@@ -37,7 +37,7 @@ pub(crate) fn scan(
     text: &[u8],
     mut offset: usize,
     mut line: u64,
-    splitter: &Splitter,
+    splitter: &RecordSplitter,
     comment: Option<u8>,
     max: usize,
 ) -> Vec<SampleRecord> {
@@ -59,7 +59,7 @@ pub(crate) fn scan(
             continue;
         }
         let (len, with_end, defective) = match splitter.strict(rest, true, &mut fields) {
-            Outcome::Complete { len, with_end } => (len, with_end, false),
+            SplitOutcome::Complete { len, with_end } => (len, with_end, false),
             _ => {
                 splitter.lenient(first_line, &mut fields);
                 (line_len, line_end, true)
@@ -75,7 +75,12 @@ pub(crate) fn scan(
 }
 
 /// Splits a record of the sample, one that breaks the grammar as `repair_widths` read it.
-pub(crate) fn split_record(record: &[u8], row: &SampleRecord, splitter: &Splitter, fields: &mut Fields) {
+pub(crate) fn split_record(
+    record: &[u8],
+    row: &SampleRecord,
+    splitter: &RecordSplitter,
+    fields: &mut Fields,
+) {
     if !row.defective {
         splitter.strict(record, true, fields);
     } else if repair(splitter, record, row.width, fields).is_none() {
@@ -84,7 +89,7 @@ pub(crate) fn split_record(record: &[u8], row: &SampleRecord, splitter: &Splitte
 }
 
 /// Gives the first defective records the width that the sound ones have, where the reader will be able to repair them.
-pub(crate) fn repair_widths(text: &[u8], rows: &mut [SampleRecord], splitter: &Splitter) {
+pub(crate) fn repair_widths(text: &[u8], rows: &mut [SampleRecord], splitter: &RecordSplitter) {
     let width = modal_width(rows);
     let mut fields = Fields::default();
     for row in rows.iter_mut().filter(|row| row.defective).take(REPAIRED_ROWS) {
@@ -103,7 +108,7 @@ fn filled(record: &[u8], fields: &Fields) -> usize {
 }
 
 /// The cells of a record of the sample.
-pub(crate) fn cells(text: &[u8], row: &SampleRecord, splitter: &Splitter) -> Vec<Vec<u8>> {
+pub(crate) fn cells(text: &[u8], row: &SampleRecord, splitter: &RecordSplitter) -> Vec<Vec<u8>> {
     let record = &text[row.offset..row.offset + row.len];
     let mut fields = Fields::default();
     split_record(record, row, splitter, &mut fields);

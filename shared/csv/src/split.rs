@@ -1,7 +1,7 @@
 //! Splits one record into fields, strictly: the grammar of RFC 4180 for any delimiter, quote and escape.
 //!
 //! A record either follows the grammar or the first defect in it is named; nothing is guessed here. Positions are
-//! 32-bit because a record is never longer than [`Limits::max_record_bytes`](crate::Limits), which is capped.
+//! 32-bit because a record is never longer than [`CsvLimits::max_record_bytes`](crate::CsvLimits), which is capped.
 
 use memchr::{memchr, memchr_iter, memchr2, memmem};
 
@@ -10,7 +10,7 @@ use crate::line_end::{LineEnd, LineEnds};
 
 /// Where the bytes of a field are: in the record itself, or in the scratch buffer when quotes had to be undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span {
+pub(crate) struct FieldSpan {
     pub start: u32,
     pub end: u32,
     pub unescaped: bool,
@@ -19,7 +19,7 @@ pub(crate) struct Span {
 /// The fields of one record, reused from record to record.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
-    pub spans: Vec<Span>,
+    pub spans: Vec<FieldSpan>,
     /// Fields whose escapes were undone, one after the other.
     pub scratch: Vec<u8>,
     /// How many fields the record has; `spans` stops at the limit given to the splitter.
@@ -42,14 +42,14 @@ impl Fields {
     pub fn push(&mut self, start: usize, end: usize, unescaped: bool, max: usize) {
         self.count += 1;
         if self.spans.len() < max {
-            self.spans.push(Span { start: start as u32, end: end as u32, unescaped });
+            self.spans.push(FieldSpan { start: start as u32, end: end as u32, unescaped });
         }
     }
 }
 
 /// The defect of a record that violates the grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Defect {
+pub(crate) enum QuoteDefect {
     /// A quote inside a field that does not begin with one.
     StrayQuote,
     /// Something other than a delimiter or a line end after a closing quote.
@@ -59,7 +59,7 @@ pub(crate) enum Defect {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum SplitOutcome {
     /// The record's bytes without and with its line end.
     Complete {
         len: usize,
@@ -67,7 +67,7 @@ pub(crate) enum Outcome {
     },
     /// The bytes end before the record does.
     NeedMore,
-    Defect(Defect),
+    Defect(QuoteDefect),
 }
 
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ enum Delimiter {
 
 /// A dialect prepared for splitting.
 #[derive(Debug, Clone)]
-pub(crate) struct Splitter {
+pub(crate) struct RecordSplitter {
     delimiter: Delimiter,
     pub quote: Option<u8>,
     /// `None`: a quote inside quotes is doubled.
@@ -88,13 +88,13 @@ pub(crate) struct Splitter {
     pub line_ends: LineEnds,
 }
 
-impl Splitter {
+impl RecordSplitter {
     pub fn new(delimiter: &[u8], quote: Option<u8>, escape: Option<u8>, max_fields: usize) -> Self {
         let delimiter = match delimiter {
             [byte] => Delimiter::Byte(*byte),
             bytes => Delimiter::Bytes(Box::new(memmem::Finder::new(bytes).into_owned())),
         };
-        Splitter { delimiter, quote, escape, max_fields, line_ends: LineEnds::Newline }
+        RecordSplitter { delimiter, quote, escape, max_fields, line_ends: LineEnds::Newline }
     }
 
     pub fn with_line_ends(mut self, line_ends: LineEnds) -> Self {
@@ -108,7 +108,7 @@ impl Splitter {
     }
 
     pub fn of(dialect: &Dialect, max_fields: usize) -> Self {
-        Splitter::new(dialect.delimiter.as_bytes(), dialect.quote, dialect.escape, max_fields)
+        RecordSplitter::new(dialect.delimiter.as_bytes(), dialect.quote, dialect.escape, max_fields)
             .with_line_ends(LineEnds::of(dialect.terminator))
     }
 
@@ -218,7 +218,7 @@ impl Splitter {
 
     /// Splits the record at the start of `bytes`, over as many lines as its quotes span. `last`: the input ends where
     /// `bytes` ends.
-    pub fn strict(&self, bytes: &[u8], last: bool, fields: &mut Fields) -> Outcome {
+    pub fn strict(&self, bytes: &[u8], last: bool, fields: &mut Fields) -> SplitOutcome {
         fields.clear();
         let mut at = 0;
         loop {
@@ -230,21 +230,21 @@ impl Splitter {
                 let rest = &bytes[at..];
                 if rest.is_empty() {
                     if !last {
-                        return Outcome::NeedMore;
+                        return SplitOutcome::NeedMore;
                     }
-                    return Outcome::Complete { len: at, with_end: at };
+                    return SplitOutcome::Complete { len: at, with_end: at };
                 }
                 if self.starts_with_delimiter(rest) {
                     at += self.delimiter_len();
                     continue;
                 }
                 if !last && rest.len() < self.delimiter_len() {
-                    return Outcome::NeedMore;
+                    return SplitOutcome::NeedMore;
                 }
                 return match self.line_ends.at(rest, last) {
-                    LineEnd::Some(len) => Outcome::Complete { len: at, with_end: at + len },
-                    LineEnd::NeedMore => Outcome::NeedMore,
-                    LineEnd::None => Outcome::Defect(Defect::TextAfterQuote),
+                    LineEnd::Some(len) => SplitOutcome::Complete { len: at, with_end: at + len },
+                    LineEnd::NeedMore => SplitOutcome::NeedMore,
+                    LineEnd::None => SplitOutcome::Defect(QuoteDefect::TextAfterQuote),
                 };
             }
             // An unquoted field: up to the delimiter or the line end, whichever is first.
@@ -256,26 +256,26 @@ impl Splitter {
             if let Some(quote) = self.quote
                 && memchr(quote, field).is_some()
             {
-                return Outcome::Defect(Defect::StrayQuote);
+                return SplitOutcome::Defect(QuoteDefect::StrayQuote);
             }
             match (delimiter, line_len) {
                 (Some(len), _) => {
                     fields.push(at, at + len, false, self.max_fields);
                     at += len + self.delimiter_len();
                 }
-                (None, None) if !last => return Outcome::NeedMore,
+                (None, None) if !last => return SplitOutcome::NeedMore,
                 (None, None) => {
                     fields.push(at, bytes.len(), false, self.max_fields);
-                    return Outcome::Complete { len: bytes.len(), with_end: bytes.len() };
+                    return SplitOutcome::Complete { len: bytes.len(), with_end: bytes.len() };
                 }
                 (None, Some(len)) => {
                     let end = at + len;
                     return match self.line_ends.at(&bytes[end..], last) {
                         LineEnd::Some(with) => {
                             fields.push(at, end, false, self.max_fields);
-                            Outcome::Complete { len: end, with_end: end + with }
+                            SplitOutcome::Complete { len: end, with_end: end + with }
                         }
-                        _ => Outcome::NeedMore,
+                        _ => SplitOutcome::NeedMore,
                     };
                 }
             }
@@ -283,10 +283,17 @@ impl Splitter {
     }
 
     /// Reads the quoted field that begins at `start`; returns where the bytes after its closing quote begin.
-    fn quoted(&self, bytes: &[u8], start: usize, last: bool, fields: &mut Fields) -> Result<usize, Outcome> {
+    fn quoted(
+        &self,
+        bytes: &[u8],
+        start: usize,
+        last: bool,
+        fields: &mut Fields,
+    ) -> Result<usize, SplitOutcome> {
         let quote = self.quote.unwrap_or(b'"');
         let escape = self.escape.unwrap_or(quote);
-        let unfinished = if last { Outcome::Defect(Defect::Unclosed) } else { Outcome::NeedMore };
+        let unfinished =
+            if last { SplitOutcome::Defect(QuoteDefect::Unclosed) } else { SplitOutcome::NeedMore };
         let mut at = start + 1;
         let mut copied_to = at;
         let scratch_start = fields.scratch.len();
@@ -307,7 +314,7 @@ impl Splitter {
                 continue;
             }
             match bytes.get(mark + 1) {
-                None if !last => return Err(Outcome::NeedMore),
+                None if !last => return Err(SplitOutcome::NeedMore),
                 Some(next) if *next == quote => {
                     fields.scratch.extend_from_slice(&bytes[copied_to..=mark]);
                     copied_to = mark + 2;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use millrace_csv::{Header, InvalidCharacters, Mark, Ragged};
+pub use millrace_csv::{DeclaredHeader, InvalidCharacters, Mark, Ragged};
 use serde::{Deserialize, Serialize};
 
 /// The settings of `[<source>.csv]`. A setting that is `None` is detected.
@@ -15,7 +15,7 @@ pub struct CsvOptions {
     pub delimiter: Option<String>,
     pub quote: Option<Mark>,
     pub escape: Option<Mark>,
-    pub header: Option<Header>,
+    pub header: Option<DeclaredHeader>,
     pub comment: Option<Mark>,
     /// Lines above the header.
     pub skip_lines: Option<u64>,

@@ -8,7 +8,9 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-use super::csv::{ColumnType, CsvOptions, ENCODINGS, Header, InvalidCharacters, Mark, OnNewVersion, Ragged};
+use super::csv::{
+    ColumnType, CsvOptions, DeclaredHeader, ENCODINGS, InvalidCharacters, Mark, OnNewVersion, Ragged,
+};
 use super::document::{Document, TomlKey, TomlValue, set};
 use super::glob::Glob;
 use super::names::{check_name, quoted};
@@ -345,21 +347,24 @@ fn read_mark(document: &mut Document<'_>, value: &TomlValue<'_>, words: &[&str])
     }
 }
 
-fn read_header(document: &mut Document<'_>, value: &TomlValue<'_>) -> Option<Header> {
+fn read_header(document: &mut Document<'_>, value: &TomlValue<'_>) -> Option<DeclaredHeader> {
     if value.get_ref().is_array() {
         let names = document.strings(value)?;
         if names.is_empty() {
             document.problem(value.span(), "expected at least one column name");
         }
-        return Some(Header::Names(names));
+        return Some(DeclaredHeader::Names(names));
     }
     if value.get_ref().is_integer() {
-        return document.whole_number(value, 100).and_then(|rows| u32::try_from(rows).ok()).map(Header::Rows);
+        return document
+            .whole_number(value, 100)
+            .and_then(|rows| u32::try_from(rows).ok())
+            .map(DeclaredHeader::Rows);
     }
     match document.string(value)? {
         "auto" => None,
-        "first" => Some(Header::Rows(1)),
-        "none" => Some(Header::Rows(0)),
+        "first" => Some(DeclaredHeader::Rows(1)),
+        "none" => Some(DeclaredHeader::Rows(0)),
         _ => {
             document
                 .problem(value.span(), "expected auto, first, none, a number of rows, or a list of names");

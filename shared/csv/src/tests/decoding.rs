@@ -80,7 +80,7 @@ fn a_poison_file_is_refused_with_a_code() {
         (CsvCode::NotText, vec![0; 4096]),
     ];
     for (code, bytes) in cases {
-        let error = failure(&bytes[..], &Limits::default());
+        let error = failure(&bytes[..], &CsvLimits::default());
         assert_eq!((error.kind(), error.code()), (ErrorKind::File, code), "{error:?}");
     }
 }
@@ -89,19 +89,19 @@ fn a_poison_file_is_refused_with_a_code() {
 fn a_bomb_stops_at_either_cap() {
     // After an ordinary line one of 150 MiB, which never becomes a record.
     let bomb = zstd(&[b"0\n".to_vec(), vec![b'0'; 150 << 20]].concat());
-    assert_eq!(failure(&bomb[..], &Limits::default()).code(), CsvCode::DecompressionBomb);
+    assert_eq!(failure(&bomb[..], &CsvLimits::default()).code(), CsvCode::DecompressionBomb);
     let decode = DecodeLimits { max_decompressed_bytes: 10_000, ..DecodeLimits::default() };
-    let limits = Limits { decode, ..Limits::default() };
+    let limits = CsvLimits { decode, ..CsvLimits::default() };
     assert_eq!(failure(&gzip(&vec![b'0'; 20_000])[..], &limits).code(), CsvCode::DecompressionBomb);
 }
 
 #[test]
 fn a_file_that_is_one_endless_line_is_refused_or_rejected() {
     let endless = || io::repeat(b'x').take(50 << 20);
-    assert_eq!(failure(endless(), &Limits::default()).code(), CsvCode::HeaderTooLong);
-    let declared = Declared { header: Some(Header::Names(vec!["a".into()])), ..Declared::default() };
+    assert_eq!(failure(endless(), &CsvLimits::default()).code(), CsvCode::HeaderTooLong);
+    let declared = Declared { header: Some(DeclaredHeader::Names(vec!["a".into()])), ..Declared::default() };
     let opened =
-        open(endless(), &declared, &Limits::default(), Ragged::Reject, InvalidCharacters::Reject).unwrap();
+        open(endless(), &declared, &CsvLimits::default(), Ragged::Reject, InvalidCharacters::Reject).unwrap();
     let mut records = opened.records;
     let kept = drain(&mut records).unwrap();
     assert!(
@@ -123,7 +123,7 @@ fn a_failed_read_is_not_the_files_fault() {
     for bytes in
         [TEXT.as_bytes().to_vec(), gzip(TEXT.as_bytes()), zstd(TEXT.as_bytes()), b"\x1f\x8b".to_vec()]
     {
-        let error = failure(Broken(&bytes), &Limits::default());
+        let error = failure(Broken(&bytes), &CsvLimits::default());
         assert_eq!((error.kind(), error.code()), (ErrorKind::Read, CsvCode::ReadFailed));
     }
 }

@@ -84,7 +84,7 @@ fn a_stray_record_separator_in_an_ordinary_file_is_a_character() {
 #[test]
 fn a_file_with_record_separators_is_resumed_at_any_record() {
     let text = "id\u{1f}note\u{1e}\n1\u{1f}a\nb\u{1e}\n2\u{1f}\"c\u{1e}d\"\u{1e}\r\n\u{1e}\n3\u{1f}x\u{1f}y\u{1e}4\u{1f}e";
-    let limits = Limits::default();
+    let limits = CsvLimits::default();
     let (plan, kept) = read(text.as_bytes());
     let stored: Plan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
     assert_eq!(kept.len(), 4);

@@ -70,11 +70,11 @@ fn single_quotes_are_found_where_they_enclose_fields() {
 fn what_is_declared_is_not_detected() {
     let declared = Declared {
         delimiter: Some(";".into()),
-        header: Some(Header::Names(vec!["x".into(), "x".into()])),
+        header: Some(DeclaredHeader::Names(vec!["x".into(), "x".into()])),
         skip_lines: Some(1),
         ..Declared::default()
     };
-    let limits = Limits::default();
+    let limits = CsvLimits::default();
     let (plan, kept) =
         read_as(b"a,b\n1;2\n3;4\n", &declared, &limits, Ragged::Reject, InvalidCharacters::Reject);
     assert_eq!(plan.dialect.columns, ["x", "x_2"]);
@@ -90,7 +90,7 @@ fn a_plan_survives_being_stored() {
 
 #[test]
 fn a_table_of_too_many_columns_is_refused() {
-    let error = failure("a,".repeat(2_000).as_bytes(), &Limits::default());
+    let error = failure("a,".repeat(2_000).as_bytes(), &CsvLimits::default());
     assert_eq!((error.kind(), error.code()), (ErrorKind::File, CsvCode::TooManyColumns));
 }
 
@@ -99,10 +99,10 @@ fn more_lines_to_skip_than_the_sample_holds_are_refused() {
     let declared = Declared { skip_lines: Some(1_000_000), ..Declared::default() };
     let text = "line\n".repeat(1_000_000);
     let opened =
-        open(text.as_bytes(), &declared, &Limits::default(), Ragged::Reject, InvalidCharacters::Reject);
+        open(text.as_bytes(), &declared, &CsvLimits::default(), Ragged::Reject, InvalidCharacters::Reject);
     assert_eq!(opened.err().unwrap().code(), CsvCode::PreambleTooLong);
     let (_, kept) =
-        read_as(b"a\nb\n", &declared, &Limits::default(), Ragged::Reject, InvalidCharacters::Reject);
+        read_as(b"a\nb\n", &declared, &CsvLimits::default(), Ragged::Reject, InvalidCharacters::Reject);
     assert_eq!(kept, []);
 }
 

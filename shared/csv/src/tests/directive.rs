@@ -76,7 +76,7 @@ fn a_directive_beside_declared_settings_is_no_row_either() {
         let declared =
             Declared { skip_lines, delimiter: delimiter.map(str::to_owned), ..Declared::default() };
         let (plan, kept) =
-            read_as(text, &declared, &Limits::default(), Ragged::Reject, InvalidCharacters::Reject);
+            read_as(text, &declared, &CsvLimits::default(), Ragged::Reject, InvalidCharacters::Reject);
         assert_eq!(plan.dialect.columns, ["id", "name"], "{declared:?}");
         assert_eq!(briefs(&kept), [["1", "Ann"]], "{declared:?}");
         assert_eq!(plan.dialect.data_line, 3, "{declared:?}");
@@ -87,10 +87,15 @@ fn a_directive_beside_declared_settings_is_no_row_either() {
 fn a_line_that_only_looks_like_a_directive_is_a_row() {
     for line in ["sep=1", "sep=x", "sep=", "separator;x", "a sep=;", "\"sep=;\";x", "sep=\""] {
         let text = format!("{line}\nx;y\nz;w\n");
-        let declared = Declared { header: Some(Header::Rows(0)), ..Declared::default() };
+        let declared = Declared { header: Some(DeclaredHeader::Rows(0)), ..Declared::default() };
         let declared = Declared { skip_lines: Some(0), delimiter: Some(";".into()), ..declared };
-        let (_, kept) =
-            read_as(text.as_bytes(), &declared, &Limits::default(), Ragged::Fill, InvalidCharacters::Reject);
+        let (_, kept) = read_as(
+            text.as_bytes(),
+            &declared,
+            &CsvLimits::default(),
+            Ragged::Fill,
+            InvalidCharacters::Reject,
+        );
         assert_eq!(kept.len(), 3, "{line:?}");
     }
 }

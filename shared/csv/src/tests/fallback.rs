@@ -54,12 +54,17 @@ fn a_record_that_is_not_utf8_is_read_as_windows_1252_and_counted_by_its_rule() {
 #[test]
 fn a_row_read_as_windows_1252_keeps_its_raw_bytes() {
     let bytes = file();
-    let mut opened =
-        open(&bytes[..], &Declared::default(), &Limits::default(), Ragged::Reject, InvalidCharacters::Reject)
-            .unwrap();
+    let mut opened = open(
+        &bytes[..],
+        &Declared::default(),
+        &CsvLimits::default(),
+        Ragged::Reject,
+        InvalidCharacters::Reject,
+    )
+    .unwrap();
     let mut raw = Vec::new();
     while let Some(record) = opened.records.next().unwrap() {
-        if let Record::Row(row) = record
+        if let CsvRecord::Row(row) = record
             && row.repaired == Some("windows_1252")
         {
             raw.push(row.raw.to_vec());
@@ -85,7 +90,7 @@ fn a_load_resumed_at_any_record_reads_it_the_same() {
             let mut records = reopen(
                 &bytes[from..],
                 &stored,
-                &Limits::default(),
+                &CsvLimits::default(),
                 Ragged::Reject,
                 InvalidCharacters::Reject,
                 position,
@@ -100,7 +105,8 @@ fn a_load_resumed_at_any_record_reads_it_the_same() {
 fn other_files_reject_such_records_as_before() {
     let ascii = file();
     let utf8 = Declared { encoding: Some("utf-8".into()), ..Declared::default() };
-    let (plan, kept) = read_as(&ascii, &utf8, &Limits::default(), Ragged::Reject, InvalidCharacters::Reject);
+    let (plan, kept) =
+        read_as(&ascii, &utf8, &CsvLimits::default(), Ragged::Reject, InvalidCharacters::Reject);
     assert_eq!(plan.fallback_encoding, None);
     assert_eq!(last(&kept)[0], ["!invalid_utf8"]);
     // The sample shows UTF-8.
@@ -115,7 +121,7 @@ fn other_files_reject_such_records_as_before() {
 fn a_declared_encoding_reads_all_records_in_it() {
     let declared = Declared { encoding: Some("windows-1252".into()), ..Declared::default() };
     let (_, kept) =
-        read_as(&file(), &declared, &Limits::default(), Ragged::Reject, InvalidCharacters::Reject);
+        read_as(&file(), &declared, &CsvLimits::default(), Ragged::Reject, InvalidCharacters::Reject);
     assert_eq!(last(&kept)[0], ["2", "Zoë", "café €"]);
     assert!(matches!(&kept[kept.len() - 8], Kept::Row { repaired: None, .. }));
 }
@@ -125,7 +131,7 @@ fn bytes_that_no_encoding_explains_are_replaced_when_asked_for() {
     let (_, kept) = read_as(
         &file(),
         &Declared::default(),
-        &Limits::default(),
+        &CsvLimits::default(),
         Ragged::Reject,
         InvalidCharacters::Replace,
     );
@@ -146,7 +152,7 @@ fn a_plan_stored_before_the_fallback_existed_is_read_and_rejects() {
     let mut records = reopen(
         &bytes[from..],
         &plan,
-        &Limits::default(),
+        &CsvLimits::default(),
         Ragged::Reject,
         InvalidCharacters::Reject,
         position,

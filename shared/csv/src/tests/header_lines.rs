@@ -75,8 +75,8 @@ fn a_title_is_no_header_whatever_it_holds() {
 #[test]
 fn what_is_declared_about_the_header_is_kept() {
     let text = format!("id;name;price\n{ROWS}");
-    let declared = Declared { header: Some(Header::Rows(0)), ..Declared::default() };
-    let limits = Limits::default();
+    let declared = Declared { header: Some(DeclaredHeader::Rows(0)), ..Declared::default() };
+    let limits = CsvLimits::default();
     let (plan, kept) =
         read_as(text.as_bytes(), &declared, &limits, Ragged::Reject, InvalidCharacters::Reject);
     assert_eq!((plan.dialect.header_rows, plan.dialect.columns[0].as_str()), (0, "column_1"));

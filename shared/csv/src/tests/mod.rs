@@ -34,8 +34,8 @@ impl Read for Dribble<'_> {
 /// A record as an owned value, so that two readings can be compared.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kept {
-    Row { position: Position, raw: String, fields: Vec<String>, repaired: Option<&'static str> },
-    Reject(Reject),
+    Row { position: CsvPosition, raw: String, fields: Vec<String>, repaired: Option<&'static str> },
+    Reject(CsvReject),
 }
 
 impl Kept {
@@ -48,15 +48,15 @@ impl Kept {
     }
 }
 
-pub(super) fn keep(record: Record<'_>) -> Kept {
+pub(super) fn keep(record: CsvRecord<'_>) -> Kept {
     match record {
-        Record::Row(row) => Kept::Row {
+        CsvRecord::Row(row) => Kept::Row {
             position: row.position,
             raw: String::from_utf8_lossy(row.raw).into_owned(),
             fields: row.iter().map(|field| String::from_utf8(field.to_vec()).unwrap()).collect(),
             repaired: row.repaired,
         },
-        Record::Reject(reject) => Kept::Reject(reject),
+        CsvRecord::Reject(reject) => Kept::Reject(reject),
     }
 }
 
@@ -71,7 +71,7 @@ pub(super) fn drain<R: Read>(records: &mut Records<R>) -> Result<Vec<Kept>> {
 pub(super) fn read_as(
     bytes: &[u8],
     declared: &Declared,
-    limits: &Limits,
+    limits: &CsvLimits,
     ragged: Ragged,
     invalid: InvalidCharacters,
 ) -> (Plan, Vec<Kept>) {
@@ -81,11 +81,11 @@ pub(super) fn read_as(
 }
 
 pub(super) fn read(bytes: &[u8]) -> (Plan, Vec<Kept>) {
-    read_as(bytes, &Declared::default(), &Limits::default(), Ragged::Reject, InvalidCharacters::Reject)
+    read_as(bytes, &Declared::default(), &CsvLimits::default(), Ragged::Reject, InvalidCharacters::Reject)
 }
 
 /// The first error met, at opening or later.
-pub(super) fn failure(bytes: impl Read, limits: &Limits) -> Error {
+pub(super) fn failure(bytes: impl Read, limits: &CsvLimits) -> Error {
     let opened = open(bytes, &Declared::default(), limits, Ragged::Reject, InvalidCharacters::Reject);
     match opened {
         Err(error) => error,

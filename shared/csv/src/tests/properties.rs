@@ -9,7 +9,7 @@ fn declared(delimiter: u8, quote: u8) -> Declared {
         quote: Some(Mark::Byte(quote)),
         escape: Some(Mark::None),
         comment: Some(Mark::None),
-        header: Some(Header::Rows(1)),
+        header: Some(DeclaredHeader::Rows(1)),
         skip_lines: Some(0),
     }
 }
@@ -51,8 +51,8 @@ fn read_in_steps(
     bytes: &[u8],
     step: usize,
     declared: &Declared,
-    limits: &Limits,
-) -> Result<(Plan, Vec<Kept>, Vec<Position>)> {
+    limits: &CsvLimits,
+) -> Result<(Plan, Vec<Kept>, Vec<CsvPosition>)> {
     let mut opened =
         open(Dribble { bytes, step }, declared, limits, Ragged::Reject, InvalidCharacters::Reject)?;
     let (mut kept, mut positions) = (Vec::new(), Vec::new());
@@ -79,13 +79,13 @@ proptest! {
         let style = if always { csv::QuoteStyle::Always } else { csv::QuoteStyle::Necessary };
         // The writer leaves the other line end bare when it writes only one of them.
         let bytes = write(&rows, delimiter, quote, style, crlf);
-        let (_, kept) = read_as(&bytes, &declared(delimiter, quote), &Limits::default(), Ragged::Reject, InvalidCharacters::Reject);
+        let (_, kept) = read_as(&bytes, &declared(delimiter, quote), &CsvLimits::default(), Ragged::Reject, InvalidCharacters::Reject);
         prop_assert_eq!(briefs(&kept), rows);
     }
 
     #[test]
     fn the_size_of_reads_changes_nothing(bytes in damaged(), step in 1usize..40) {
-        let limits = Limits { max_record_bytes: 40, ..Limits::default() };
+        let limits = CsvLimits { max_record_bytes: 40, ..CsvLimits::default() };
         let whole = read_in_steps(&bytes, usize::MAX, &declared(b',', b'"'), &limits).unwrap();
         let pieces = read_in_steps(&bytes, step, &declared(b',', b'"'), &limits).unwrap();
         prop_assert_eq!(whole, pieces);
@@ -93,7 +93,7 @@ proptest! {
 
     #[test]
     fn a_restart_at_any_record_gives_the_rest(bytes in damaged()) {
-        let limits = Limits { max_record_bytes: 40, ..Limits::default() };
+        let limits = CsvLimits { max_record_bytes: 40, ..CsvLimits::default() };
         let (plan, kept, positions) = read_in_steps(&bytes, usize::MAX, &declared(b',', b'"'), &limits).unwrap();
         for (index, position) in positions.iter().enumerate() {
             let from = resume_offset(&plan, *position) as usize;
@@ -105,14 +105,14 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_to_the_end_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        if let Ok((_, kept, positions)) = read_in_steps(&bytes, 7, &Declared::default(), &Limits::default()) {
+        if let Ok((_, kept, positions)) = read_in_steps(&bytes, 7, &Declared::default(), &CsvLimits::default()) {
             prop_assert!(positions.windows(2).all(|pair| pair[0].offset < pair[1].offset || kept.is_empty() || pair[1] == positions[positions.len() - 1]));
         }
     }
 
     #[test]
     fn every_line_that_is_not_blank_is_accounted_for(bytes in damaged()) {
-        let (plan, kept, _) = read_in_steps(&bytes, usize::MAX, &declared(b',', b'"'), &Limits::default()).unwrap();
+        let (plan, kept, _) = read_in_steps(&bytes, usize::MAX, &declared(b',', b'"'), &CsvLimits::default()).unwrap();
         let seen: usize = kept
             .iter()
             .map(|kept| match kept {
@@ -154,10 +154,10 @@ proptest! {
         let bytes = write(&rows, b',', b'"', csv::QuoteStyle::Necessary, false);
         let packed = zstd::stream::encode_all(&bytes[..], 1).unwrap();
         let (plan, kept, positions) =
-            read_in_steps(&packed, 5, &declared(b',', b'"'), &Limits::default()).unwrap();
+            read_in_steps(&packed, 5, &declared(b',', b'"'), &CsvLimits::default()).unwrap();
         for (index, position) in positions.iter().enumerate() {
             let mut records =
-                reopen(&packed[..], &plan, &Limits::default(), Ragged::Reject, InvalidCharacters::Reject, *position).unwrap();
+                reopen(&packed[..], &plan, &CsvLimits::default(), Ragged::Reject, InvalidCharacters::Reject, *position).unwrap();
             prop_assert_eq!(&drain(&mut records).unwrap()[..], &kept[index.min(kept.len())..]);
         }
     }

@@ -5,7 +5,7 @@ fn declared() -> Declared {
     Declared {
         delimiter: Some(",".into()),
         quote: Some(Mark::Byte(b'"')),
-        header: Some(Header::Rows(1)),
+        header: Some(DeclaredHeader::Rows(1)),
         skip_lines: Some(0),
         ..Declared::default()
     }
@@ -13,7 +13,7 @@ fn declared() -> Declared {
 
 fn body(text: &str, ragged: Ragged, invalid: InvalidCharacters) -> Vec<Kept> {
     let text = format!("a,b,c\n{text}");
-    read_as(text.as_bytes(), &declared(), &Limits::default(), ragged, invalid).1
+    read_as(text.as_bytes(), &declared(), &CsvLimits::default(), ragged, invalid).1
 }
 
 #[test]
@@ -76,9 +76,9 @@ fn ragged_records_are_rows_with_their_own_fields_when_filling() {
 fn a_reject_says_where_it_is_and_keeps_its_bytes() {
     let bytes = b"a,b,c\n1,2,3\n\n4,\xff\xfe,6\n7,8,9\n";
     let (_, kept) =
-        read_as(bytes, &declared(), &Limits::default(), Ragged::Reject, InvalidCharacters::Reject);
+        read_as(bytes, &declared(), &CsvLimits::default(), Ragged::Reject, InvalidCharacters::Reject);
     let Kept::Reject(reject) = &kept[1] else { panic!("{kept:?}") };
-    assert_eq!(reject.position, Position { record: 1, line: 4, offset: 13 });
+    assert_eq!(reject.position, CsvPosition { record: 1, line: 4, offset: 13 });
     assert_eq!((reject.code, reject.column.as_deref()), (CsvCode::InvalidUtf8, Some("b")));
     assert_eq!((reject.raw.as_slice(), reject.raw_len), (&b"4,\xff\xfe,6"[..], 6));
     assert_eq!(kept[2].brief(), ["7", "8", "9"]);
@@ -92,7 +92,7 @@ fn what_postgres_refuses_is_replaced_when_asked_for() {
     );
     let bytes = b"a,b,c\n4,\xff,6\n";
     let (_, kept) =
-        read_as(bytes, &declared(), &Limits::default(), Ragged::Reject, InvalidCharacters::Replace);
+        read_as(bytes, &declared(), &CsvLimits::default(), Ragged::Reject, InvalidCharacters::Replace);
     assert!(
         matches!(&kept[0], Kept::Row { fields, repaired: Some("invalid_utf8_replaced"), .. } if fields[1] == "\u{fffd}")
     );
@@ -100,7 +100,7 @@ fn what_postgres_refuses_is_replaced_when_asked_for() {
 
 #[test]
 fn a_line_over_the_cap_is_rejected_and_reading_goes_on_after_it() {
-    let limits = Limits { max_record_bytes: 20, max_reject_bytes: 10, ..Limits::default() };
+    let limits = CsvLimits { max_record_bytes: 20, max_reject_bytes: 10, ..CsvLimits::default() };
     let long = "x".repeat(500_000);
     for end in ["\n", "\r\n", "\r"] {
         let text = format!("a,b,c{end}1,2,3{end}{long}{end}4,5,6{end}{long}");
@@ -117,7 +117,7 @@ fn a_line_over_the_cap_is_rejected_and_reading_goes_on_after_it() {
 
 #[test]
 fn fields_and_columns_over_their_caps_are_rejected() {
-    let limits = Limits { max_field_bytes: 5, max_columns: 4, ..Limits::default() };
+    let limits = CsvLimits { max_field_bytes: 5, max_columns: 4, ..CsvLimits::default() };
     let text = b"a,b,c\n1,123456,3\n1,2,3,4,5,6\n1,2,3\n";
     let (_, kept) = read_as(text, &declared(), &limits, Ragged::Fill, InvalidCharacters::Reject);
     assert!(
@@ -130,7 +130,8 @@ fn fields_and_columns_over_their_caps_are_rejected() {
 #[test]
 fn a_second_table_is_reported_and_its_rows_are_rejects() {
     let text = b"a,b,c\n1,2,3\n4,5,6\n7,8,9\n\nx,y\n1,2\n3,4\n";
-    let opened = open(&text[..], &declared(), &Limits::default(), Ragged::Reject, InvalidCharacters::Reject);
+    let opened =
+        open(&text[..], &declared(), &CsvLimits::default(), Ragged::Reject, InvalidCharacters::Reject);
     let mut records = opened.unwrap().records;
     let kept = drain(&mut records).unwrap();
     assert_eq!(kept.iter().filter(|kept| matches!(kept, Kept::Reject(_))).count(), 3);
@@ -141,7 +142,8 @@ fn a_second_table_is_reported_and_its_rows_are_rejects() {
 fn comments_are_left_out_where_the_dialect_has_them() {
     let declared = Declared { comment: Some(Mark::Byte(b'#')), ..declared() };
     let text = b"a,b,c\n# note\n1,2,3\n#4,5,6\n";
-    let (_, kept) = read_as(text, &declared, &Limits::default(), Ragged::Reject, InvalidCharacters::Reject);
+    let (_, kept) =
+        read_as(text, &declared, &CsvLimits::default(), Ragged::Reject, InvalidCharacters::Reject);
     assert_eq!(briefs(&kept), [["1", "2", "3"]]);
 }
 
@@ -149,7 +151,8 @@ fn comments_are_left_out_where_the_dialect_has_them() {
 fn delimiters_of_several_characters_work_inside_and_outside_quotes() {
     let declared = Declared { delimiter: Some("||".into()), ..declared() };
     let text = b"a||b||c\n1||\"x||y\"||3\n\"p|q\"||r|s||\n";
-    let (_, kept) = read_as(text, &declared, &Limits::default(), Ragged::Reject, InvalidCharacters::Reject);
+    let (_, kept) =
+        read_as(text, &declared, &CsvLimits::default(), Ragged::Reject, InvalidCharacters::Reject);
     assert_eq!(briefs(&kept), [["1", "x||y", "3"], ["p|q", "r|s", ""]]);
 }
 
@@ -157,7 +160,8 @@ fn delimiters_of_several_characters_work_inside_and_outside_quotes() {
 fn an_escape_character_stands_before_quotes_inside_quotes() {
     let declared = Declared { escape: Some(Mark::Byte(b'\\')), ..declared() };
     let text = b"a,b,c\n1,\"x\\\"y, z\\\\\",3\n";
-    let (_, kept) = read_as(text, &declared, &Limits::default(), Ragged::Reject, InvalidCharacters::Reject);
+    let (_, kept) =
+        read_as(text, &declared, &CsvLimits::default(), Ragged::Reject, InvalidCharacters::Reject);
     assert_eq!(briefs(&kept), [["1", "x\"y, z\\", "3"]]);
 }
 
@@ -165,11 +169,11 @@ fn an_escape_character_stands_before_quotes_inside_quotes() {
 fn skipping_moves_over_records_as_reading_does() {
     let text = b"a,b,c\n1,\"x\ny\",3\n\n4,5\n7,8,9\n";
     let mut records =
-        open(&text[..], &declared(), &Limits::default(), Ragged::Reject, InvalidCharacters::Reject)
+        open(&text[..], &declared(), &CsvLimits::default(), Ragged::Reject, InvalidCharacters::Reject)
             .unwrap()
             .records;
     assert_eq!(records.skip(2).unwrap(), 2);
-    assert_eq!(records.position(), Position { record: 2, line: 6, offset: 21 });
+    assert_eq!(records.position(), CsvPosition { record: 2, line: 6, offset: 21 });
     assert_eq!(briefs(&drain(&mut records).unwrap()), [["7", "8", "9"]]);
     assert_eq!(records.skip(5).unwrap(), 0);
 }

@@ -110,7 +110,7 @@ fn an_event_type_inherits_what_it_does_not_say() {
     assert_eq!((returns.delimiter.as_deref(), returns.ragged), (Some("|"), Ragged::Fill));
     let legacy = route(&sources, "incoming/old/7.csv");
     assert_eq!((legacy.source.as_str(), legacy.event_type.as_str()), ("legacy", "orders"));
-    assert_eq!(legacy.options.header, Some(Header::Names(vec!["a".into(), "b".into()])));
+    assert_eq!(legacy.options.header, Some(DeclaredHeader::Names(vec!["a".into(), "b".into()])));
 }
 
 fn webhook(text: &str) -> WebhookSource {
