@@ -83,7 +83,7 @@ impl RejectShare {
 
 /// Why reading ended.
 #[derive(Debug, Clone, PartialEq)]
-pub enum End {
+pub enum ReadEnd {
     /// The end of the file, with its record count and the notes of the reader.
     File { record_count: u64, notes: Vec<String> },
     /// The deadline is near.
@@ -99,7 +99,7 @@ pub fn send_chunks<R: Read>(
     mut records: Records<R>,
     mut chunker: Chunker,
     sender: &mpsc::Sender<Chunk>,
-) -> Result<End> {
+) -> Result<ReadEnd> {
     let mut open = Open::new(&chunker, records.position());
     loop {
         let here = records.position();
@@ -115,7 +115,7 @@ pub fn send_chunks<R: Read>(
                 continue;
             }
             if Instant::now() >= chunker.stop_at {
-                return Ok(End::Deadline);
+                return Ok(ReadEnd::Deadline);
             }
         } else if open.is_full(&chunker) || here.record == open.until {
             if let Some(end) = open.send(&mut chunker, here, sender) {
@@ -141,7 +141,7 @@ pub fn send_chunks<R: Read>(
                 }
                 let notes =
                     records.notes().iter().map(|note| format!("line {}: {}", note.line, note.text)).collect();
-                return Ok(End::File { record_count: here.record, notes });
+                return Ok(ReadEnd::File { record_count: here.record, notes });
             }
         }
     }
@@ -245,16 +245,16 @@ impl Open {
         chunker: &mut Chunker,
         next: CsvPosition,
         sender: &mpsc::Sender<Chunk>,
-    ) -> Option<End> {
+    ) -> Option<ReadEnd> {
         chunker.rejects.read += self.read;
         chunker.rejects.rejected += self.rejects.len() as u64;
         if chunker.rejects.is_exceeded() {
             let RejectShare { read, rejected, .. } = chunker.rejects;
-            return Some(End::TooManyRejects { read, rejected, next: self.start });
+            return Some(ReadEnd::TooManyRejects { read, rejected, next: self.start });
         }
         let finished = std::mem::replace(self, Open::new(chunker, next));
         let chunk = finished.finish(next);
-        sender.blocking_send(chunk).err().map(|_| End::Abandoned)
+        sender.blocking_send(chunk).err().map(|_| ReadEnd::Abandoned)
     }
 
     /// The chunk of the records that were read, up to `next`.

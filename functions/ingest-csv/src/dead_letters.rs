@@ -12,7 +12,7 @@ use millrace_csv::{CsvPosition, CsvReject};
 
 /// The file and the attempt that the dead letters belong to.
 #[derive(Debug, Clone, Copy)]
-pub struct Sender<'a> {
+pub struct LoadContext<'a> {
     pub object: &'a Object,
     pub load_id: Uuid,
     /// The number of the attempt at the file.
@@ -21,7 +21,7 @@ pub struct Sender<'a> {
     pub event_type: &'a str,
 }
 
-impl Sender<'_> {
+impl LoadContext<'_> {
     /// Returns a dead letter for each reject of `chunk`, and for each of its rows that PostgreSQL refused.
     pub fn record_dead_letters(&self, chunk: &Chunk, refused: &[RefusedRow]) -> Vec<DeadLetter> {
         let rejects = chunk.rejects.iter().map(|reject| self.reject_dead_letter(reject));

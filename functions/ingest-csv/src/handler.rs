@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::dead_letters::{after_attempts, message_dead_letter};
-use crate::load::{Attempt, Loader};
+use crate::load::{LoadAttempt, Loader};
 use crate::settings::Settings;
 use crate::visibility::Visibility;
 use millrace::notification::{ObjectCreated, S3Event, UploadEvent, UploadMessage, read_upload_event};
@@ -165,23 +165,23 @@ impl IngestCsv {
         let mut continued = 0;
         for created in &created {
             match self.handle_object_created(created, deadline).await.inspect_err(report)? {
-                Attempt::Ended { .. } => loaded += 1,
-                Attempt::ToBeContinued => continued += 1,
+                LoadAttempt::Ended { .. } => loaded += 1,
+                LoadAttempt::ToBeContinued => continued += 1,
             }
         }
         Ok(Reply::Direct { loaded, continued })
     }
 
-    async fn handle_object_created(&self, created: &ObjectCreated, deadline: Instant) -> Result<Attempt> {
+    async fn handle_object_created(&self, created: &ObjectCreated, deadline: Instant) -> Result<LoadAttempt> {
         if deadline.saturating_duration_since(Instant::now()) < WORTH_BEGINNING {
             return Err(
                 Error::new(Kind::Transient, "too little time is left to begin").with_code(Code::NoTime)
             );
         }
         match self.loader.load(created, deadline).await {
-            Ok(Attempt::ToBeContinued) => {
+            Ok(LoadAttempt::ToBeContinued) => {
                 self.continue_later(created).await?;
-                Ok(Attempt::ToBeContinued)
+                Ok(LoadAttempt::ToBeContinued)
             }
             // The file itself is at fault, and no load of it is recorded yet.
             Err(error) if error.kind().policy() == Policy::DeadLetter => {
@@ -208,7 +208,7 @@ impl IngestCsv {
                 self.send(after_attempts(message_dead_letter(&name, reason, origin, payload), created))
                     .await?;
                 metrics::add(names::FILES_FAILED, 1);
-                Ok(Attempt::Ended { already: false })
+                Ok(LoadAttempt::Ended { already: false })
             }
             other => other,
         }

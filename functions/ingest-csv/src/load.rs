@@ -19,8 +19,8 @@ use serde_json::json;
 use tokio::sync::{Mutex, mpsc};
 use tracing::{info, warn};
 
-use crate::chunks::{Chunk, Chunker, End, send_chunks};
-use crate::dead_letters::Sender;
+use crate::chunks::{Chunk, Chunker, ReadEnd, send_chunks};
+use crate::dead_letters::LoadContext;
 use crate::loads::{self, CommittedChunk, Ending};
 use crate::object::{Object, ObjectReader};
 use crate::plan::LoadPlan;
@@ -43,7 +43,7 @@ pub struct Loader {
 
 /// How an attempt ended when it did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attempt {
+pub enum LoadAttempt {
     /// Everything is in the ledger. `already` is true when it was there before this attempt.
     Ended { already: bool },
     /// Some chunks are committed, and time ran out. The load must be continued.
@@ -52,7 +52,7 @@ pub enum Attempt {
 
 /// The counts of one attempt.
 #[derive(Debug, Default, Clone, Copy)]
-struct Progress {
+struct LoadCounts {
     chunks: u64,
     staged: u64,
     rejected: u64,
@@ -62,7 +62,7 @@ struct Progress {
 
 impl Loader {
     /// Loads one object, or continues its load.
-    pub async fn load(&self, created: &ObjectCreated, deadline: Instant) -> Result<Attempt> {
+    pub async fn load(&self, created: &ObjectCreated, deadline: Instant) -> Result<LoadAttempt> {
         let started = Instant::now();
         let stop_at = clock::before(deadline, self.settings.deadline_margin, 4);
         // A commit in progress may finish until shortly before the deadline.
@@ -83,7 +83,7 @@ impl Loader {
                     outcome = load.outcome.map(LoadOutcome::name),
                     "attempted before; nothing to do"
                 );
-                return Ok(Attempt::Ended { already: true });
+                return Ok(LoadAttempt::Ended { already: true });
             }
             Some(load) if load.attempt == created.attempt() => (load, None),
             _ => {
@@ -102,32 +102,32 @@ impl Loader {
             Some(opened) => opened,
             None => self.reopen(&object, &load.plan, &committed).await?,
         };
-        let sender = Sender {
+        let context = LoadContext {
             object: &object,
             load_id: load.id,
             attempt: load.attempt,
             source: &load.plan.source,
             event_type: &load.plan.event_type,
         };
-        let (end, progress) = self.run(opened, &committed, &sender, stop_at, commit_by).await;
+        let (end, progress) = self.run(opened, &committed, &context, stop_at, commit_by).await;
         let staged = committed.iter().map(|chunk| chunk.staged).sum::<u64>() + progress.staged;
         let (ending, dead_letter) = match end {
-            Ok(End::File { record_count, notes }) => {
+            Ok(ReadEnd::File { record_count, notes }) => {
                 for note in &notes {
                     warn!(object = object.name(), note, "note on the file");
                 }
                 let reason = (!notes.is_empty()).then(|| notes.join("; "));
                 (Some(Ending { outcome: LoadOutcome::Loaded, record_count, reason }), None)
             }
-            Ok(End::Deadline) if progress.chunks > 0 => (None, None),
-            Ok(End::Deadline) => {
+            Ok(ReadEnd::Deadline) if progress.chunks > 0 => (None, None),
+            Ok(ReadEnd::Deadline) => {
                 return Err(Error::new(
                     Kind::Transient,
                     "no chunk could be committed before the deadline; raise the function's timeout or lower MILLRACE_CHUNK_ROWS",
                 )
                 .with_code(Code::NoProgress));
             }
-            Ok(End::TooManyRejects { read, rejected, next }) => {
+            Ok(ReadEnd::TooManyRejects { read, rejected, next }) => {
                 let message =
                     format!("{rejected} of the first {read} records are bad, more than the declared share");
                 let extent = json!({
@@ -142,7 +142,9 @@ impl Loader {
                 };
                 (Some(ending), Some((reason, extent)))
             }
-            Ok(End::Abandoned) => return Err(Error::new(Kind::Bug, "reading was abandoned without a cause")),
+            Ok(ReadEnd::Abandoned) => {
+                return Err(Error::new(Kind::Bug, "reading was abandoned without a cause"));
+            }
             Err(error) if error.kind() == Kind::Contract => {
                 let reason = Reason::new(error.code(), error.chain());
                 let chunks =
@@ -157,7 +159,7 @@ impl Loader {
         // The dead letter is sent first: a crash after it repeats the dead letter and never loses it.
         if let Some((reason, extent)) = dead_letter {
             warn!(object = object.name(), code = reason.code, error = reason.message, "file dead-lettered");
-            self.dead_letter_queue.send(&[sender.upload_dead_letter(reason, extent, created)]).await?;
+            self.dead_letter_queue.send(&[context.upload_dead_letter(reason, extent, created)]).await?;
         }
         let attempt = match ending {
             Some(ending) => {
@@ -167,13 +169,13 @@ impl Loader {
                 } else {
                     names::FILES_FAILED
                 };
-                metrics::add_of(self.declared(sender.source), outcome, 1);
-                metrics::add_of(self.declared(sender.source), names::FILE_BYTES, object.size);
-                Attempt::Ended { already: false }
+                metrics::add_of(self.declared(context.source), outcome, 1);
+                metrics::add_of(self.declared(context.source), names::FILE_BYTES, object.size);
+                LoadAttempt::Ended { already: false }
             }
             None => {
-                metrics::add_of(self.declared(sender.source), names::FILES_CONTINUED, 1);
-                Attempt::ToBeContinued
+                metrics::add_of(self.declared(context.source), names::FILES_CONTINUED, 1);
+                LoadAttempt::ToBeContinued
             }
         };
         info!(
@@ -181,7 +183,7 @@ impl Loader {
             source = load.plan.source,
             event_type = load.plan.event_type,
             load_id = %load.id,
-            ended = matches!(attempt, Attempt::Ended { .. }),
+            ended = matches!(attempt, LoadAttempt::Ended { .. }),
             chunk_count = progress.chunks,
             staged_count = progress.staged,
             rejected_count = progress.rejected,
@@ -201,35 +203,40 @@ impl Loader {
     }
 
     /// Opens the object for the first time and detects what is not declared.
-    async fn detect(&self, object: &Object, route: CsvRoute) -> Result<Opened> {
+    async fn detect(&self, object: &Object, route: CsvRoute) -> Result<OpenFile> {
         let (reader, feed) = object.stream(&self.s3, 0);
         let feed = Feed(tokio::spawn(feed));
         let (limits, bounds) = (self.settings.limits, self.settings.bounds);
         let (records, plan) = blocking(move || LoadPlan::open(route, bounds, reader, &limits)).await?;
-        Ok(Opened { records, plan, feed })
+        Ok(OpenFile { records, plan, feed })
     }
 
     /// Opens the object with a stored plan at the first missing chunk. A file that is neither compressed nor transcoded
     /// is read from that offset. Any other file is decoded from its beginning, and the earlier text is skipped.
-    async fn reopen(&self, object: &Object, plan: &LoadPlan, committed: &[CommittedChunk]) -> Result<Opened> {
+    async fn reopen(
+        &self,
+        object: &Object,
+        plan: &LoadPlan,
+        committed: &[CommittedChunk],
+    ) -> Result<OpenFile> {
         let position = first_missing(committed).unwrap_or_else(|| plan.start());
         let (reader, feed) = object.stream(&self.s3, plan.resume_offset(position));
         let feed = Feed(tokio::spawn(feed));
         let (limits, plan) = (self.settings.limits, plan.clone());
         let (records, plan) = blocking(move || Ok((plan.reopen(reader, &limits, position)?, plan))).await?;
-        Ok(Opened { records, plan, feed })
+        Ok(OpenFile { records, plan, feed })
     }
 
     /// Reads, stages and counts until the file ends, time is up, or an error occurs.
     async fn run(
         &self,
-        opened: Opened,
+        opened: OpenFile,
         committed: &[CommittedChunk],
-        sender: &Sender<'_>,
+        context: &LoadContext<'_>,
         stop_at: Instant,
         commit_by: Instant,
-    ) -> (Result<End>, Progress) {
-        let Opened { records, plan, feed } = opened;
+    ) -> (Result<ReadEnd>, LoadCounts) {
+        let OpenFile { records, plan, feed } = opened;
         let chunker = Chunker::of(&plan, committed, stop_at);
         // One chunk waits while all connections are busy. Memory holds that chunk, one per connection, and the one
         // being filled.
@@ -240,7 +247,7 @@ impl Loader {
         let workers = self
             .connections
             .iter()
-            .map(|connection| self.stage_chunks(connection, &receiver, &failed, sender, commit_by));
+            .map(|connection| self.stage_chunks(connection, &receiver, &failed, context, commit_by));
         let outcomes = join_all(workers).await;
         // The receiver is dropped here, so that a chunker that still sends stops.
         drop(receiver);
@@ -248,7 +255,7 @@ impl Loader {
             Err(Error::new(Kind::Bug, "reading the file panicked").with_source(panic))
         });
         drop(feed);
-        let mut progress = Progress::default();
+        let mut progress = LoadCounts::default();
         let mut first_error = None;
         for (done, error) in outcomes {
             progress.chunks += done.chunks;
@@ -268,29 +275,29 @@ impl Loader {
         connection: &Mutex<Connection>,
         chunks: &Mutex<mpsc::Receiver<Chunk>>,
         failed: &AtomicBool,
-        sender: &Sender<'_>,
+        context: &LoadContext<'_>,
         commit_by: Instant,
-    ) -> (Progress, Option<Error>) {
-        let mut progress = Progress::default();
+    ) -> (LoadCounts, Option<Error>) {
+        let mut progress = LoadCounts::default();
         let mut connection = connection.lock().await;
         while !failed.load(Ordering::Relaxed) {
             let Some(chunk) = chunks.lock().await.recv().await else { break };
             let started = Instant::now();
-            match self.stage_chunk(&mut connection, &chunk, sender, commit_by).await {
+            match self.stage_chunk(&mut connection, &chunk, context, commit_by).await {
                 Ok(Staged::Committed { staged_count, rejected_count }) => {
                     let repaired_count = chunk.repairs.len() as u64;
                     progress.chunks += 1;
                     progress.staged += staged_count;
                     progress.rejected += rejected_count;
                     progress.repaired += repaired_count;
-                    let source = self.declared(sender.source);
+                    let source = self.declared(context.source);
                     metrics::add_of(source, names::ROWS_STAGED, staged_count);
                     metrics::add_of(source, names::ROWS_REJECTED, rejected_count);
                     metrics::add_of(source, names::ROWS_REPAIRED, repaired_count);
                     info!(
                         batch_id = %chunk.batch.id,
-                        source = sender.source,
-                        event_type = sender.event_type,
+                        source = context.source,
+                        event_type = context.event_type,
                         staged_count,
                         rejected_count,
                         repaired_count,
@@ -314,18 +321,18 @@ impl Loader {
         &self,
         connection: &mut Connection,
         chunk: &Chunk,
-        sender: &Sender<'_>,
+        context: &LoadContext<'_>,
         commit_by: Instant,
     ) -> Result<Staged> {
         let entry = LedgerEntry {
-            origin: sender.chunk_origin(chunk.span.first_record),
+            origin: context.chunk_origin(chunk.span.first_record),
             rejected_count: chunk.rejects.len() as u64,
             repairs: &chunk.repairs,
-            load_id: Some(sender.load_id),
+            load_id: Some(context.load_id),
             span: Some(chunk.span),
         };
         ledger::stage(connection, &chunk.batch, &entry, soon(commit_by), async |refused| {
-            let dead_letters = sender.record_dead_letters(chunk, refused);
+            let dead_letters = context.record_dead_letters(chunk, refused);
             self.dead_letter_queue.send(&dead_letters).await
         })
         .await
@@ -333,7 +340,7 @@ impl Loader {
 }
 
 /// An open file with the plan by which it is read.
-struct Opened {
+struct OpenFile {
     records: Records<Decoded<ObjectReader>>,
     plan: LoadPlan,
     feed: Feed,

@@ -12,13 +12,13 @@ use millrace_jsonb::{is_json, is_number, write_string};
 #[derive(Debug)]
 pub struct PayloadEncoder {
     /// The columns in the order of the output.
-    columns: Vec<Column>,
+    columns: Vec<PayloadColumn>,
     any_types: bool,
     null_values: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
-struct Column {
+struct PayloadColumn {
     /// The index of the value in the record.
     index: usize,
     /// The key with its colon, `"name":`, escaped.
@@ -37,14 +37,14 @@ pub struct Mismatch {
 impl PayloadEncoder {
     /// `names` are the record's columns in file order, unique.
     pub fn new(names: &[String], types: &BTreeMap<String, ColumnType>, null_values: &[String]) -> Self {
-        let mut columns: Vec<Column> = names
+        let mut columns: Vec<PayloadColumn> = names
             .iter()
             .enumerate()
             .map(|(index, name)| {
                 let mut key = Vec::new();
                 write_string(&mut key, name.as_bytes());
                 key.push(b':');
-                Column { index, key, column_type: types.get(name).copied().unwrap_or_default() }
+                PayloadColumn { index, key, column_type: types.get(name).copied().unwrap_or_default() }
             })
             .collect();
         columns.sort_by(|a, b| jsonb_order(&names[a.index], &names[b.index]));
