@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::join_all;
 use ingest_webhook::store::group::FlushBounds;
-use ingest_webhook::store::{Delivery, Event, Store, Stored, writer};
+use ingest_webhook::store::{Delivery, DeliveryEvent, Store, Stored, writer};
 use millrace::config::environment::Secret;
 use millrace::database::{Connection, Settings};
 use millrace_tests::postgres::{ROLE_PASSWORD, number, psql_folder};
@@ -219,8 +219,12 @@ async fn flush_path(url: &str, in_flight: usize) -> Sample {
 }
 
 async fn put(store: &Store, number: u64) {
-    let event =
-        Event { number: 0, event_type: "event".to_owned(), payload: Some(payload(number)), repair: None };
+    let event = DeliveryEvent {
+        number: 0,
+        event_type: "event".to_owned(),
+        payload: Some(payload(number)),
+        repair: None,
+    };
     let delivery = Delivery {
         source: "bench".to_owned(),
         dedupe_keys: vec![format!("id:{number}")],

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 /// The delivery that the dead letters belong to.
 #[derive(Debug, Clone, Copy)]
-pub struct Sender<'a> {
+pub struct DeliveryContext<'a> {
     pub source: &'a WebhookSource,
     pub delivery_id: &'a str,
     /// Redrive stores the delivery with the same keys, so that it is stored once even if it was already committed.
@@ -20,7 +20,7 @@ pub struct Sender<'a> {
     pub headers: &'a HeaderMap,
 }
 
-impl Sender<'_> {
+impl DeliveryContext<'_> {
     /// The dead letter of a whole delivery, with its original body. Redrive parses the body as the function does.
     pub fn delivery_dead_letter(&self, event_type: &str, body: &[u8], reason: Reason) -> DeadLetter {
         let mut payload = json!({

@@ -18,12 +18,12 @@ use serde::Serialize;
 use tokio::time::timeout_at;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use crate::answer::Answer;
-use crate::dead_letters::Sender;
+use crate::dead_letters::DeliveryContext;
 use crate::problem::{Challenge, Problem, ProblemKind};
-use crate::request::{Event as HttpEvent, Request, RequestRefusal};
+use crate::request::{HttpEvent, Request, RequestRefusal};
+use crate::response::HttpResponse;
 use crate::settings::Settings;
-use crate::store::{self, Delivery, Event, NotStored, Store, Stored, Writer};
+use crate::store::{self, Delivery, DeliveryEvent, NotStored, Store, Stored, Writer};
 use millrace::secrets::authenticate;
 use millrace::secrets::{References, SecretCache, Timing};
 use millrace_webhook::content::{self, Parsed};
@@ -39,7 +39,7 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Reply {
-    Http(Answer),
+    Http(HttpResponse),
     /// The outcomes of redriven dead letters.
     Redrive(redrive::RedriveResponse),
 }
@@ -81,24 +81,24 @@ impl IngestWebhook {
     /// When the event is neither. In every other case the sender gets a response.
     pub async fn handle(&self, mut event: HttpEvent, request_id: &str, deadline: Instant) -> Result<Reply> {
         let Some(dead_letters) = event.take_dead_letters() else {
-            return self.answer(event, request_id, deadline).await.map(Reply::Http);
+            return self.respond(event, request_id, deadline).await.map(Reply::Http);
         };
         let started = Instant::now();
         let outcomes = self.redrive(dead_letters, deadline).await;
         Ok(Reply::Redrive(redrive::RedriveResponse::new(outcomes, started)))
     }
 
-    async fn answer(&self, event: HttpEvent, request_id: &str, deadline: Instant) -> Result<Answer> {
+    async fn respond(&self, event: HttpEvent, request_id: &str, deadline: Instant) -> Result<HttpResponse> {
         let started = Instant::now();
         let refuse = |problem: &Problem, id: Option<&str>| {
             info!(status = problem.kind.status(), problem = problem.kind.type_uri(), "delivery refused");
-            Answer::problem(problem, Some(id.unwrap_or(request_id)))
+            HttpResponse::problem(problem, Some(id.unwrap_or(request_id)))
         };
         // The source is not declared.
         let refuse_stranger = |problem: &Problem, id: Option<&str>| {
-            let answer = refuse(problem, id);
-            answer.count(None);
-            answer
+            let response = refuse(problem, id);
+            response.count(None);
+            response
         };
         let request = match Request::from_event(event, self.settings.max_body_bytes) {
             Ok(request) => request,
@@ -113,16 +113,16 @@ impl IngestWebhook {
         };
         // No part of the delivery is logged: header, query and body may all contain private data.
         let span = info_span!("delivery", request_id, source = source.name);
-        let answer = match self.receive(source, &request, deadline).instrument(span.clone()).await {
-            Ok(answer) => answer,
+        let response = match self.receive(source, &request, deadline).instrument(span.clone()).await {
+            Ok(response) => response,
             Err(problem) => span.in_scope(|| refuse(&problem, request.request_id.as_deref())),
         };
-        answer.count(Some(&source.name));
+        response.count(Some(&source.name));
         let duration_ms = started.elapsed().as_millis() as u64;
         span.in_scope(|| {
-            info!(status = answer.status(), byte_count = request.body.len(), duration_ms, "answered");
+            info!(status = response.status(), byte_count = request.body.len(), duration_ms, "answered");
         });
-        Ok(answer)
+        Ok(response)
     }
 
     async fn receive(
@@ -130,7 +130,7 @@ impl IngestWebhook {
         source: &WebhookSource,
         request: &Request,
         deadline: Instant,
-    ) -> std::result::Result<Answer, Problem> {
+    ) -> std::result::Result<HttpResponse, Problem> {
         let (headers, body) = (&request.headers, &request.body[..]);
         match authenticate(&self.secrets, source, headers, body, SystemTime::now()).await {
             Ok(Verification::Accepted(_)) => {}
@@ -154,25 +154,25 @@ impl IngestWebhook {
         if source.scheme.preset() == Preset::Slack
             && let Some(challenge) = content::slack::challenge(body)
         {
-            return Ok(Answer::challenge(challenge));
+            return Ok(HttpResponse::challenge(challenge));
         }
         let parsed = content::parse(headers, body, source.body_options())?;
         let identity = source.identify(headers, body, &parsed.document);
-        let sender = Sender {
+        let context = DeliveryContext {
             source,
             delivery_id: &identity.delivery_id,
             dedupe_keys: &identity.dedupe_keys,
             headers,
         };
         let delivery_type = source.event_type(headers, &[&parsed.document]);
-        let rejects = reject_dead_letters(&sender, &delivery_type, &parsed);
+        let rejects = reject_dead_letters(&context, &delivery_type, &parsed);
         let delivery = Delivery {
             source: source.name.clone(),
             dedupe_keys: identity.dedupe_keys.clone(),
             remembered_days: source.dedupe_days,
             events: events(source, headers, &delivery_type, parsed),
         };
-        let attempt = Attempt { sender, event_type: &delivery_type, body, deadline };
+        let attempt = DeliveryAttempt { context, event_type: &delivery_type, body, deadline };
         // A dead letter is sent before the commit that omits its record: a crash in between repeats it and never loses
         // it.
         self.send(&rejects, deadline).await?;
@@ -180,15 +180,19 @@ impl IngestWebhook {
     }
 
     /// Stores a delivery, or puts it in the dead-letter queue.
-    async fn store(&self, delivery: Delivery, attempt: &Attempt<'_>) -> std::result::Result<Answer, Problem> {
-        let (delivery_id, is_empty) = (attempt.sender.delivery_id, delivery.events.is_empty());
+    async fn store(
+        &self,
+        delivery: Delivery,
+        attempt: &DeliveryAttempt<'_>,
+    ) -> std::result::Result<HttpResponse, Problem> {
+        let (delivery_id, is_empty) = (attempt.context.delivery_id, delivery.events.is_empty());
         let failure = match self.store_what_is_taken(delivery, attempt).await {
             // Every record was rejected and is in the dead-letter queue.
             Ok(Stored::New { event_ids }) if event_ids.is_empty() && !is_empty => {
-                return Ok(Answer::queued(delivery_id));
+                return Ok(HttpResponse::queued(delivery_id));
             }
-            Ok(Stored::New { event_ids }) => return Ok(Answer::stored(&event_ids)),
-            Ok(Stored::Duplicate) => return Ok(Answer::duplicate(delivery_id)),
+            Ok(Stored::New { event_ids }) => return Ok(HttpResponse::stored(&event_ids)),
+            Ok(Stored::Duplicate) => return Ok(HttpResponse::duplicate(delivery_id)),
             Err(NotTaken::NoPlace(problem)) => return Err(problem),
             Err(NotTaken::Failed(error)) => error,
         };
@@ -199,16 +203,16 @@ impl IngestWebhook {
         );
         metrics::failed(&failure);
         let reason = Reason::new(failure.code(), failure.chain());
-        let dead_letter = attempt.sender.delivery_dead_letter(attempt.event_type, attempt.body, reason);
+        let dead_letter = attempt.context.delivery_dead_letter(attempt.event_type, attempt.body, reason);
         self.send(&[dead_letter], attempt.deadline).await?;
-        Ok(Answer::queued(delivery_id))
+        Ok(HttpResponse::queued(delivery_id))
     }
 
     /// Stores a delivery without the events that the database refuses. Their dead letters are sent first.
     pub(crate) async fn store_what_is_taken(
         &self,
         mut delivery: Delivery,
-        attempt: &Attempt<'_>,
+        attempt: &DeliveryAttempt<'_>,
     ) -> std::result::Result<Stored, NotTaken> {
         loop {
             let offered = Arc::new(delivery);
@@ -222,7 +226,7 @@ impl IngestWebhook {
             for (index, refusal) in refused {
                 let Some(event) = delivery.events.get_mut(index) else { continue };
                 let Some(payload) = event.payload.take() else { continue };
-                dead_letters.push(attempt.sender.record_dead_letter(
+                dead_letters.push(attempt.context.record_dead_letter(
                     &event.event_type,
                     event.number,
                     payload.as_bytes(),
@@ -271,8 +275,8 @@ pub(crate) enum NotTaken {
 }
 
 /// The context of an attempt to store a delivery.
-pub(crate) struct Attempt<'a> {
-    pub sender: Sender<'a>,
+pub(crate) struct DeliveryAttempt<'a> {
+    pub context: DeliveryContext<'a>,
     pub event_type: &'a str,
     pub body: &'a [u8],
     pub deadline: Instant,
@@ -283,13 +287,13 @@ fn unavailable(detail: &'static str) -> Problem {
 }
 
 pub(crate) fn reject_dead_letters(
-    sender: &Sender<'_>,
+    context: &DeliveryContext<'_>,
     event_type: &str,
     parsed: &Parsed<'_>,
 ) -> Vec<DeadLetter> {
     let dead_letter = |reject: &content::BodyReject<'_>| {
         let reason = Reason::new(reject.code, reject.reason.clone());
-        sender.record_dead_letter(event_type, reject.position.record, &reject.raw, reason)
+        context.record_dead_letter(event_type, reject.position.record, &reject.raw, reason)
     };
     parsed.rejects.iter().map(dead_letter).collect()
 }
@@ -300,11 +304,11 @@ pub(crate) fn events(
     headers: &HeaderMap,
     delivery_type: &str,
     parsed: Parsed<'_>,
-) -> Vec<Event> {
+) -> Vec<DeliveryEvent> {
     let document = &parsed.document;
     let rejected: BTreeSet<u64> = parsed.rejects.iter().map(|reject| reject.position.record).collect();
     let numbers = (0..).filter(|number| !rejected.contains(number));
-    let taken = numbers.zip(&parsed.records).map(|(number, record)| Event {
+    let taken = numbers.zip(&parsed.records).map(|(number, record)| DeliveryEvent {
         number,
         event_type: source.event_type(headers, &[record.json.as_bytes(), document]),
         payload: Some(record.json.clone().into_owned()),
@@ -315,7 +319,7 @@ pub(crate) fn events(
             raw: repair.raw.to_vec(),
         }),
     });
-    let rejected = rejected.iter().map(|&number| Event {
+    let rejected = rejected.iter().map(|&number| DeliveryEvent {
         number,
         event_type: delivery_type.to_owned(),
         payload: None,

@@ -10,14 +10,14 @@
 //! - [`store`]: stores deliveries in the database, many in one commit.
 //! - [`dead_letters`]: the dead letters of deliveries and records that the database does not accept.
 //! - [`redrive`]: redrives dead letters.
-//! - [`answer`], [`problem`]: the response to the sender.
+//! - [`response`], [`problem`]: the response to the sender.
 
-mod answer;
 mod dead_letters;
 mod handler;
 pub mod problem;
 mod redrive;
 pub mod request;
+mod response;
 mod settings;
 pub mod store;
 

@@ -19,8 +19,8 @@ use serde::Deserialize;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::dead_letters::Sender;
-use crate::handler::{Attempt, IngestWebhook, NotTaken, events, reject_dead_letters};
+use crate::dead_letters::DeliveryContext;
+use crate::handler::{DeliveryAttempt, IngestWebhook, NotTaken, events, reject_dead_letters};
 use crate::store::{Delivery, NotStored, Stored};
 use millrace_webhook::content::{self, BodyError, BodyOptions};
 
@@ -62,13 +62,13 @@ impl IngestWebhook {
                 );
             }
         }
-        let sender = Sender {
+        let context = DeliveryContext {
             source: redriven.source,
             delivery_id: dead_letter.origin.delivery_id.as_deref().unwrap_or_default(),
             dedupe_keys: &redriven.dedupe_keys,
             headers: &redriven.headers,
         };
-        let rejects = reject_dead_letters(&sender, &redriven.event_type, &parsed);
+        let rejects = reject_dead_letters(&context, &redriven.event_type, &parsed);
         let mut events = events(redriven.source, &redriven.headers, &redriven.event_type, parsed);
         for event in &mut events {
             // The event type may come from a header that was not kept. The dead letter still holds it.
@@ -97,7 +97,8 @@ impl IngestWebhook {
         if let Err(error) = self.dead_letter_queue.send(&rejects).await {
             return RedriveOutcome::of_error(&error);
         }
-        let attempt = Attempt { sender, event_type: &redriven.event_type, body: &redriven.body, deadline };
+        let attempt =
+            DeliveryAttempt { context, event_type: &redriven.event_type, body: &redriven.body, deadline };
         match self.store_what_is_taken(delivery, &attempt).await {
             Ok(Stored::New { .. }) => RedriveOutcome::Redriven,
             Ok(Stored::Duplicate) => RedriveOutcome::Duplicate,
@@ -145,10 +146,9 @@ impl<'s> RedrivenDelivery<'s> {
                 is_record: true,
             });
         }
-        let kept: Kept = match &dead_letter.payload {
-            Payload::Json(value) => {
-                Kept::deserialize(value).map_err(|_| "the dead letter holds no delivery".to_owned())?
-            }
+        let kept: KeptDelivery = match &dead_letter.payload {
+            Payload::Json(value) => KeptDelivery::deserialize(value)
+                .map_err(|_| "the dead letter holds no delivery".to_owned())?,
             _ => return Err("the dead letter holds no delivery".to_owned()),
         };
         check_age(dead_letter, source)?;
@@ -166,7 +166,7 @@ impl<'s> RedrivenDelivery<'s> {
 
 /// The payload of a whole delivery's dead letter.
 #[derive(Deserialize)]
-struct Kept {
+struct KeptDelivery {
     dedupe_keys: Vec<String>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
@@ -174,7 +174,7 @@ struct Kept {
     body_base64: Option<String>,
 }
 
-impl Kept {
+impl KeptDelivery {
     fn headers(&self) -> HeaderMap {
         let pair = |(name, value): (&String, &String)| {
             Some((name.parse::<HeaderName>().ok()?, value.parse::<HeaderValue>().ok()?))

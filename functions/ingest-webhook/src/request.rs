@@ -24,7 +24,7 @@ pub const MAX_BODY_BYTES: usize = (6 << 20) - 1;
 /// The event as it comes: the fields of both formats that are needed, each of which may be null.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Event {
+pub struct HttpEvent {
     /// 2.0
     raw_path: Option<String>,
     /// 1.0
@@ -34,7 +34,7 @@ pub struct Event {
     headers: Option<BTreeMap<String, Option<String>>>,
     /// 1.0
     multi_value_headers: Option<BTreeMap<String, Option<Vec<String>>>>,
-    request_context: Option<Context>,
+    request_context: Option<RequestContext>,
     body: Option<String>,
     is_base64_encoded: Option<bool>,
     /// No gateway sends this: the event is from redrive, which may invoke the function.
@@ -43,7 +43,7 @@ pub struct Event {
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct Context {
+struct RequestContext {
     request_id: Option<String>,
     /// 2.0
     http: Option<HttpContext>,
@@ -55,10 +55,10 @@ struct HttpContext {
     method: Option<String>,
 }
 
-impl fmt::Debug for Event {
+impl fmt::Debug for HttpEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Everything else may hold secrets.
-        f.debug_struct("Event").finish_non_exhaustive()
+        f.debug_struct("HttpEvent").finish_non_exhaustive()
     }
 }
 
@@ -93,19 +93,19 @@ pub enum RequestRefusal {
     Problem { problem: Problem, request_id: Option<String> },
 }
 
-/// An [`Event`] whose parse error contains no values of the event, because the runtime logs the error.
-pub struct EventPayload(pub Event);
+/// An [`HttpEvent`] whose parse error contains no values of the event, because the runtime logs the error.
+pub struct EventPayload(pub HttpEvent);
 
 impl<'de> Deserialize<'de> for EventPayload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // serde's own message would repeat values.
         let refused =
             |_| D::Error::custom("the event is not an HTTP request of API Gateway or a function URL");
-        Event::deserialize(deserializer).map(EventPayload).map_err(refused)
+        HttpEvent::deserialize(deserializer).map(EventPayload).map_err(refused)
     }
 }
 
-impl Event {
+impl HttpEvent {
     /// The dead letters of the event, when it is a redrive request and not an HTTP request.
     pub fn take_dead_letters(&mut self) -> Option<Vec<DeadLetter>> {
         self.redrive.take()
@@ -114,8 +114,8 @@ impl Event {
 
 impl Request {
     /// `max_body_bytes` counts the body itself, decoded.
-    pub fn from_event(event: Event, max_body_bytes: usize) -> Result<Request, RequestRefusal> {
-        let Event { headers, multi_value_headers, body, is_base64_encoded, .. } = event;
+    pub fn from_event(event: HttpEvent, max_body_bytes: usize) -> Result<Request, RequestRefusal> {
+        let HttpEvent { headers, multi_value_headers, body, is_base64_encoded, .. } = event;
         let context = event.request_context.unwrap_or_default();
         let http = context.http.unwrap_or_default();
         let (method, path) = match (http.method, event.raw_path, event.http_method, event.path) {

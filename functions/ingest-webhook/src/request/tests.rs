@@ -151,7 +151,7 @@ fn a_body_is_taken_whole_up_to_the_limit_and_not_past_it() {
         for limit in [9, 10, 11, MAX_BODY_BYTES] {
             for (bytes, fits) in [(limit - 1, true), (limit, true), (limit + 1, false), (limit + 2, false)] {
                 let body = "a".repeat(bytes);
-                let event = Event {
+                let event = HttpEvent {
                     body: Some(if base64 { STANDARD.encode(&body) } else { body }),
                     is_base64_encoded: Some(base64),
                     ..serde_json::from_value(version_2("POST", "/webhooks/a")).unwrap()
@@ -215,7 +215,7 @@ fn nothing_secret_is_shown() {
     event["headers"]["authorization"] = json!("canary");
     event["rawQueryString"] = json!("key=canary");
     event["body"] = json!("canary");
-    let parsed: Event = serde_json::from_value(event).unwrap();
+    let parsed: HttpEvent = serde_json::from_value(event).unwrap();
     assert!(!format!("{parsed:?}").contains("canary"));
     let request = Request::from_event(parsed, MAX_BODY_BYTES).unwrap();
     assert!(!format!("{request:?}").contains("canary"));

@@ -15,12 +15,12 @@ pub struct Delivery {
     pub dedupe_keys: Vec<String>,
     /// How long the keys are kept, in days.
     pub remembered_days: u16,
-    pub events: Vec<Event>,
+    pub events: Vec<DeliveryEvent>,
 }
 
 /// One record of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct DeliveryEvent {
     /// The 0-based number of the record in its delivery.
     pub number: u64,
     pub event_type: String,

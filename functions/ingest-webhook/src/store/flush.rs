@@ -38,9 +38,9 @@ const PARAMETERS: &[Type] = &[
 
 /// JSON text for a jsonb parameter. It is not parsed here.
 #[derive(Debug)]
-struct Json<'a>(&'a str);
+struct JsonText<'a>(&'a str);
 
-impl ToSql for Json<'_> {
+impl ToSql for JsonText<'_> {
     fn to_sql(
         &self,
         _: &Type,
@@ -63,14 +63,14 @@ impl ToSql for Json<'_> {
 #[derive(Debug)]
 pub struct Flush<'a> {
     pub received_at: SystemTime,
-    keys: Keys<'a>,
+    keys: DedupeKeys<'a>,
     events: Events<'a>,
     batches: Batches<'a>,
     deliveries: usize,
 }
 
 #[derive(Debug, Default)]
-struct Keys<'a> {
+struct DedupeKeys<'a> {
     delivery: Vec<i32>,
     source: Vec<&'a str>,
     key: Vec<&'a str>,
@@ -82,7 +82,7 @@ struct Keys<'a> {
 struct Events<'a> {
     delivery: Vec<i32>,
     batch: Vec<i32>,
-    payload: Vec<Option<Json<'a>>>,
+    payload: Vec<Option<JsonText<'a>>>,
     payload_bytes: Vec<Option<i32>>,
     rule: Vec<Option<&'static str>>,
     line: Vec<Option<i64>>,
@@ -100,7 +100,8 @@ struct Batches<'a> {
 impl<'a> Flush<'a> {
     /// Deliveries of one flush must not share a key.
     pub fn new(deliveries: &[&'a Delivery]) -> Self {
-        let (mut keys, mut events, mut batches) = (Keys::default(), Events::default(), Batches::default());
+        let (mut keys, mut events, mut batches) =
+            (DedupeKeys::default(), Events::default(), Batches::default());
         // A batch has one source and one event type.
         let mut known: HashMap<(&str, &str), i32> = HashMap::new();
         for (number, delivery) in (0_i32..).zip(deliveries) {
@@ -121,7 +122,7 @@ impl<'a> Flush<'a> {
                 });
                 events.delivery.push(number);
                 events.batch.push(batch);
-                events.payload.push(event.payload.as_deref().map(Json));
+                events.payload.push(event.payload.as_deref().map(JsonText));
                 events.payload_bytes.push(event.payload.as_ref().map(|text| text.len() as i32));
                 let repair = event.repair.as_ref();
                 events.rule.push(repair.map(|repair| repair.rule));

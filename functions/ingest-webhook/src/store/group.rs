@@ -58,12 +58,16 @@ pub fn next<T>(waiting: &mut VecDeque<T>, bounds: FlushBounds, delivery: impl Fn
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::delivery::Event;
+    use super::super::delivery::DeliveryEvent;
     use super::*;
 
     fn delivery(keys: &[u8], events: usize, bytes: usize) -> Delivery {
-        let event =
-            Event { number: 0, event_type: "e".to_owned(), payload: Some("x".repeat(bytes)), repair: None };
+        let event = DeliveryEvent {
+            number: 0,
+            event_type: "e".to_owned(),
+            payload: Some("x".repeat(bytes)),
+            repair: None,
+        };
         Delivery {
             source: "s".to_owned(),
             dedupe_keys: keys.iter().map(u8::to_string).collect(),

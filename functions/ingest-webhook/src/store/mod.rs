@@ -14,5 +14,5 @@ pub mod flush;
 pub mod group;
 pub mod writer;
 
-pub use delivery::{Delivery, Event, NotStored, Stored};
+pub use delivery::{Delivery, DeliveryEvent, NotStored, Stored};
 pub use writer::{Store, Writer};

@@ -29,23 +29,26 @@ const WAITING: usize = 1_024;
 /// Sends deliveries to the [`Writer`]. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    sender: mpsc::Sender<Waiting>,
+    sender: mpsc::Sender<WaitingDelivery>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingDelivery {
     delivery: Arc<Delivery>,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<StoreResult>,
 }
 
-type Answer = std::result::Result<Stored, NotStored>;
+type StoreResult = std::result::Result<Stored, NotStored>;
 
 impl Store {
     /// Waits until the delivery is committed or has failed.
-    pub async fn put(&self, delivery: Arc<Delivery>) -> Answer {
+    pub async fn put(&self, delivery: Arc<Delivery>) -> StoreResult {
         let (answer, receiver) = oneshot::channel();
         let ended = || Arc::new(Error::new(Kind::Bug, "the task that stores deliveries ended"));
-        self.sender.send(Waiting { delivery, answer }).await.map_err(|_| NotStored::Failed(ended()))?;
+        self.sender
+            .send(WaitingDelivery { delivery, answer })
+            .await
+            .map_err(|_| NotStored::Failed(ended()))?;
         receiver.await.unwrap_or_else(|_| Err(NotStored::Failed(ended())))
     }
 }
@@ -53,7 +56,7 @@ impl Store {
 /// Writes the deliveries that the [`Store`] sends.
 pub struct Writer {
     connection: Connection,
-    receiver: mpsc::Receiver<Waiting>,
+    receiver: mpsc::Receiver<WaitingDelivery>,
     bounds: FlushBounds,
     /// The time limit of one flush, including retries and reconnecting.
     timeout: Duration,
@@ -81,7 +84,7 @@ impl Writer {
                 waiting.push_back(more);
             }
             // The request timed out: its delivery is already in the dead-letter queue or was answered 503.
-            waiting.retain(|waiting: &Waiting| !waiting.answer.is_closed());
+            waiting.retain(|waiting: &WaitingDelivery| !waiting.answer.is_closed());
             if waiting.is_empty() {
                 continue;
             }
@@ -95,7 +98,7 @@ impl Writer {
     }
 
     /// Writes a group and answers every request in it.
-    async fn write(&mut self, group: Vec<Waiting>) {
+    async fn write(&mut self, group: Vec<WaitingDelivery>) {
         let deadline = Instant::now() + self.timeout;
         let mut open = Vec::from([group]);
         while let Some(mut group) = open.pop() {
@@ -134,7 +137,7 @@ impl Writer {
         }
     }
 
-    async fn flush(&mut self, group: &[Waiting], deadline: Instant) -> Result<Vec<Stored>> {
+    async fn flush(&mut self, group: &[WaitingDelivery], deadline: Instant) -> Result<Vec<Stored>> {
         let deliveries: Vec<&Delivery> = group.iter().map(|waiting| &*waiting.delivery).collect();
         let started = Instant::now();
         // The flush is built once: a retry has the same batches, and so cannot duplicate what the first attempt
@@ -236,7 +239,7 @@ fn trials(delivery: &Delivery) -> Vec<Trial> {
     open.into_iter().map(|(_, builder, events)| Trial { batch: builder.finish(), events }).collect()
 }
 
-fn answer(to: oneshot::Sender<Answer>, with: Answer) {
+fn answer(to: oneshot::Sender<StoreResult>, with: StoreResult) {
     // A request that timed out no longer waits. Committed data stays committed.
     drop(to.send(with));
 }

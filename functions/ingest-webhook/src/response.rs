@@ -15,7 +15,7 @@ const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 /// One response. It serializes as `{statusCode, headers, body, isBase64Encoded}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
+pub struct HttpResponse {
     status_code: u16,
     #[serde(serialize_with = "as_map")]
     headers: Vec<(&'static str, String)>,
@@ -29,7 +29,7 @@ pub struct Answer {
 /// The outcome of a durable delivery. Each is a 202.
 #[derive(Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
-enum Outcome<'a> {
+enum DeliveryOutcome<'a> {
     Stored { event_ids: &'a [i64] },
     Queued { delivery_id: &'a str },
     Duplicate { delivery_id: &'a str },
@@ -46,20 +46,23 @@ struct Details<'a> {
     instance: Option<&'a str>,
 }
 
-impl Answer {
+impl HttpResponse {
     /// The delivery's events are committed.
     pub fn stored(event_ids: &[i64]) -> Self {
-        Self::outcome(&Outcome::Stored { event_ids }, (names::DELIVERIES_STORED, event_ids.len() as u64))
+        Self::outcome(
+            &DeliveryOutcome::Stored { event_ids },
+            (names::DELIVERIES_STORED, event_ids.len() as u64),
+        )
     }
 
     /// The whole delivery is in the dead-letter queue.
     pub fn queued(delivery_id: &str) -> Self {
-        Self::outcome(&Outcome::Queued { delivery_id }, (names::DELIVERIES_QUEUED, 0))
+        Self::outcome(&DeliveryOutcome::Queued { delivery_id }, (names::DELIVERIES_QUEUED, 0))
     }
 
     /// The delivery was stored before.
     pub fn duplicate(delivery_id: &str) -> Self {
-        Self::outcome(&Outcome::Duplicate { delivery_id }, (names::DELIVERIES_DUPLICATE, 0))
+        Self::outcome(&DeliveryOutcome::Duplicate { delivery_id }, (names::DELIVERIES_DUPLICATE, 0))
     }
 
     /// The response that Slack expects when a request URL is entered: the challenge that it sent.
@@ -77,20 +80,20 @@ impl Answer {
             detail: &problem.detail,
             instance: request_id,
         };
-        let mut answer = Self::new(kind.status(), PROBLEM_JSON, to_json(&details));
+        let mut response = Self::new(kind.status(), PROBLEM_JSON, to_json(&details));
         let is_ours = kind.status() >= 500;
-        answer.counted =
+        response.counted =
             Some((if is_ours { names::DELIVERIES_TURNED_AWAY } else { names::DELIVERIES_REFUSED }, 0));
         if kind == ProblemKind::MethodNotAllowed {
-            answer.headers.push((ALLOW.as_str(), "POST".to_owned()));
+            response.headers.push((ALLOW.as_str(), "POST".to_owned()));
         }
         if let Some(seconds) = problem.retry_after {
-            answer.headers.push((RETRY_AFTER.as_str(), seconds.to_string()));
+            response.headers.push((RETRY_AFTER.as_str(), seconds.to_string()));
         }
         if let Some(challenge) = problem.challenge {
-            answer.headers.push((WWW_AUTHENTICATE.as_str(), challenge.header().to_owned()));
+            response.headers.push((WWW_AUTHENTICATE.as_str(), challenge.header().to_owned()));
         }
-        answer
+        response
     }
 
     /// Counts the outcome of a delivery to `source`. `None` when no such source is declared.
@@ -114,13 +117,13 @@ impl Answer {
         &self.body
     }
 
-    fn outcome(outcome: &Outcome<'_>, counted: (Metric, u64)) -> Self {
-        Answer { counted: Some(counted), ..Self::new(202, JSON, to_json(outcome)) }
+    fn outcome(outcome: &DeliveryOutcome<'_>, counted: (Metric, u64)) -> Self {
+        HttpResponse { counted: Some(counted), ..Self::new(202, JSON, to_json(outcome)) }
     }
 
     fn new(status_code: u16, content_type: &str, body: String) -> Self {
         let headers = vec![(CONTENT_TYPE.as_str(), content_type.to_owned())];
-        Answer { status_code, headers, body, is_base64_encoded: false, counted: None }
+        HttpResponse { status_code, headers, body, is_base64_encoded: false, counted: None }
     }
 }
 
@@ -144,8 +147,8 @@ mod tests {
     use super::*;
     use crate::problem::Challenge;
 
-    fn parts(answer: &Answer) -> (Value, Value) {
-        let whole = serde_json::to_value(answer).unwrap();
+    fn parts(response: &HttpResponse) -> (Value, Value) {
+        let whole = serde_json::to_value(response).unwrap();
         assert_eq!(whole["isBase64Encoded"], false);
         let body = whole["body"].as_str().unwrap();
         let body = serde_json::from_str(body).unwrap_or_else(|_| body.into());
@@ -154,28 +157,28 @@ mod tests {
 
     #[test]
     fn a_durable_delivery_is_accepted_with_its_outcome() {
-        for (answer, expected) in [
-            (Answer::stored(&[7]), json!({ "status": "stored", "event_ids": [7] })),
-            (Answer::stored(&[]), json!({ "status": "stored", "event_ids": [] })),
-            (Answer::queued("a\"b"), json!({ "status": "queued", "delivery_id": "a\"b" })),
-            (Answer::duplicate("d"), json!({ "status": "duplicate", "delivery_id": "d" })),
+        for (response, expected) in [
+            (HttpResponse::stored(&[7]), json!({ "status": "stored", "event_ids": [7] })),
+            (HttpResponse::stored(&[]), json!({ "status": "stored", "event_ids": [] })),
+            (HttpResponse::queued("a\"b"), json!({ "status": "queued", "delivery_id": "a\"b" })),
+            (HttpResponse::duplicate("d"), json!({ "status": "duplicate", "delivery_id": "d" })),
         ] {
             let head = json!({ "status": 202, "headers": { "content-type": "application/json" } });
-            assert_eq!(parts(&answer), (head, expected));
+            assert_eq!(parts(&response), (head, expected));
         }
     }
 
     #[test]
     fn a_challenge_is_returned_as_plain_text() {
-        let answer = Answer::challenge("3eZbrw1a".to_owned());
-        assert_eq!((answer.status(), answer.body()), (200, "3eZbrw1a"));
-        assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+        let response = HttpResponse::challenge("3eZbrw1a".to_owned());
+        assert_eq!((response.status(), response.body()), (200, "3eZbrw1a"));
+        assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"));
     }
 
     #[test]
     fn a_problem_has_every_member_of_rfc_9457() {
         let problem = Problem::new(ProblemKind::UnknownSource, "No source `x` has a webhook.");
-        let (head, body) = parts(&Answer::problem(&problem, Some("r-1")));
+        let (head, body) = parts(&HttpResponse::problem(&problem, Some("r-1")));
         assert_eq!(head, json!({ "status": 404, "headers": { "content-type": "application/problem+json" } }));
         assert_eq!(
             body,
@@ -191,8 +194,9 @@ mod tests {
 
     #[test]
     fn problems_carry_the_headers_that_help_the_sender() {
-        let header =
-            |problem: &Problem, name: &str| Answer::problem(problem, None).header(name).map(str::to_owned);
+        let header = |problem: &Problem, name: &str| {
+            HttpResponse::problem(problem, None).header(name).map(str::to_owned)
+        };
         for kind in ProblemKind::ALL {
             let problem = Problem::new(kind, "d");
             let status = kind.status();
