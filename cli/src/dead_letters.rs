@@ -21,7 +21,7 @@ use entry::Entry;
 /// queue has more messages than a scan can receive.
 pub async fn each(
     reader: &DeadLetterReader,
-    progress: &Progress,
+    progress: &ScanProgress,
     mut see: impl FnMut(Entry) -> Result<bool>,
 ) -> Result<bool> {
     let mut scan = reader.scan();
@@ -40,23 +40,23 @@ pub async fn each(
 }
 
 /// The progress of a scan, on standard error if it is a terminal.
-pub struct Progress {
+pub struct ScanProgress {
     bar: ProgressBar,
 }
 
-impl Progress {
+impl ScanProgress {
     /// `doing` names the operation: "reading the queue".
     pub fn new(doing: &str) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{spinner} {prefix}: {msg} {elapsed}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.set_prefix(doing.to_owned());
-        Progress { bar }
+        ScanProgress { bar }
     }
 
     /// Hidden progress.
     pub fn hidden() -> Self {
-        Progress { bar: ProgressBar::hidden() }
+        ScanProgress { bar: ProgressBar::hidden() }
     }
 
     pub fn add(&self, messages: usize) {
@@ -70,7 +70,7 @@ impl Progress {
 }
 
 /// Clears the progress from the screen.
-impl Drop for Progress {
+impl Drop for ScanProgress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

@@ -10,7 +10,7 @@ use millrace_webhook::{Algorithm, Encoding, Scheme};
 
 /// A refused delivery, and the data with which it was verified.
 #[derive(Clone, Copy)]
-pub struct Delivery<'a> {
+pub struct RefusedDelivery<'a> {
     pub scheme: &'a Scheme,
     pub headers: &'a HeaderMap,
     pub body: &'a [u8],
@@ -18,7 +18,7 @@ pub struct Delivery<'a> {
     pub now: SystemTime,
 }
 
-impl Delivery<'_> {
+impl RefusedDelivery<'_> {
     fn is_accepted(&self) -> bool {
         let verification = verify(self.scheme, self.headers, self.body, self.keys, self.now);
         matches!(verification, Verification::Accepted(_))
@@ -60,7 +60,7 @@ pub fn expectation(scheme: &Scheme) -> String {
 }
 
 /// The findings about a refusal, one sentence each.
-pub fn diagnose(delivery: &Delivery<'_>, refusal: &VerifyRefusal) -> Vec<String> {
+pub fn diagnose(delivery: &RefusedDelivery<'_>, refusal: &VerifyRefusal) -> Vec<String> {
     match refusal {
         VerifyRefusal::MissingHeader { .. } => {
             let names: Vec<&str> = delivery.headers.keys().map(|name| name.as_str()).collect();
@@ -88,10 +88,10 @@ pub fn diagnose(delivery: &Delivery<'_>, refusal: &VerifyRefusal) -> Vec<String>
     }
 }
 
-fn at_its_own_time(delivery: &Delivery<'_>, then: Option<SystemTime>) -> String {
+fn at_its_own_time(delivery: &RefusedDelivery<'_>, then: Option<SystemTime>) -> String {
     let Some(now) = then else { return String::new() };
     let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let then = Delivery { now, ..*delivery };
+    let then = RefusedDelivery { now, ..*delivery };
     match then.is_accepted() {
         true => format!("The rest is valid: with --at {seconds} it is accepted."),
         false => format!("Its signature does not match either; run this with --at {seconds} for details."),
@@ -99,9 +99,9 @@ fn at_its_own_time(delivery: &Delivery<'_>, then: Option<SystemTime>) -> String 
 }
 
 /// The change of the body that explains why no signature matches, if one is found.
-fn mismatch(delivery: &Delivery<'_>) -> String {
+fn mismatch(delivery: &RefusedDelivery<'_>) -> String {
     for (change, body) in variants(delivery.body) {
-        let was = Delivery { body: &body, ..*delivery };
+        let was = RefusedDelivery { body: &body, ..*delivery };
         if was.is_accepted() {
             return format!(
                 "The signature is valid for the body {change}: these are not the bytes that were sent. Sign and verify the \
@@ -187,7 +187,8 @@ mod tests {
         let (scheme, now) = (Scheme::Github, SystemTime::now());
         let headers = sign(&scheme, &Secret::from(SECRET), "1", sent, now).unwrap();
         let keys = Keys::new(&scheme, &[Secret::from(SECRET)]).unwrap();
-        let delivery = Delivery { scheme: &scheme, headers: &headers, body: received, keys: &keys, now };
+        let delivery =
+            RefusedDelivery { scheme: &scheme, headers: &headers, body: received, keys: &keys, now };
         let Verification::Refused(refusal) = verify(&scheme, &headers, received, &keys, now) else {
             panic!("it is right")
         };
@@ -238,7 +239,8 @@ mod tests {
             [(SECRET, "with --at 1614265330 it is accepted"), ("other", "does not match either")]
         {
             let keys = Keys::new(&scheme, &[Secret::from(secret)]).unwrap();
-            let delivery = Delivery { scheme: &scheme, headers: &headers, body: b"{}", keys: &keys, now };
+            let delivery =
+                RefusedDelivery { scheme: &scheme, headers: &headers, body: b"{}", keys: &keys, now };
             let Verification::Refused(refusal) = verify(&scheme, &headers, b"{}", &keys, now) else {
                 panic!("it is old")
             };

@@ -6,19 +6,19 @@ use millrace::Result;
 use millrace::dead_letter::{DeadLetterKind, DeadLetterReader};
 use tokio_postgres::Client;
 
-use crate::dead_letters::{self, Progress};
+use crate::dead_letters::{self, ScanProgress};
 use crate::environment::Clients;
-use crate::loads::{self, End, Load};
-use crate::upload::Target;
+use crate::loads::{self, LoadEnd, LoadProgress};
+use crate::upload::UploadTarget;
 
 /// The result of following a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Followed {
-    Ended(Load, End),
+    Ended(LoadProgress, LoadEnd),
     /// The file is in the dead-letter queue, for this reason, and has no load.
     DeadLettered(String),
     /// The time limit was reached; the state of the load, if it had begun.
-    TimedOut(Option<Load>),
+    TimedOut(Option<LoadProgress>),
 }
 
 /// The interval of polls.
@@ -31,10 +31,10 @@ pub async fn follow(
     database: &Client,
     clients: &Clients,
     dead_letter_queue_url: &str,
-    target: &Target,
+    target: &UploadTarget,
     version: &str,
     timeout: Duration,
-    mut progress: impl FnMut(Option<&Load>),
+    mut progress: impl FnMut(Option<&LoadProgress>),
 ) -> Result<Followed> {
     let origin = target.origin(version);
     let began = Instant::now();
@@ -64,12 +64,12 @@ pub async fn follow(
 async fn refusal(
     clients: &Clients,
     queue_url: &str,
-    target: &Target,
+    target: &UploadTarget,
     version: &str,
 ) -> Result<Option<String>> {
     let reader = DeadLetterReader::new(clients.sqs.clone(), clients.s3.clone(), queue_url.to_owned());
     let mut reason = None;
-    dead_letters::each(&reader, &Progress::hidden(), |entry| {
+    dead_letters::each(&reader, &ScanProgress::hidden(), |entry| {
         let ours = entry.dead_letter.filter(|dead_letter| {
             dead_letter.kind == DeadLetterKind::Upload
                 && dead_letter.origin.key.as_deref() == Some(target.key.as_str())

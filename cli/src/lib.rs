@@ -33,12 +33,12 @@ pub mod upload;
 
 use arguments::{Arguments, Command};
 use checkout::Checkout;
-use commands::Outcome;
+use commands::CommandOutcome;
 use millrace::Result;
 use terminal::Terminal;
 
 /// Runs one command to its end.
-pub async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<Outcome> {
+pub async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<CommandOutcome> {
     // This command needs no checkout, so it also works if only the program is installed.
     if let Command::Completions { shell } = arguments.command {
         return commands::completions::run(shell, terminal);

@@ -14,20 +14,20 @@ const ENDED_LOADS: &str = include_str!("queries/ended_loads.sql");
 
 /// The progress of a load, and its outcome if it has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Load {
+pub struct LoadProgress {
     pub staged: i64,
     pub rejected: i64,
     pub repaired: i64,
-    pub end: Option<End>,
+    pub end: Option<LoadEnd>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
+pub struct LoadEnd {
     pub outcome: LoadOutcome,
     pub reason: Option<String>,
 }
 
-impl End {
+impl LoadEnd {
     /// Whether the file was loaded.
     pub fn is_good(&self) -> bool {
         self.outcome.is_good()
@@ -41,7 +41,7 @@ pub struct EndedLoad {
     pub object: String,
     pub source: String,
     pub event_type: String,
-    pub load: Load,
+    pub load: LoadProgress,
     pub took: Duration,
     pub finished_at: SystemTime,
 }
@@ -56,7 +56,7 @@ pub async fn connect(database_url: &str, who: &str) -> Result<Client> {
 }
 
 /// The load of one version of an object, `s3://bucket/key?version=…`, if it has begun.
-pub async fn find(client: &Client, origin: &str) -> Result<Option<Load>> {
+pub async fn find(client: &Client, origin: &str) -> Result<Option<LoadProgress>> {
     let rows = client
         .query_typed(LOAD, &[(&origin, Type::TEXT)])
         .await
@@ -84,12 +84,12 @@ pub async fn ended_since(client: &Client, moment: SystemTime) -> Result<Vec<Ende
         .collect())
 }
 
-fn read_load(row: &Row) -> Load {
+fn read_load(row: &Row) -> LoadProgress {
     let outcome = row.get::<_, Option<&str>>("outcome").and_then(LoadOutcome::parse);
-    Load {
+    LoadProgress {
         staged: row.get("staged_count"),
         rejected: row.get("rejected_count"),
         repaired: row.get("repaired_count"),
-        end: outcome.map(|outcome| End { outcome, reason: row.get("reason") }),
+        end: outcome.map(|outcome| LoadEnd { outcome, reason: row.get("reason") }),
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use millrace_cli::arguments::Arguments;
-use millrace_cli::commands::Outcome;
+use millrace_cli::commands::CommandOutcome;
 use millrace_cli::terminal::Terminal;
 
 #[tokio::main(flavor = "current_thread")]
@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
         Ok(outcome) => outcome.exit_code(),
         Err(error) => {
             Terminal::stderr().error(&error);
-            Outcome::Unable.exit_code()
+            CommandOutcome::Unable.exit_code()
         }
     }
 }

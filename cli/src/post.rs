@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(35);
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
-pub struct Answer {
+pub struct PostResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -32,7 +32,7 @@ pub async fn post(
     host: Option<&str>,
     headers: HeaderMap,
     body: Vec<u8>,
-) -> Result<Option<Answer>> {
+) -> Result<Option<PostResponse>> {
     let wrong = |what: &str| Error::new(Kind::Config, format!("{url}: {what}"));
     let uri: Uri = url.parse().map_err(|_| wrong("this is not a URL"))?;
     let scheme = uri.scheme_str().map(str::to_owned);
@@ -60,7 +60,7 @@ async fn exchange(
     connector: impl Connect + Clone + Send + Sync + 'static,
     request: Request<Full<Bytes>>,
     url: &str,
-) -> Result<Option<Answer>> {
+) -> Result<Option<PostResponse>> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
         let advice = format!("no answer from {url}: is `make dev` running?");
         Error::new(Kind::Config, advice).with_source(error)
@@ -70,7 +70,7 @@ async fn exchange(
         let response = client.request(request).await.map_err(|error| failed(error.into()))?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await.map_err(failed)?.to_bytes();
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        Ok(PostResponse { status: head.status, headers: head.headers, body })
     };
     tokio::time::timeout(TIMEOUT, exchange).await.ok().transpose()
 }

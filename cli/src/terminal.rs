@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use millrace::Error;
 
-use table::{Column, lay_out};
+use table::{TableColumn, lay_out};
 
 /// The width where it is not known.
 const WIDTH: usize = 80;
@@ -34,22 +34,22 @@ pub struct Terminal {
 
 /// A step that has begun. [`Terminal::done`] completes its line.
 #[must_use]
-pub struct Step {
+pub struct ProgressStep {
     began: Instant,
 }
 
 /// How much of a table is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
+pub enum TableExtent {
     /// What fits the width of the terminal.
     Terminal,
     /// Every column and the whole text, in lines of any width: `--wide`.
     Whole,
 }
 
-impl Extent {
+impl TableExtent {
     pub fn of(wide: bool) -> Self {
-        if wide { Extent::Whole } else { Extent::Terminal }
+        if wide { TableExtent::Whole } else { TableExtent::Terminal }
     }
 }
 
@@ -183,22 +183,22 @@ impl Terminal {
     }
 
     /// Begins a line with the name of a step, and flushes it.
-    pub fn step(&mut self, name: &str) -> Step {
+    pub fn step(&mut self, name: &str) -> ProgressStep {
         self.write(&format!("  {name:<12}"));
-        Step { began: Instant::now() }
+        ProgressStep { began: Instant::now() }
     }
 
     /// Completes the line with the result of the step and its duration.
-    pub fn done(&mut self, step: Step, outcome: &str) {
+    pub fn done(&mut self, step: ProgressStep, outcome: &str) {
         let time = self.styled("2", &seconds(step.began.elapsed()));
         self.write(&format!("{outcome}  {time}\n"));
     }
 
     /// Prints a table, and returns whether something of it is not shown.
-    pub fn table(&mut self, columns: &[Column], rows: &[Vec<String>], extent: Extent) -> bool {
+    pub fn table(&mut self, columns: &[TableColumn], rows: &[Vec<String>], extent: TableExtent) -> bool {
         let width = match extent {
-            Extent::Terminal => Some(self.width),
-            Extent::Whole => None,
+            TableExtent::Terminal => Some(self.width),
+            TableExtent::Whole => None,
         };
         let layout = lay_out(columns, rows, width);
         for (index, line) in layout.lines.iter().enumerate() {

@@ -17,12 +17,12 @@ const PARTS_AT_ONCE: usize = 4;
 
 /// The destination of an upload.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub struct UploadTarget {
     pub bucket: String,
     pub key: String,
 }
 
-impl Target {
+impl UploadTarget {
     /// The origin of version `version` of the object in the ledger.
     pub fn origin(&self, version: &str) -> String {
         format!("s3://{}/{}?version={version}", self.bucket, self.key)
@@ -30,7 +30,12 @@ impl Target {
 }
 
 /// Uploads `file` and returns the id of the new version. Calls `progress` with the number of uploaded bytes.
-pub async fn upload(s3: &Client, file: &Path, target: &Target, progress: impl FnMut(u64)) -> Result<String> {
+pub async fn upload(
+    s3: &Client,
+    file: &Path,
+    target: &UploadTarget,
+    progress: impl FnMut(u64),
+) -> Result<String> {
     let metadata = tokio::fs::metadata(file)
         .await
         .map_err(|error| Error::new(Kind::Config, format!("read {}", file.display())).with_source(error))?;
@@ -54,7 +59,7 @@ pub async fn upload(s3: &Client, file: &Path, target: &Target, progress: impl Fn
 async fn whole(
     s3: &Client,
     file: &Path,
-    target: &Target,
+    target: &UploadTarget,
     size: u64,
     mut progress: impl FnMut(u64),
 ) -> Result<Option<String>> {
@@ -73,7 +78,7 @@ async fn whole(
 async fn in_parts(
     s3: &Client,
     file: &Path,
-    target: &Target,
+    target: &UploadTarget,
     size: u64,
     progress: impl FnMut(u64),
 ) -> Result<Option<String>> {
@@ -116,7 +121,7 @@ async fn in_parts(
 async fn send_parts(
     s3: &Client,
     file: &Path,
-    target: &Target,
+    target: &UploadTarget,
     size: u64,
     upload_id: &str,
     mut progress: impl FnMut(u64),
@@ -171,7 +176,7 @@ fn parts(size: u64) -> Vec<Part> {
 struct SendPart {
     s3: Client,
     file: PathBuf,
-    target: Target,
+    target: UploadTarget,
     upload_id: String,
     part: Part,
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use millrace_cli::stack::postgres::Server;
-use millrace_cli::upload::{Target, upload};
+use millrace_cli::upload::{UploadTarget, upload};
 use millrace_tests::aws::{Aws, sqs_event};
 use millrace_tests::postgres::{ROLE_PASSWORD, binaries, client, number, prepare, start_server};
 use millrace_tests::runtime_api::{Function, binary};
@@ -57,7 +57,7 @@ impl Stack {
 
     /// Uploads `file` and returns the event of its notification. This time is never measured.
     pub async fn put(&self, file: &Path, key: &str) -> Value {
-        let target = Target { bucket: self.aws.bucket.clone(), key: key.to_owned() };
+        let target = UploadTarget { bucket: self.aws.bucket.clone(), key: key.to_owned() };
         upload(&self.aws.clients.s3, file, &target, |_| {}).await.expect("upload");
         sqs_event(&self.aws.next_upload().await)
     }

@@ -12,7 +12,7 @@ use millrace::database::connection::connect;
 use millrace::database::{Connection, Settings};
 use millrace::migrate::migrate;
 use millrace_cli::checkout::Checkout;
-use millrace_cli::stack::postgres::{Options, Server};
+use millrace_cli::stack::postgres::{Server, ServerOptions};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OnceCell};
 use tokio_postgres::Client;
@@ -43,12 +43,12 @@ fn shared() -> &'static Shared {
 }
 
 /// Starts a separate server, for a test that breaks it. `adjust` may change its settings.
-pub fn start_server(adjust: impl FnOnce(&mut Options)) -> (Server, TempDir) {
+pub fn start_server(adjust: impl FnOnce(&mut ServerOptions)) -> (Server, TempDir) {
     let directory = TempDir::new().expect("a directory for the server");
     // The server runs as another user when the tests run as root.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(directory.path(), open).expect("open the directory");
-    let mut options = Options::new(directory.path().join("postgres"), binaries());
+    let mut options = ServerOptions::new(directory.path().join("postgres"), binaries());
     options.fast = true;
     adjust(&mut options);
     let server = Server::start(&options).expect("PostgreSQL starts");

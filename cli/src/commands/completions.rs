@@ -5,13 +5,13 @@ use clap_complete::Shell;
 
 use millrace::{Error, Kind, Result};
 
-use super::Outcome;
+use super::CommandOutcome;
 use crate::arguments::Arguments;
 use crate::terminal::Terminal;
 
-pub fn run(shell: Shell, terminal: &mut Terminal) -> Result<Outcome> {
+pub fn run(shell: Shell, terminal: &mut Terminal) -> Result<CommandOutcome> {
     terminal.line(script(shell)?.trim_end());
-    Ok(Outcome::Done)
+    Ok(CommandOutcome::Done)
 }
 
 /// The script that makes `shell` complete the arguments of `millrace`.

@@ -11,17 +11,17 @@ use millrace::{Result, database};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::{Outcome, asked_to_stop, put, status};
+use super::{CommandOutcome, asked_to_stop, put, status};
 use crate::checkout::Checkout;
-use crate::dead_letters::{self, Progress};
+use crate::dead_letters::{self, ScanProgress};
 use crate::environment::{Clients, Environment};
 use crate::follow::{Followed, follow};
 use crate::ledger::Report;
 use crate::loads;
 use crate::stack::{Stack, Start};
-use crate::terminal::table::Column;
-use crate::terminal::{Extent, Terminal, bytes, figure, seconds};
-use crate::upload::{Target, upload};
+use crate::terminal::table::TableColumn;
+use crate::terminal::{TableExtent, Terminal, bytes, figure, seconds};
+use crate::upload::{UploadTarget, upload};
 
 const SAMPLE_ROWS: &str = include_str!("../queries/sample_rows.sql");
 const SOURCE: &str = "demo";
@@ -30,7 +30,7 @@ const FILES: [(&str, &str); 2] = [("airports.csv", "airports"), ("weather-with-e
 /// Far more than either file takes on the slowest machine.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
+pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<CommandOutcome> {
     terminal.heading("Starting the local stack");
     let start = tokio::select! {
         start = Stack::start(checkout, "`millrace demo`", terminal) => start?,
@@ -52,7 +52,7 @@ pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome
             };
             terminal.heading("Done");
             stack.stop(terminal);
-            if shown.as_ref().is_ok_and(|outcome| *outcome == Outcome::Done) {
+            if shown.as_ref().is_ok_and(|outcome| *outcome == CommandOutcome::Done) {
                 terminal.line("\nNext: `make dev` keeps the stack up, to load files of your own.");
             }
             shown
@@ -60,21 +60,25 @@ pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome
     }
 }
 
-fn interrupted(stop: Result<()>, terminal: &mut Terminal) -> Result<Outcome> {
+fn interrupted(stop: Result<()>, terminal: &mut Terminal) -> Result<CommandOutcome> {
     stop?;
     terminal.line("\ninterrupted");
-    Ok(Outcome::Unable)
+    Ok(CommandOutcome::Unable)
 }
 
 /// A file that went through.
 struct Shown {
     event_type: &'static str,
-    target: Target,
+    target: UploadTarget,
     version: String,
     good: bool,
 }
 
-async fn show(checkout: &Checkout, environment: &Environment, terminal: &mut Terminal) -> Result<Outcome> {
+async fn show(
+    checkout: &Checkout,
+    environment: &Environment,
+    terminal: &mut Terminal,
+) -> Result<CommandOutcome> {
     let clients = environment.clients().await?;
     let mut database = loads::connect(&environment.database_url, "millrace demo").await?;
 
@@ -100,11 +104,11 @@ async fn show(checkout: &Checkout, environment: &Environment, terminal: &mut Ter
 
     terminal.heading("The ledger");
     let report = Report::read(&mut database, true).await?;
-    status::print_event_types(&report, Extent::Terminal, terminal);
+    status::print_event_types(&report, TableExtent::Terminal, terminal);
     terminal.line("");
     status::print_reconciliation(&report, terminal);
     let good = files.iter().all(|file| file.good) && webhooks_good && facts_good && report.reconciles();
-    Ok(if good { Outcome::Done } else { Outcome::Bad })
+    Ok(if good { CommandOutcome::Done } else { CommandOutcome::Bad })
 }
 
 async fn load(
@@ -116,8 +120,10 @@ async fn load(
     database: &Client,
     terminal: &mut Terminal,
 ) -> Result<Shown> {
-    let target =
-        Target { bucket: environment.bucket.clone(), key: format!("incoming/{SOURCE}/{event_type}/{name}") };
+    let target = UploadTarget {
+        bucket: environment.bucket.clone(),
+        key: format!("incoming/{SOURCE}/{event_type}/{name}"),
+    };
     let began = Instant::now();
     let mut size = 0;
     let version = upload(&clients.s3, path, &target, |sent| size = sent).await?;
@@ -153,8 +159,8 @@ async fn print_sample(database: &Client, event_type: &str, terminal: &mut Termin
         .map_err(|error| database::failure::from_postgres("read raw_events", error))?;
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| vec![row.get::<_, i64>("id").to_string(), row.get("payload")]).collect();
-    let columns = [Column::number("id"), Column::text("payload", 20)];
-    terminal.table(&columns, &rows, Extent::Terminal);
+    let columns = [TableColumn::number("id"), TableColumn::text("payload", 20)];
+    terminal.table(&columns, &rows, TableExtent::Terminal);
     Ok(())
 }
 
@@ -168,7 +174,7 @@ async fn print_dead_letters(
     let reader = DeadLetterReader::new(clients.sqs.clone(), clients.s3.clone(), queue.to_owned());
     let mut in_queue = 0;
     let mut ours: Vec<DeadLetter> = Vec::new();
-    dead_letters::each(&reader, &Progress::hidden(), |entry| {
+    dead_letters::each(&reader, &ScanProgress::hidden(), |entry| {
         in_queue += 1;
         ours.extend(entry.dead_letter.filter(|dead_letter| {
             files.iter().any(|file| {
@@ -194,13 +200,13 @@ async fn print_dead_letters(
         })
         .collect();
     let columns = [
-        Column::word("event_type"),
-        Column::number("line"),
-        Column::text("reason", 20),
-        Column::text("raw text", 24),
-        Column::number("offset").optional(),
+        TableColumn::word("event_type"),
+        TableColumn::number("line"),
+        TableColumn::text("reason", 20),
+        TableColumn::text("raw text", 24),
+        TableColumn::number("offset").optional(),
     ];
-    terminal.table(&columns, &rows, Extent::Terminal);
+    terminal.table(&columns, &rows, TableExtent::Terminal);
     let older = in_queue - ours.len();
     if older > 0 {
         terminal.line(&format!("  and {} of earlier loads", figure(older as i64)));

@@ -6,20 +6,20 @@ use std::time::{Duration, SystemTime};
 use millrace::Result;
 use tokio_postgres::Client;
 
-use super::{Outcome, asked_to_stop, put};
+use super::{CommandOutcome, asked_to_stop, put};
 use crate::checkout::Checkout;
 use crate::loads::{self, EndedLoad};
 use crate::stack::{Stack, Start};
 use crate::terminal::{Terminal, seconds};
 
-pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
+pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<CommandOutcome> {
     terminal.heading("Starting the local stack");
     let start = tokio::select! {
         start = Stack::start(checkout, "`millrace dev`", terminal) => start?,
         stop = asked_to_stop() => {
             stop?;
             terminal.line("");
-            return Ok(Outcome::Done);
+            return Ok(CommandOutcome::Done);
         }
     };
     let mut stack = match start {
@@ -27,7 +27,7 @@ pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome
         Start::HeldBy(other) => {
             terminal.bad(&format!("The stack of this checkout is already running: {other}."));
             terminal.line("Load its variables with `set -a; . .millrace/env; set +a`.");
-            return Ok(Outcome::Unable);
+            return Ok(CommandOutcome::Unable);
         }
     };
     greet(&stack, terminal);
@@ -38,7 +38,7 @@ pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome
     terminal.line("");
     stack.stop(terminal);
     watched?;
-    Ok(Outcome::Done)
+    Ok(CommandOutcome::Done)
 }
 
 fn greet(stack: &Stack, terminal: &mut Terminal) {

@@ -3,7 +3,7 @@
 use millrace::{Error, Kind, Result};
 use serde::Serialize;
 
-use super::Outcome;
+use super::CommandOutcome;
 use crate::arguments::Doctor;
 use crate::checkout::Checkout;
 use crate::doctor::examine;
@@ -13,16 +13,16 @@ use crate::terminal::{Terminal, counted};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Json<'a> {
+struct DoctorOutput<'a> {
     healthy: bool,
     findings: &'a [Finding],
 }
 
-pub async fn run(arguments: &Doctor, checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
+pub async fn run(arguments: &Doctor, checkout: &Checkout, terminal: &mut Terminal) -> Result<CommandOutcome> {
     let findings = examine(arguments, checkout).await?;
     let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok);
     if arguments.json {
-        let json = Json { healthy: worst <= Level::Warning, findings: &findings };
+        let json = DoctorOutput { healthy: worst <= Level::Warning, findings: &findings };
         let text = serde_json::to_string_pretty(&json)
             .map_err(|error| Error::new(Kind::Bug, "write the findings as JSON").with_source(error))?;
         terminal.line(&text);
@@ -34,9 +34,9 @@ pub async fn run(arguments: &Doctor, checkout: &Checkout, terminal: &mut Termina
         summarize(&findings, worst, terminal);
     }
     Ok(match worst {
-        Level::Ok | Level::Warning => Outcome::Done,
-        Level::Problem => Outcome::Bad,
-        Level::Unknown => Outcome::Unable,
+        Level::Ok | Level::Warning => CommandOutcome::Done,
+        Level::Problem => CommandOutcome::Bad,
+        Level::Unknown => CommandOutcome::Unable,
     })
 }
 

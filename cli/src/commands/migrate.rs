@@ -4,13 +4,17 @@ use millrace::database::{self, Settings};
 use millrace::migrate;
 use millrace::{Error, Kind, Result};
 
-use super::Outcome;
+use super::CommandOutcome;
 use crate::arguments::Migrate;
 use crate::checkout::Checkout;
 use crate::environment;
 use crate::terminal::{Terminal, seconds};
 
-pub async fn run(arguments: &Migrate, checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
+pub async fn run(
+    arguments: &Migrate,
+    checkout: &Checkout,
+    terminal: &mut Terminal,
+) -> Result<CommandOutcome> {
     let url = environment::database_url(checkout)?;
     let settings = Settings::parse(&url)?.application_name("millrace migrate");
     let mut client = database::connection::connect(&settings).await.map_err(|error| {
@@ -26,7 +30,11 @@ pub async fn run(arguments: &Migrate, checkout: &Checkout, terminal: &mut Termin
         if pending.is_empty() {
             terminal.good("up to date");
         }
-        return Ok(if arguments.check && !pending.is_empty() { Outcome::Bad } else { Outcome::Done });
+        return Ok(if arguments.check && !pending.is_empty() {
+            CommandOutcome::Bad
+        } else {
+            CommandOutcome::Done
+        });
     }
     let summary = migrate::migrate(&mut client, |migration, took| {
         terminal.line(&format!("applied  {}  {}", migration.name, seconds(took)));
@@ -37,5 +45,5 @@ pub async fn run(arguments: &Migrate, checkout: &Checkout, terminal: &mut Termin
     } else {
         format!("{} applied; the database is at version {}", summary.applied.len(), summary.version)
     });
-    Ok(Outcome::Done)
+    Ok(CommandOutcome::Done)
 }

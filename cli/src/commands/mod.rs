@@ -21,7 +21,7 @@ use millrace::{Error, Kind, Result};
 
 /// How a command ended; its exit code is part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CommandOutcome {
     /// 0
     Done,
     /// 1: the command worked, and what it found is bad.
@@ -32,13 +32,13 @@ pub enum Outcome {
     TimedOut,
 }
 
-impl Outcome {
+impl CommandOutcome {
     pub fn exit_code(self) -> ExitCode {
         ExitCode::from(match self {
-            Outcome::Done => 0,
-            Outcome::Bad => 1,
-            Outcome::Unable => 2,
-            Outcome::TimedOut => 3,
+            CommandOutcome::Done => 0,
+            CommandOutcome::Bad => 1,
+            CommandOutcome::Unable => 2,
+            CommandOutcome::TimedOut => 3,
         })
     }
 }

@@ -6,22 +6,22 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use millrace::{Error, Kind, Result};
 
-use super::Outcome;
+use super::CommandOutcome;
 use crate::arguments::Put;
 use crate::checkout::Checkout;
 use crate::environment::Environment;
 use crate::follow::{Followed, follow};
-use crate::loads::{self, Load};
+use crate::loads::{self, LoadProgress};
 use crate::terminal::{Terminal, bytes, figure, seconds};
-use crate::upload::{Target, upload};
+use crate::upload::{UploadTarget, upload};
 
-pub async fn run(arguments: &Put, checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
+pub async fn run(arguments: &Put, checkout: &Checkout, terminal: &mut Terminal) -> Result<CommandOutcome> {
     let environment = Environment::load(checkout)?;
     let suffix = match &arguments.key_suffix {
         Some(suffix) => suffix.clone(),
         None => file_name(&arguments.file)?,
     };
-    let target = Target {
+    let target = UploadTarget {
         bucket: environment.bucket.clone(),
         key: format!("incoming/{}/{}/{suffix}", arguments.source, arguments.event_type),
     };
@@ -45,7 +45,7 @@ pub async fn run(arguments: &Put, checkout: &Checkout, terminal: &mut Terminal) 
     terminal.line(&format!("          s3://{}/{}", target.bucket, target.key));
     terminal.line(&format!("          version {version}"));
     let Some(database) = database else {
-        return Ok(Outcome::Done);
+        return Ok(CommandOutcome::Done);
     };
 
     let began = Instant::now();
@@ -72,23 +72,23 @@ pub async fn run(arguments: &Put, checkout: &Checkout, terminal: &mut Terminal) 
             if load.rejected > 0 || !end.is_good() {
                 terminal.line("          `millrace dead-letters list` shows what was rejected");
             }
-            if end.is_good() { Outcome::Done } else { Outcome::Bad }
+            if end.is_good() { CommandOutcome::Done } else { CommandOutcome::Bad }
         }
         Followed::DeadLettered(reason) => {
             terminal.bad(&format!("failed    {reason}"));
             terminal.line("          `millrace dead-letters list` shows it");
-            Outcome::Bad
+            CommandOutcome::Bad
         }
         Followed::TimedOut(load) => {
             terminal.bad(&format!("still under way after {took}: {}", progress(load.as_ref())));
             terminal.line("          the load continues; `millrace status` shows its result");
-            Outcome::TimedOut
+            CommandOutcome::TimedOut
         }
     })
 }
 
 /// "336,776 rows staged, 0 rejected, 0 repaired"
-pub(super) fn counts(load: &Load) -> String {
+pub(super) fn counts(load: &LoadProgress) -> String {
     format!(
         "{} rows staged, {} rejected, {} repaired",
         figure(load.staged),
@@ -97,7 +97,7 @@ pub(super) fn counts(load: &Load) -> String {
     )
 }
 
-fn progress(load: Option<&Load>) -> String {
+fn progress(load: Option<&LoadProgress>) -> String {
     match load {
         Some(load) => counts(load),
         None => "in the upload queue".to_owned(),

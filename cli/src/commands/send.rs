@@ -7,7 +7,7 @@ use millrace::{Error, Kind, Result};
 use millrace_webhook::UNNAMED_EVENT_TYPE;
 use uuid::Uuid;
 
-use super::Outcome;
+use super::CommandOutcome;
 use crate::arguments::SendWebhook;
 use crate::checkout::Checkout;
 use crate::delivery::{self, Choice};
@@ -16,7 +16,11 @@ use crate::post::post;
 use crate::sources;
 use crate::terminal::{Terminal, bytes, one_line, seconds};
 
-pub async fn run(arguments: &SendWebhook, checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
+pub async fn run(
+    arguments: &SendWebhook,
+    checkout: &Checkout,
+    terminal: &mut Terminal,
+) -> Result<CommandOutcome> {
     let variables = Variables::load(checkout)?;
     let source = sources::find_webhook(&arguments.source, checkout, &variables)?;
     let (url, host) = match (&arguments.url, variables.webhooks()) {
@@ -47,7 +51,7 @@ pub async fn run(arguments: &SendWebhook, checkout: &Checkout, terminal: &mut Te
     terminal.line(&format!("post      {} to {url}", bytes(body.len() as u64)));
     let Some(answer) = post(&url, host.as_deref(), headers, body).await? else {
         terminal.bad(&format!("no answer after {}", seconds(began.elapsed())));
-        return Ok(Outcome::TimedOut);
+        return Ok(CommandOutcome::TimedOut);
     };
     let is_good = answer.status.is_success();
     terminal.status_line(is_good, &format!("answer    {} in {}", answer.status, seconds(began.elapsed())));
@@ -58,5 +62,5 @@ pub async fn run(arguments: &SendWebhook, checkout: &Checkout, terminal: &mut Te
     if !text.trim().is_empty() {
         terminal.line(&format!("          {}", one_line(text.trim(), 2_000)));
     }
-    Ok(if is_good { Outcome::Done } else { Outcome::Bad })
+    Ok(if is_good { CommandOutcome::Done } else { CommandOutcome::Bad })
 }

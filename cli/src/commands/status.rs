@@ -3,20 +3,20 @@
 use millrace::Result;
 use serde::Serialize;
 
-use super::Outcome;
+use super::CommandOutcome;
 use crate::arguments::Status;
 use crate::checkout::Checkout;
 use crate::environment::Environment;
 use crate::lag::Lag;
 use crate::ledger::{EventType, Report};
 use crate::model_runs::ModelRun;
-use crate::terminal::table::Column;
-use crate::terminal::{Extent, Terminal, age, figure, one_line};
+use crate::terminal::table::TableColumn;
+use crate::terminal::{TableExtent, Terminal, age, figure, one_line};
 use crate::{dead_letters, loads};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Json<'a> {
+struct StatusOutput<'a> {
     #[serde(flatten)]
     report: &'a Report,
     reconciles: bool,
@@ -30,7 +30,7 @@ struct Queues {
     dead_letters: i64,
 }
 
-pub async fn run(arguments: &Status, checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
+pub async fn run(arguments: &Status, checkout: &Checkout, terminal: &mut Terminal) -> Result<CommandOutcome> {
     let environment = Environment::load(checkout)?;
     let mut database = loads::connect(&environment.database_url, "millrace status").await?;
     let clients = environment.clients().await?;
@@ -40,13 +40,13 @@ pub async fn run(arguments: &Status, checkout: &Checkout, terminal: &mut Termina
         dead_letters: dead_letters::depth(&clients.sqs, &environment.dead_letter_queue_url).await?,
     };
     if arguments.json {
-        let json = Json { report: &report, reconciles: report.reconciles(), queues };
+        let json = StatusOutput { report: &report, reconciles: report.reconciles(), queues };
         let text = serde_json::to_string_pretty(&json).map_err(|error| {
             millrace::Error::new(millrace::Kind::Bug, "write the status as JSON").with_source(error)
         })?;
         terminal.line(&text);
     } else {
-        let extent = Extent::of(arguments.wide);
+        let extent = TableExtent::of(arguments.wide);
         let mut is_cut = print_event_types(&report, extent, terminal);
         terminal.line("");
         if !report.models.is_empty() {
@@ -64,28 +64,28 @@ pub async fn run(arguments: &Status, checkout: &Checkout, terminal: &mut Termina
         ));
         print_reconciliation(&report, terminal);
     }
-    Ok(if report.reconciles() { Outcome::Done } else { Outcome::Bad })
+    Ok(if report.reconciles() { CommandOutcome::Done } else { CommandOutcome::Bad })
 }
 
 /// One line for each source and event type. Returns whether something is not shown.
-pub(super) fn print_event_types(report: &Report, extent: Extent, terminal: &mut Terminal) -> bool {
-    const COLUMNS: [Column; 16] = [
-        Column::text("source/event_type", 17),
-        Column::number("staged"),
-        Column::number("rejected"),
-        Column::number("failed"),
-        Column::number("waiting"),
-        Column::number("oldest"),
-        Column::number("quarantined"),
-        Column::number("transformed").optional(),
-        Column::number("unmodelled").optional(),
-        Column::number("repaired").optional(),
-        Column::number("lag p95").optional(),
-        Column::number("files").optional(),
-        Column::number("read").optional(),
-        Column::number("batches").optional(),
-        Column::number("rows/s 1 min").optional(),
-        Column::number("rows/s 1 h").optional(),
+pub(super) fn print_event_types(report: &Report, extent: TableExtent, terminal: &mut Terminal) -> bool {
+    const COLUMNS: [TableColumn; 16] = [
+        TableColumn::text("source/event_type", 17),
+        TableColumn::number("staged"),
+        TableColumn::number("rejected"),
+        TableColumn::number("failed"),
+        TableColumn::number("waiting"),
+        TableColumn::number("oldest"),
+        TableColumn::number("quarantined"),
+        TableColumn::number("transformed").optional(),
+        TableColumn::number("unmodelled").optional(),
+        TableColumn::number("repaired").optional(),
+        TableColumn::number("lag p95").optional(),
+        TableColumn::number("files").optional(),
+        TableColumn::number("read").optional(),
+        TableColumn::number("batches").optional(),
+        TableColumn::number("rows/s 1 min").optional(),
+        TableColumn::number("rows/s 1 h").optional(),
     ];
     if report.event_types.is_empty() {
         terminal.prose(
@@ -124,18 +124,18 @@ pub(super) fn print_event_types(report: &Report, extent: Extent, terminal: &mut 
 }
 
 /// One line for each model: its last run, and since when it does not show every change.
-fn print_models(models: &[ModelRun], extent: Extent, terminal: &mut Terminal) -> bool {
-    const COLUMNS: [Column; 10] = [
-        Column::text("model", 16),
-        Column::word("outcome"),
-        Column::number("ago"),
-        Column::number("rows"),
-        Column::number("stale"),
-        Column::text("reason", 20),
-        Column::number("quarantined").optional(),
-        Column::word("last run").optional(),
-        Column::word("kind").optional(),
-        Column::number("last ok").optional(),
+fn print_models(models: &[ModelRun], extent: TableExtent, terminal: &mut Terminal) -> bool {
+    const COLUMNS: [TableColumn; 10] = [
+        TableColumn::text("model", 16),
+        TableColumn::word("outcome"),
+        TableColumn::number("ago"),
+        TableColumn::number("rows"),
+        TableColumn::number("stale"),
+        TableColumn::text("reason", 20),
+        TableColumn::number("quarantined").optional(),
+        TableColumn::word("last run").optional(),
+        TableColumn::word("kind").optional(),
+        TableColumn::number("last ok").optional(),
     ];
     let rows: Vec<Vec<String>> = models
         .iter()

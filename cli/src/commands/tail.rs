@@ -9,13 +9,13 @@ use millrace::database::{Settings, listener};
 use millrace_models::notify::CHANNEL;
 use serde_json::Value;
 
-use super::{Outcome, asked_to_stop};
+use super::{CommandOutcome, asked_to_stop};
 use crate::checkout::Checkout;
 use crate::environment;
 use crate::terminal::width::cut;
 use crate::terminal::{Terminal, figure, one_line};
 
-pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
+pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<CommandOutcome> {
     let url = environment::database_url(checkout)?;
     let settings = Settings::parse(&url)?.application_name("millrace tail");
     let (sender, lines) = mpsc::channel();
@@ -31,9 +31,9 @@ pub async fn run(checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome
         }
     };
     tokio::select! {
-        ended = listening => ended.map(|()| Outcome::Done),
-        () = printing => Ok(Outcome::Done),
-        stop = asked_to_stop() => stop.map(|()| Outcome::Done),
+        ended = listening => ended.map(|()| CommandOutcome::Done),
+        () = printing => Ok(CommandOutcome::Done),
+        stop = asked_to_stop() => stop.map(|()| CommandOutcome::Done),
     }
 }
 

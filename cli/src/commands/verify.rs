@@ -8,15 +8,19 @@ use millrace::config::WebhookSource;
 use millrace::secrets::SecretCache;
 use millrace_webhook::verify::{Accepted, Verification, verify};
 
-use super::Outcome;
+use super::CommandOutcome;
 use crate::arguments::VerifyWebhook;
 use crate::checkout::Checkout;
-use crate::diagnosis::{Delivery, diagnose, expectation};
+use crate::diagnosis::{RefusedDelivery, diagnose, expectation};
 use crate::environment::Variables;
 use crate::sources;
 use crate::terminal::{Terminal, one_line};
 
-pub async fn run(arguments: &VerifyWebhook, checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
+pub async fn run(
+    arguments: &VerifyWebhook,
+    checkout: &Checkout,
+    terminal: &mut Terminal,
+) -> Result<CommandOutcome> {
     let variables = Variables::load(checkout)?;
     let source = sources::find_webhook(&arguments.source, checkout, &variables)?;
     let body = sources::read_body(&arguments.body)?;
@@ -37,17 +41,17 @@ pub async fn run(arguments: &VerifyWebhook, checkout: &Checkout, terminal: &mut 
             let identity = source.identify(&headers, &body, &body);
             terminal.line(&format!("          delivery id  {}", one_line(&identity.delivery_id, 300)));
             terminal.line(&format!("          event type   {}", source.event_type(&headers, &[&body])));
-            Ok(Outcome::Done)
+            Ok(CommandOutcome::Done)
         }
         Verification::Refused(refusal) => {
             terminal.bad(&format!("refused   {}: {refusal}", refusal.code()));
             terminal.prose("expected  ", &expectation(&source.scheme));
             let delivery =
-                Delivery { scheme: &source.scheme, headers: &headers, body: &body, keys: &keys, now };
+                RefusedDelivery { scheme: &source.scheme, headers: &headers, body: &body, keys: &keys, now };
             for finding in diagnose(&delivery, &refusal) {
                 terminal.prose("          ", &finding);
             }
-            Ok(Outcome::Bad)
+            Ok(CommandOutcome::Bad)
         }
     }
 }

@@ -7,7 +7,7 @@ use millrace::config::Sources;
 use millrace::dead_letter::{ARCHIVE_PREFIX, ReceivedMessage};
 use millrace::{Error, Kind, Result};
 
-use super::Progress;
+use super::ScanProgress;
 use super::entry::Entry;
 use crate::environment::{Clients, aws_failure};
 
@@ -33,7 +33,7 @@ impl Archive<'_> {
     /// Passes every archived dead letter to `see`, in the order of the days.
     pub async fn each(
         &self,
-        progress: &Progress,
+        progress: &ScanProgress,
         mut see: impl AsyncFnMut(Archived) -> Result<()>,
     ) -> Result<()> {
         let mut token: Option<String> = None;

@@ -9,8 +9,8 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::entry::Entry;
-use crate::terminal::table::Column;
-use crate::terminal::{Extent, Terminal, age, counted, figure};
+use crate::terminal::table::TableColumn;
+use crate::terminal::{TableExtent, Terminal, age, counted, figure};
 
 /// Longer messages are cut; `show` prints them completely.
 const MESSAGE_CHARACTERS: usize = 500;
@@ -19,7 +19,7 @@ const ID_CHARACTERS: usize = 8;
 
 /// One dead letter with all its copies.
 #[derive(Debug, Clone, Serialize)]
-pub struct Line {
+pub struct DeadLetterLine {
     pub id: Uuid,
     /// `None` for a message that is not a dead letter.
     pub kind: Option<DeadLetterKind>,
@@ -44,7 +44,7 @@ pub struct Total {
 /// The output of `--json`.
 #[derive(Debug, Serialize)]
 pub struct Page<'a> {
-    pub dead_letters: &'a [&'a Line],
+    pub dead_letters: &'a [&'a DeadLetterLine],
     pub page: u32,
     pub pages: u32,
     /// The number of matching dead letters on all pages.
@@ -57,14 +57,14 @@ pub struct Page<'a> {
 }
 
 #[derive(Debug, Default)]
-pub struct Summary {
-    lines: HashMap<Uuid, Line>,
+pub struct DeadLetterSummary {
+    lines: HashMap<Uuid, DeadLetterLine>,
 }
 
-impl Summary {
+impl DeadLetterSummary {
     pub fn add(&mut self, entry: &Entry) {
         let dead_letter = entry.dead_letter.as_ref();
-        let line = self.lines.entry(entry.id).or_insert_with(|| Line {
+        let line = self.lines.entry(entry.id).or_insert_with(|| DeadLetterLine {
             id: entry.id,
             kind: dead_letter.map(|dead_letter| dead_letter.kind),
             source: dead_letter.and_then(|dead_letter| dead_letter.source.clone()),
@@ -100,8 +100,8 @@ impl Summary {
     }
 
     /// Newest first.
-    pub fn lines(&self) -> Vec<&Line> {
-        let mut lines: Vec<&Line> = self.lines.values().collect();
+    pub fn lines(&self) -> Vec<&DeadLetterLine> {
+        let mut lines: Vec<&DeadLetterLine> = self.lines.values().collect();
         // Compare the times and not their text.
         lines.sort_by_cached_key(|line| {
             let at = OffsetDateTime::parse(&line.first_failed_at, &Rfc3339).ok();
@@ -125,35 +125,40 @@ impl Summary {
     }
 
     pub fn print_totals(&self, terminal: &mut Terminal) {
-        const COLUMNS: [Column; 3] =
-            [Column::word("kind"), Column::text("reason", 20), Column::number("dead letters")];
+        const COLUMNS: [TableColumn; 3] =
+            [TableColumn::word("kind"), TableColumn::text("reason", 20), TableColumn::number("dead letters")];
         let rows: Vec<Vec<String>> = self
             .totals()
             .into_iter()
             .map(|total| vec![total.kind, total.code, figure(total.dead_letters)])
             .collect();
-        terminal.table(&COLUMNS, &rows, Extent::Terminal);
+        terminal.table(&COLUMNS, &rows, TableExtent::Terminal);
     }
 
     /// One line for each of `lines`. Returns whether something is not shown.
-    pub fn print_lines(&self, lines: &[&Line], extent: Extent, terminal: &mut Terminal) -> bool {
-        const COLUMNS: [Column; 11] = [
-            Column::word("id"),
-            Column::number("age"),
-            Column::text("source", 12),
-            Column::text("reason", 16),
-            Column::text("message", 28),
-            Column::word("kind").optional(),
-            Column::word("model").optional(),
-            Column::number("tries").optional(),
-            Column::number("copies").optional(),
-            Column::word("from").optional(),
-            Column::word("first failed").optional(),
+    pub fn print_lines(
+        &self,
+        lines: &[&DeadLetterLine],
+        extent: TableExtent,
+        terminal: &mut Terminal,
+    ) -> bool {
+        const COLUMNS: [TableColumn; 11] = [
+            TableColumn::word("id"),
+            TableColumn::number("age"),
+            TableColumn::text("source", 12),
+            TableColumn::text("reason", 16),
+            TableColumn::text("message", 28),
+            TableColumn::word("kind").optional(),
+            TableColumn::word("model").optional(),
+            TableColumn::number("tries").optional(),
+            TableColumn::number("copies").optional(),
+            TableColumn::word("from").optional(),
+            TableColumn::word("first failed").optional(),
         ];
         let now = OffsetDateTime::now_utc();
         let id_characters = match extent {
-            Extent::Terminal => self.unique_id_characters(),
-            Extent::Whole => usize::MAX,
+            TableExtent::Terminal => self.unique_id_characters(),
+            TableExtent::Whole => usize::MAX,
         };
         let rows: Vec<Vec<String>> = lines
             .iter()
@@ -188,7 +193,7 @@ impl Summary {
     }
 }
 
-impl Line {
+impl DeadLetterLine {
     /// The time since the first failure: `5 min`.
     fn age(&self, now: OffsetDateTime) -> String {
         OffsetDateTime::parse(&self.first_failed_at, &Rfc3339)
@@ -211,15 +216,15 @@ fn shortened(reason: &Reason) -> Reason {
     reason
 }
 
-fn kind(line: &Line) -> String {
+fn kind(line: &DeadLetterLine) -> String {
     line.kind.map_or("unreadable", DeadLetterKind::name).to_owned()
 }
 
-fn code(line: &Line) -> String {
+fn code(line: &DeadLetterLine) -> String {
     line.reason.as_ref().map_or_else(|| "-".to_owned(), |reason| reason.code.clone())
 }
 
-fn source(line: &Line) -> String {
+fn source(line: &DeadLetterLine) -> String {
     match (&line.source, &line.event_type) {
         (Some(source), Some(event_type)) => format!("{source}/{event_type}"),
         (Some(source), None) => source.clone(),
@@ -287,7 +292,7 @@ mod tests {
 
     #[test]
     fn lines_are_newest_first_by_the_moment_and_copies_are_one() {
-        let mut summary = Summary::default();
+        let mut summary = DeadLetterSummary::default();
         let old = dead_letter("a", Code::WrongType, "2026-01-01T00:00:00Z");
         let middle = dead_letter("b", Code::WrongType, "2026-01-02T01:30:00+02:00");
         let new = dead_letter("c", Code::FieldTooLong, "2026-01-02T00:00:00Z");
@@ -312,7 +317,7 @@ mod tests {
             if turned {
                 copies.reverse();
             }
-            let mut summary = Summary::default();
+            let mut summary = DeadLetterSummary::default();
             copies.iter().for_each(|dead_letter| summary.add(&entry(dead_letter)));
             let lines = summary.lines();
             assert_eq!((lines[0].attempts, code(lines[0]).as_str()), (2, "field_too_long"));
@@ -321,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_short_id_is_unique_among_all_dead_letters() {
-        let mut summary = Summary::default();
+        let mut summary = DeadLetterSummary::default();
         let mut add = |id: &str| {
             let mut other = dead_letter("a", Code::WrongType, "2026-01-01T00:00:00Z");
             other.id = Uuid::parse_str(id).unwrap();
@@ -337,7 +342,7 @@ mod tests {
     fn no_line_is_longer_than_a_line() {
         let mut long = dead_letter("a", Code::WrongType, "2026-01-01T00:00:00Z");
         long.reason.message = "ä".repeat(10_000);
-        let mut summary = Summary::default();
+        let mut summary = DeadLetterSummary::default();
         summary.add(&entry(&long));
         let message = &summary.lines()[0].reason.as_ref().unwrap().message;
         assert_eq!(message.chars().count(), MESSAGE_CHARACTERS + 1);

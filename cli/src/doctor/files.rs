@@ -21,7 +21,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::finding::{Finding, some_of};
-use crate::dead_letters::{self, Progress};
+use crate::dead_letters::{self, ScanProgress};
 use crate::environment::{Clients, Environment, aws_failure};
 use crate::terminal::{age, counted};
 
@@ -37,7 +37,7 @@ const STUCK_SECONDS: f64 = 3.0 * 3_600.0;
 const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
 
 /// The clients and data of the check.
-pub struct Place<'a> {
+pub struct FileCheck<'a> {
     pub environment: &'a Environment,
     pub clients: &'a Clients,
     pub database: &'a Client,
@@ -58,23 +58,23 @@ struct File {
 
 /// Lists the files under `incoming/` that are older than `unloaded_for`, page by page, and finds those without a load. With `load`,
 /// sends their notifications to the upload queue.
-pub async fn missing(place: &Place<'_>, unloaded_for: Duration, load: bool) -> Result<Vec<Finding>> {
+pub async fn missing(check: &FileCheck<'_>, unloaded_for: Duration, load: bool) -> Result<Vec<Finding>> {
     let newest = SystemTime::now().checked_sub(unloaded_for).unwrap_or(SystemTime::UNIX_EPOCH);
     let mut from = None;
     let (mut listed, mut found) = (0_u64, Unloaded::default());
     let mut dead_letters = None;
     loop {
-        let page = list(place, from.take()).await?;
+        let page = list(check, from.take()).await?;
         let files: Vec<File> =
             page.versions().iter().filter(|version| is_settled(version, newest)).filter_map(read).collect();
         listed += files.len() as u64;
-        let unknown = unknown(place, files).await?;
+        let unknown = unknown(check, files).await?;
         let (ours, others): (Vec<File>, Vec<File>) = unknown
             .into_iter()
-            .partition(|file| matches!(place.sources.route(&file.key), ObjectRoute::Csv(_)));
+            .partition(|file| matches!(check.sources.route(&file.key), ObjectRoute::Csv(_)));
         // Read the queue at most once.
         if dead_letters.is_none() && !ours.is_empty() {
-            dead_letters = Some(refused(place).await?);
+            dead_letters = Some(refused(check).await?);
         }
         let is_refused = |file: &File| {
             dead_letters.as_ref().is_some_and(|dead_letters| {
@@ -84,8 +84,8 @@ pub async fn missing(place: &Place<'_>, unloaded_for: Duration, load: bool) -> R
         let (failed, ours): (Vec<File>, Vec<File>) = ours.into_iter().partition(is_refused);
         if load {
             let bodies: Vec<Value> =
-                ours.iter().map(|file| notification(&place.environment.bucket, file)).collect();
-            announce(place, &bodies).await?;
+                ours.iter().map(|file| notification(&check.environment.bucket, file)).collect();
+            announce(check, &bodies).await?;
         }
         found.lost.add(&ours);
         found.failed.add(&failed);
@@ -99,13 +99,13 @@ pub async fn missing(place: &Place<'_>, unloaded_for: Duration, load: bool) -> R
 }
 
 /// The versions of objects with a dead letter of kind `upload`.
-async fn refused(place: &Place<'_>) -> Result<BTreeSet<(String, Option<String>)>> {
-    let Clients { s3, sqs } = place.clients;
-    let queue = place.environment.dead_letter_queue_url.clone();
+async fn refused(check: &FileCheck<'_>) -> Result<BTreeSet<(String, Option<String>)>> {
+    let Clients { s3, sqs } = check.clients;
+    let queue = check.environment.dead_letter_queue_url.clone();
     let reader = DeadLetterReader::new(sqs.clone(), s3.clone(), queue);
     let mut refused = BTreeSet::new();
     // If the scan is incomplete, a notification may be sent for a file with a dead letter, which does no harm.
-    dead_letters::each(&reader, &Progress::hidden(), |entry| {
+    dead_letters::each(&reader, &ScanProgress::hidden(), |entry| {
         let dead_letter = entry.dead_letter.filter(|dead_letter| dead_letter.kind == DeadLetterKind::Upload);
         if let Some((key, version)) =
             dead_letter.and_then(|dead_letter| Some((dead_letter.origin.key?, dead_letter.origin.version)))
@@ -119,13 +119,16 @@ async fn refused(place: &Place<'_>) -> Result<BTreeSet<(String, Option<String>)>
 }
 
 /// A page of the versions under `incoming/`, after a key and its version.
-async fn list(place: &Place<'_>, from: Option<(String, Option<String>)>) -> Result<ListObjectVersionsOutput> {
+async fn list(
+    check: &FileCheck<'_>,
+    from: Option<(String, Option<String>)>,
+) -> Result<ListObjectVersionsOutput> {
     let (key, version) = from.unzip();
-    place
+    check
         .clients
         .s3
         .list_object_versions()
-        .bucket(&place.environment.bucket)
+        .bucket(&check.environment.bucket)
         .prefix(PREFIX)
         .set_key_marker(key)
         .set_version_id_marker(version.flatten())
@@ -223,11 +226,11 @@ fn read(version: &ObjectVersion) -> Option<File> {
 }
 
 /// The versions without a load.
-async fn unknown(place: &Place<'_>, files: Vec<File>) -> Result<Vec<File>> {
-    let bucket = &place.environment.bucket;
+async fn unknown(check: &FileCheck<'_>, files: Vec<File>) -> Result<Vec<File>> {
+    let bucket = &check.environment.bucket;
     let origin = |file: &File| format!("s3://{bucket}/{}?version={}", file.key, file.version);
     let origins: Vec<String> = files.iter().map(origin).collect();
-    let rows = place
+    let rows = check
         .database
         .query_typed(UNKNOWN_ORIGINS, &[(&origins, Type::TEXT_ARRAY)])
         .await
@@ -255,7 +258,7 @@ fn notification(bucket: &str, file: &File) -> Value {
 }
 
 /// Sends notifications to the upload queue, ten per request.
-async fn announce(place: &Place<'_>, bodies: &[Value]) -> Result<()> {
+async fn announce(check: &FileCheck<'_>, bodies: &[Value]) -> Result<()> {
     for ten in bodies.chunks(10) {
         let mut entries = Vec::new();
         for (index, body) in ten.iter().enumerate() {
@@ -266,11 +269,11 @@ async fn announce(place: &Place<'_>, bodies: &[Value]) -> Result<()> {
                 .map_err(|error| Error::new(Kind::Bug, "build a notification").with_source(error))?;
             entries.push(entry);
         }
-        let answer = place
+        let answer = check
             .clients
             .sqs
             .send_message_batch()
-            .queue_url(&place.environment.upload_queue_url)
+            .queue_url(&check.environment.upload_queue_url)
             .set_entries(Some(entries))
             .send()
             .await
@@ -285,9 +288,9 @@ async fn announce(place: &Place<'_>, bodies: &[Value]) -> Result<()> {
 
 /// Finds loads that have not ended and have staged nothing for hours. With `load`, sends their notifications again, which resumes the
 /// loads.
-pub async fn stuck(place: &Place<'_>, load: bool) -> Result<Vec<Finding>> {
+pub async fn stuck(check: &FileCheck<'_>, load: bool) -> Result<Vec<Finding>> {
     const CHECK: &str = "loads";
-    let rows = place
+    let rows = check
         .database
         .query_typed(STUCK_LOADS, &[(&STUCK_SECONDS, Type::FLOAT8)])
         .await
@@ -307,15 +310,15 @@ pub async fn stuck(place: &Place<'_>, load: bool) -> Result<Vec<Finding>> {
         return Ok(vec![Finding::problem(CHECK, found, action)]);
     }
     let bodies: Vec<Value> = origins.iter().filter_map(|origin| announcement(origin)).collect();
-    announce(place, &bodies).await?;
+    announce(check, &bodies).await?;
     let found = format!("{found}; their notifications were sent to the upload queue");
     Ok(vec![Finding::warning(CHECK, found, "millrace doctor  # once they have ended")])
 }
 
 /// The notification of `s3://bucket/key?version=…`.
 fn announcement(origin: &str) -> Option<Value> {
-    let (place, version) = origin.strip_prefix("s3://")?.rsplit_once("?version=")?;
-    let (bucket, key) = place.split_once('/')?;
+    let (object, version) = origin.strip_prefix("s3://")?.rsplit_once("?version=")?;
+    let (bucket, key) = object.split_once('/')?;
     // The substitute for a version id is not a version id.
     let version_id = Some(version.to_owned()).filter(|version| !version.starts_with("etag-"));
     let file =

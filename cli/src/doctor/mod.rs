@@ -33,7 +33,7 @@ use crate::checkout::Checkout;
 use crate::environment::{self, Clients, Environment, Variables};
 use crate::ledger::Report;
 use crate::loads;
-use files::Place;
+use files::FileCheck;
 use finding::{Finding, settle};
 
 /// Makes every check.
@@ -189,10 +189,10 @@ async fn examine_files(
     let Some(((environment, clients), sources)) = place else {
         return vec![Finding::unknown("files", "the bucket, or sources.toml, cannot be read")];
     };
-    let place = Place { environment, clients, database, sources };
-    let missing = files::missing(&place, arguments.unloaded_for, arguments.load_missing).await;
+    let check = FileCheck { environment, clients, database, sources };
+    let missing = files::missing(&check, arguments.unloaded_for, arguments.load_missing).await;
     let mut findings = settle("files", missing);
-    findings.extend(settle("loads", files::stuck(&place, arguments.load_missing).await));
+    findings.extend(settle("loads", files::stuck(&check, arguments.load_missing).await));
     findings
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use millrace::database::{self, Settings};
 use millrace::{Code, Error, Kind, Result, migrate};
 
-use super::deploy::Parameters;
+use super::deploy::StackParameters;
 use super::postgres::{self, Server};
 use super::{ports, secret};
 use crate::checkout::Checkout;
@@ -83,7 +83,7 @@ impl Database {
     }
 
     /// Sets the passwords of the functions' roles, and returns the parameters of the template.
-    pub async fn parameters(&self, state: &Path) -> Result<Parameters> {
+    pub async fn parameters(&self, state: &Path) -> Result<StackParameters> {
         let client = connect(&self.url).await?;
         let mut passwords = Vec::new();
         for (role, file, parameter) in ROLES {
@@ -95,14 +95,14 @@ impl Database {
             })?;
             passwords.push((parameter, password));
         }
-        Parameters::from_url(&self.url, passwords)
+        StackParameters::from_url(&self.url, passwords)
     }
 }
 
 fn start_server(checkout: &Checkout, state: &Path) -> Result<Server> {
     let binaries = binaries_for(state, postgres::find_servers(&checkout.postgres()))?;
     let memory = state.join("port");
-    let mut options = postgres::Options::new(state, binaries);
+    let mut options = postgres::ServerOptions::new(state, binaries);
     options.port = ports::remembered(&memory);
     let server = Server::start(&options)?;
     ports::remember(&memory, server.port())?;

@@ -19,7 +19,7 @@ const ARTIFACTS: &str = "millrace-deploy";
 
 /// The deployed resources.
 #[derive(Debug, Clone)]
-pub struct Deployed {
+pub struct DeployedStack {
     pub bucket: String,
     pub upload_queue_url: String,
     pub dead_letter_queue_url: String,
@@ -38,7 +38,7 @@ pub struct Webhooks {
 
 /// The parameters of the template for the database.
 #[derive(Debug, Clone)]
-pub struct Parameters {
+pub struct StackParameters {
     pub database_host: String,
     pub database_port: u16,
     pub database_name: String,
@@ -48,7 +48,7 @@ pub struct Parameters {
     pub passwords: Vec<(&'static str, String)>,
 }
 
-impl Parameters {
+impl StackParameters {
     /// The parameters for the server of `url`, with the roles of the functions.
     pub fn from_url(url: &str, passwords: Vec<(&'static str, String)>) -> Result<Self> {
         let wrong = |what: &str| Error::new(Kind::Config, format!("DATABASE_URL: {what}"));
@@ -80,7 +80,7 @@ impl Parameters {
         let local = matches!(host, "localhost" | "127.0.0.1" | "[::1]") || host.starts_with(['/', '%']);
         // The default database has the name of the user.
         let database = if database.is_empty() { user.split(':').next().unwrap_or(user) } else { database };
-        Ok(Parameters {
+        Ok(StackParameters {
             database_host: host.replace('/', "%2F"),
             database_port: port,
             database_name: database.to_owned(),
@@ -97,8 +97,8 @@ pub async fn deploy(
     state: &Path,
     emulator: &Emulator,
     clients: &Clients,
-    parameters: &Parameters,
-) -> Result<Deployed> {
+    parameters: &StackParameters,
+) -> Result<DeployedStack> {
     if let Some(function) = FUNCTIONS.map(|name| checkout.function(name)).iter().find(|file| !file.is_file())
     {
         return Err(Error::new(
@@ -122,10 +122,10 @@ pub async fn deploy(
     })?;
     fs::write(&memory, &fingerprint)
         .map_err(|error| Error::new(Kind::Config, "store the hash of the deployment").with_source(error))?;
-    Ok(Deployed { changed: true, ..deployed })
+    Ok(DeployedStack { changed: true, ..deployed })
 }
 
-fn overrides(checkout: &Checkout, parameters: &Parameters) -> Vec<String> {
+fn overrides(checkout: &Checkout, parameters: &StackParameters) -> Vec<String> {
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
     let mut overrides = vec![
         format!("DatabaseHost={}", parameters.database_host),
@@ -164,7 +164,7 @@ fn fingerprint(checkout: &Checkout, emulator: &Emulator, overrides: &[String]) -
 }
 
 /// The deployed resources, if all of them exist.
-async fn find(emulator: &Emulator, clients: &Clients) -> Option<Deployed> {
+async fn find(emulator: &Emulator, clients: &Clients) -> Option<DeployedStack> {
     let bucket = format!("{STACK}-000000000000-us-east-1");
     clients.s3.head_bucket().bucket(&bucket).send().await.ok()?;
     let queue =
@@ -173,7 +173,7 @@ async fn find(emulator: &Emulator, clients: &Clients) -> Option<Deployed> {
         let function = format!("/2015-03-31/functions/{STACK}-{name}");
         ministack::get(emulator.port(), &function).filter(|(status, _)| *status == 200)?;
     }
-    Some(Deployed {
+    Some(DeployedStack {
         bucket,
         upload_queue_url: queue(format!("{STACK}-uploads")).await?,
         dead_letter_queue_url: queue(format!("{STACK}-dead-letters")).await?,
@@ -249,13 +249,13 @@ mod tests {
             ("postgresql://me@[::1]:5433/x", "[::1]", 5433, "x", "prefer"),
             ("postgresql://me@/x?host=/var/run/postgresql", "%2Fvar%2Frun%2Fpostgresql", 5432, "x", "prefer"),
         ] {
-            let parameters = Parameters::from_url(url, Vec::new()).unwrap();
+            let parameters = StackParameters::from_url(url, Vec::new()).unwrap();
             assert_eq!(parameters.database_host, host, "{url}");
             assert_eq!(parameters.database_port, port, "{url}");
             assert_eq!(parameters.database_name, name, "{url}");
             assert_eq!(parameters.ssl_mode, ssl_mode, "{url}");
         }
-        assert!(Parameters::from_url("postgresql://a@h1,h2/x", Vec::new()).is_err());
-        assert!(Parameters::from_url("postgresql://a@h:x/x", Vec::new()).is_err());
+        assert!(StackParameters::from_url("postgresql://a@h1,h2/x", Vec::new()).is_err());
+        assert!(StackParameters::from_url("postgresql://a@h:x/x", Vec::new()).is_err());
     }
 }

@@ -14,13 +14,13 @@ pub struct Lock {
 
 /// The holder of the lock: "`millrace dev`, process 4711".
 #[derive(Debug)]
-pub enum Attempt {
+pub enum LockAttempt {
     Taken(Lock),
     HeldBy(String),
 }
 
 impl Lock {
-    pub fn take(path: &Path, holder: &str) -> Result<Attempt> {
+    pub fn take(path: &Path, holder: &str) -> Result<LockAttempt> {
         let failed = |error: std::io::Error| {
             Error::new(Kind::Config, format!("lock {}", path.display())).with_source(error)
         };
@@ -32,12 +32,12 @@ impl Lock {
                     .and_then(|()| file.rewind())
                     .and_then(|()| write!(file, "{holder}, process {}", std::process::id()))
                     .map_err(failed)?;
-                Ok(Attempt::Taken(Lock { _file: file }))
+                Ok(LockAttempt::Taken(Lock { _file: file }))
             }
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 file.read_to_string(&mut holder).map_err(failed)?;
-                Ok(Attempt::HeldBy(holder))
+                Ok(LockAttempt::HeldBy(holder))
             }
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
@@ -52,13 +52,13 @@ mod tests {
     fn the_second_learns_who_was_first() {
         let folder = std::env::temp_dir().join(format!("millrace-lock-{}", std::process::id()));
         let first = Lock::take(&folder, "`millrace dev`").unwrap();
-        assert!(matches!(first, Attempt::Taken(_)));
-        let Attempt::HeldBy(holder) = Lock::take(&folder, "`millrace demo`").unwrap() else {
+        assert!(matches!(first, LockAttempt::Taken(_)));
+        let LockAttempt::HeldBy(holder) = Lock::take(&folder, "`millrace demo`").unwrap() else {
             panic!("two hold one lock");
         };
         assert_eq!(holder, format!("`millrace dev`, process {}", std::process::id()));
         drop(first);
-        assert!(matches!(Lock::take(&folder, "`millrace demo`").unwrap(), Attempt::Taken(_)));
+        assert!(matches!(Lock::take(&folder, "`millrace demo`").unwrap(), LockAttempt::Taken(_)));
         std::fs::remove_file(folder).unwrap();
     }
 }

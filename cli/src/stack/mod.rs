@@ -19,7 +19,7 @@ use millrace::config::Sources;
 use millrace::{Error, Kind, Result};
 
 use self::database::Database;
-use self::lock::{Attempt, Lock};
+use self::lock::{Lock, LockAttempt};
 use self::ministack::Emulator;
 use self::names::{FUNCTIONS, STACK};
 use crate::checkout::Checkout;
@@ -52,8 +52,8 @@ impl Stack {
         let state = checkout.state();
         fs::create_dir_all(&state).map_err(failed)?;
         let lock = match Lock::take(&state.join("lock"), holder)? {
-            Attempt::Taken(lock) => lock,
-            Attempt::HeldBy(other) => return Ok(Start::HeldBy(other)),
+            LockAttempt::Taken(lock) => lock,
+            LockAttempt::HeldBy(other) => return Ok(Start::HeldBy(other)),
         };
         let database = Database::start(checkout, &state, terminal).await?;
         database.migrate(terminal).await?;

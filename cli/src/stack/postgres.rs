@@ -18,7 +18,7 @@ use super::{child, ports, secret};
 
 /// The options of a server.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct ServerOptions {
     /// The data directory, which is kept between runs.
     pub directory: PathBuf,
     /// The folder of `initdb` and `postgres`; see [`find_servers`].
@@ -33,9 +33,9 @@ pub struct Options {
     pub port: Option<u16>,
 }
 
-impl Options {
+impl ServerOptions {
     pub fn new(directory: impl Into<PathBuf>, binaries: impl Into<PathBuf>) -> Self {
-        Options {
+        ServerOptions {
             directory: directory.into(),
             binaries: binaries.into(),
             fast: false,
@@ -50,7 +50,7 @@ impl Options {
 #[derive(Debug)]
 pub struct Server {
     process: Child,
-    options: Options,
+    options: ServerOptions,
     port: u16,
     password: String,
 }
@@ -62,7 +62,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 impl Server {
     /// Creates the data directory unless it exists, starts the server on a free loopback port and waits until it accepts connections.
     /// Local connections need a password too.
-    pub fn start(options: &Options) -> Result<Server> {
+    pub fn start(options: &ServerOptions) -> Result<Server> {
         let user = unprivileged_user()?;
         let data = options.directory.join("data");
         let password = initialise(options, &data, user)?;
@@ -172,7 +172,7 @@ impl Server {
         if ended.is_none() || is_answering() {
             return Ok(());
         }
-        let server = Server::start(&Options { port: Some(self.port), ..self.options.clone() })?;
+        let server = Server::start(&ServerOptions { port: Some(self.port), ..self.options.clone() })?;
         if server.port != self.port {
             let message = format!("another process uses the port {} of the local database", self.port);
             return Err(Error::new(Kind::Transient, message));
@@ -228,7 +228,7 @@ fn has_server(path: &Path) -> bool {
     path.join("postgres").is_file() && path.join("initdb").is_file()
 }
 
-fn initialise(options: &Options, data: &Path, user: Option<User>) -> Result<String> {
+fn initialise(options: &ServerOptions, data: &Path, user: Option<User>) -> Result<String> {
     let password_file = options.directory.join("owner-password");
     if data.join("PG_VERSION").is_file() {
         return std::fs::read_to_string(&password_file)
@@ -293,7 +293,7 @@ fn unprivileged_user() -> Result<Option<User>> {
     })
 }
 
-fn server_command(options: &Options, program: impl AsRef<OsStr>, user: Option<User>) -> Command {
+fn server_command(options: &ServerOptions, program: impl AsRef<OsStr>, user: Option<User>) -> Command {
     let program = options.binaries.join(program.as_ref());
     let closed = user.is_some() && closed_to_others(&[&options.directory, &options.binaries]);
     let mut command = match user {

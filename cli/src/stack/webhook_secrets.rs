@@ -27,7 +27,7 @@ pub async fn provide(
         .map_err(|error| Error::new(Kind::Config, format!("create {}", kept.display())).with_source(error))?;
     let mut variables = Vec::new();
     // Combine several keys of one secret, and one secret of several sources.
-    let mut values: BTreeMap<&str, Kept> = BTreeMap::new();
+    let mut values: BTreeMap<&str, SecretValue> = BTreeMap::new();
     for source in sources.webhooks() {
         let variable = secret_variable(&source.name);
         for (index, reference) in source.secrets.iter().enumerate() {
@@ -55,7 +55,7 @@ pub async fn provide(
 }
 
 #[derive(Default)]
-struct Kept {
+struct SecretValue {
     whole: Option<String>,
     members: serde_json::Map<String, Value>,
 }

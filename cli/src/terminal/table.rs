@@ -15,7 +15,7 @@ enum Align {
 
 /// A column of a table. The columns of a table are in the order of their importance.
 #[derive(Debug, Clone, Copy)]
-pub struct Column {
+pub struct TableColumn {
     name: &'static str,
     align: Align,
     /// Text is cut, to this width at least.
@@ -23,25 +23,25 @@ pub struct Column {
     is_optional: bool,
 }
 
-impl Column {
+impl TableColumn {
     /// Names and words, which are not cut.
     pub const fn word(name: &'static str) -> Self {
-        Column { name, align: Align::Left, least: None, is_optional: false }
+        TableColumn { name, align: Align::Left, least: None, is_optional: false }
     }
 
     /// Numbers and times.
     pub const fn number(name: &'static str) -> Self {
-        Column { name, align: Align::Right, least: None, is_optional: false }
+        TableColumn { name, align: Align::Right, least: None, is_optional: false }
     }
 
     /// Text of any length, cut where it does not fit, but to no less than `least` columns.
     pub const fn text(name: &'static str, least: usize) -> Self {
-        Column { name, align: Align::Left, least: Some(least), is_optional: false }
+        TableColumn { name, align: Align::Left, least: Some(least), is_optional: false }
     }
 
     /// Shown only where no text has to be cut for it.
     pub const fn optional(self) -> Self {
-        Column { is_optional: true, ..self }
+        TableColumn { is_optional: true, ..self }
     }
 }
 
@@ -54,10 +54,10 @@ pub struct Layout {
 }
 
 /// Lays out the table in lines of at most `width` columns; `None` is any width. A column without text is left out.
-pub fn lay_out(all: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Layout {
+pub fn lay_out(all: &[TableColumn], rows: &[Vec<String>], width: Option<usize>) -> Layout {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
-    let shown: Vec<(usize, Column)> = (0..)
+    let shown: Vec<(usize, TableColumn)> = (0..)
         .zip(all.iter().copied())
         .filter(|(at, _)| rows.is_empty() || rows.iter().any(|row| !row[*at].is_empty()))
         .collect();
@@ -88,11 +88,11 @@ pub fn lay_out(all: &[Column], rows: &[Vec<String>], width: Option<usize>) -> La
 }
 
 /// The widths of the columns that are shown.
-fn fit(shown: &[(usize, Column)], natural: &[usize], width: usize) -> Vec<usize> {
+fn fit(shown: &[(usize, TableColumn)], natural: &[usize], width: usize) -> Vec<usize> {
     let total =
         |widths: &[usize]| INDENT + widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
     let least = |limit: usize| -> Vec<usize> {
-        let least = |((_, column), natural): (&(usize, Column), &usize)| match column.least {
+        let least = |((_, column), natural): (&(usize, TableColumn), &usize)| match column.least {
             Some(least) => least.min(limit).max(columns(column.name)).min(*natural),
             None => *natural,
         };
@@ -131,11 +131,11 @@ fn fit(shown: &[(usize, Column)], natural: &[usize], width: usize) -> Vec<usize>
 mod tests {
     use super::*;
 
-    const COLUMNS: [Column; 4] = [
-        Column::text("name", 6),
-        Column::number("rows"),
-        Column::text("reason", 8),
-        Column::word("kind").optional(),
+    const COLUMNS: [TableColumn; 4] = [
+        TableColumn::text("name", 6),
+        TableColumn::number("rows"),
+        TableColumn::text("reason", 8),
+        TableColumn::word("kind").optional(),
     ];
 
     fn table(reason: &str, width: usize) -> Vec<String> {

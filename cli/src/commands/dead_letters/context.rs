@@ -5,18 +5,18 @@ use millrace::dead_letter::{DeadLetterReader, Filter};
 
 use crate::commands::Stop;
 use crate::dead_letters::archive::Archive;
-use crate::dead_letters::summary::Summary;
-use crate::dead_letters::{Progress, each};
+use crate::dead_letters::summary::DeadLetterSummary;
+use crate::dead_letters::{ScanProgress, each};
 use crate::environment::{Clients, DeadLetterEnvironment};
 
 /// What every subcommand works with.
-pub(super) struct Context<'a> {
+pub(super) struct DeadLetterContext<'a> {
     pub environment: &'a DeadLetterEnvironment,
     pub clients: &'a Clients,
     pub reader: DeadLetterReader,
 }
 
-impl Context<'_> {
+impl DeadLetterContext<'_> {
     pub fn archive(&self) -> Archive<'_> {
         Archive {
             clients: self.clients,
@@ -32,10 +32,10 @@ impl Context<'_> {
         filter: &Filter,
         archived: bool,
         stop: &mut Stop,
-    ) -> Result<Option<(Summary, bool)>> {
-        let mut summary = Summary::default();
+    ) -> Result<Option<(DeadLetterSummary, bool)>> {
+        let mut summary = DeadLetterSummary::default();
         let complete = if archived {
-            let progress = Progress::new("reading the archive");
+            let progress = ScanProgress::new("reading the archive");
             let archive = self.archive();
             let look = archive.each(&progress, async |archived| {
                 if archived.entry.is_meant(filter) {
@@ -45,7 +45,7 @@ impl Context<'_> {
             });
             stop.unless_asked(async { look.await.map(|()| true) }).await?
         } else {
-            let progress = Progress::new("reading the dead-letter queue");
+            let progress = ScanProgress::new("reading the dead-letter queue");
             let look = each(&self.reader, &progress, |entry| {
                 if entry.is_meant(filter) {
                     summary.add(&entry);

@@ -8,16 +8,16 @@ use millrace::{Error, Kind, Result};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::context::Context;
+use super::context::DeadLetterContext;
 use super::ids;
 use super::output::{print_incomplete, stopped};
 use super::selection::check_meant;
 use crate::arguments::dead_letters::DropDeadLetters;
-use crate::commands::{Outcome, Stop};
+use crate::commands::{CommandOutcome, Stop};
 use crate::dead_letters::entry::Entry;
-use crate::dead_letters::summary::{Summary, counted_dead_letters};
-use crate::dead_letters::{Progress, each};
-use crate::terminal::{Extent, Terminal, counted, figure};
+use crate::dead_letters::summary::{DeadLetterSummary, counted_dead_letters};
+use crate::dead_letters::{ScanProgress, each};
+use crate::terminal::{TableExtent, Terminal, counted, figure};
 
 /// More lines are not read by anybody.
 const SHOWN: usize = 50;
@@ -36,10 +36,10 @@ pub(super) fn check(arguments: &DropDeadLetters) -> Result<()> {
 
 pub(super) async fn run(
     arguments: &DropDeadLetters,
-    context: &Context<'_>,
+    context: &DeadLetterContext<'_>,
     stop: &mut Stop,
     terminal: &mut Terminal,
-) -> Result<Outcome> {
+) -> Result<CommandOutcome> {
     let found = async {
         let filter = ids::filter(&arguments.filter, false, context).await?;
         find(context, &filter).await
@@ -49,10 +49,10 @@ pub(super) async fn run(
     };
     if found.summary.is_empty() {
         terminal.line("  no such dead letter in the dead-letter queue");
-        return Ok(Outcome::Done);
+        return Ok(CommandOutcome::Done);
     }
     let lines = found.summary.lines();
-    found.summary.print_lines(&lines[..lines.len().min(SHOWN)], Extent::Terminal, terminal);
+    found.summary.print_lines(&lines[..lines.len().min(SHOWN)], TableExtent::Terminal, terminal);
     if lines.len() > SHOWN {
         terminal.line(&format!("  and {} more", figure((lines.len() - SHOWN) as u64)));
     }
@@ -71,7 +71,7 @@ pub(super) async fn run(
             Some(true) => {}
             Some(false) => {
                 terminal.line("nothing is dropped");
-                return Ok(Outcome::Done);
+                return Ok(CommandOutcome::Done);
             }
             None => return Ok(stopped("no dead letter is dropped", terminal)),
         }
@@ -88,19 +88,19 @@ pub(super) async fn run(
         let gone = counted(gone, "message", "messages");
         terminal.line(&format!("{gone} no longer in the queue, or received by another receiver"));
     }
-    Ok(Outcome::Done)
+    Ok(CommandOutcome::Done)
 }
 
 /// What is shown before it is asked for.
 #[derive(Default)]
-struct Found {
-    summary: Summary,
+struct FoundMessages {
+    summary: DeadLetterSummary,
     message_ids: HashSet<String>,
 }
 
-async fn find(context: &Context<'_>, filter: &Filter) -> Result<(Found, bool)> {
-    let progress = Progress::new("reading the dead-letter queue");
-    let mut found = Found::default();
+async fn find(context: &DeadLetterContext<'_>, filter: &Filter) -> Result<(FoundMessages, bool)> {
+    let progress = ScanProgress::new("reading the dead-letter queue");
+    let mut found = FoundMessages::default();
     let complete = each(&context.reader, &progress, |entry| {
         if entry.is_meant(filter) {
             found.summary.add(&entry);
@@ -120,11 +120,11 @@ struct Dropped {
 
 /// Deletes the messages that were shown, and no other: whatever came since has not been seen by anybody.
 async fn drop_found(
-    context: &Context<'_>,
+    context: &DeadLetterContext<'_>,
     message_ids: &HashSet<String>,
     dropped: &mut Dropped,
 ) -> Result<()> {
-    let progress = Progress::new("dropping dead letters");
+    let progress = ScanProgress::new("dropping dead letters");
     // Objects go last, and only those that no dead letter points to that stays.
     let mut pointers: HashMap<Uuid, DeadLetter> = HashMap::new();
     let mut staying: HashSet<Uuid> = HashSet::new();

@@ -9,22 +9,22 @@ use millrace::dead_letter::{DeadLetter, Filter};
 use millrace::{Error, Kind, Result};
 use uuid::Uuid;
 
-use super::context::Context;
+use super::context::DeadLetterContext;
 use super::ids;
 use super::output::{print_incomplete, stopped};
 use crate::arguments::dead_letters::ExportDeadLetters;
-use crate::commands::{Outcome, Stop};
-use crate::dead_letters::Progress;
+use crate::commands::{CommandOutcome, Stop};
+use crate::dead_letters::ScanProgress;
 use crate::dead_letters::entry::Entry;
 use crate::dead_letters::summary::counted_dead_letters;
 use crate::terminal::{Terminal, counted};
 
 pub(super) async fn run(
     arguments: &ExportDeadLetters,
-    context: &Context<'_>,
+    context: &DeadLetterContext<'_>,
     stop: &mut Stop,
     terminal: &mut Terminal,
-) -> Result<Outcome> {
+) -> Result<CommandOutcome> {
     // Standard output is for dead letters; what else there is to say goes beside it.
     let mut aside = Terminal::stderr();
     let Some(filter) = stop.unless_asked(ids::filter(&arguments.filter, false, context)).await? else {
@@ -76,7 +76,7 @@ pub(super) async fn run(
     if !complete {
         print_incomplete(&mut aside);
     }
-    Ok(if exported.gone.is_empty() { Outcome::Done } else { Outcome::Bad })
+    Ok(if exported.gone.is_empty() { CommandOutcome::Done } else { CommandOutcome::Bad })
 }
 
 #[derive(Default)]
@@ -90,12 +90,12 @@ struct Exported {
 
 /// Writes every dead letter that is meant as it comes.
 async fn dead_letters(
-    context: &Context<'_>,
+    context: &DeadLetterContext<'_>,
     filter: &Filter,
     exported: &mut Exported,
     mut write: impl AsyncFnMut(&str) -> Result<()>,
 ) -> Result<bool> {
-    let progress = Progress::new("exporting dead letters");
+    let progress = ScanProgress::new("exporting dead letters");
     let mut scan = context.reader.scan();
     while let Some(messages) = scan.next().await? {
         progress.add(messages.len());

@@ -7,10 +7,10 @@ use millrace::{Code, Error, Kind, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::context::Context;
+use super::context::DeadLetterContext;
 use crate::arguments::dead_letters::{DeadLetterFilter, IdPrefix};
 use crate::dead_letters::entry::Entry;
-use crate::dead_letters::{Progress, each};
+use crate::dead_letters::{ScanProgress, each};
 
 /// More ids are not listed in an error.
 const LISTED: usize = 10;
@@ -54,7 +54,7 @@ impl Matches {
 pub(super) async fn filter(
     arguments: &DeadLetterFilter,
     archived: bool,
-    context: &Context<'_>,
+    context: &DeadLetterContext<'_>,
 ) -> Result<Filter> {
     let now = OffsetDateTime::now_utc();
     Ok(arguments.to_filter(now, resolve(&arguments.ids, archived, context).await?))
@@ -64,7 +64,11 @@ pub(super) async fn filter(
 ///
 /// # Errors
 /// When a prefix is the beginning of several ids, or of none.
-async fn resolve(prefixes: &[IdPrefix], archived: bool, context: &Context<'_>) -> Result<Vec<Uuid>> {
+async fn resolve(
+    prefixes: &[IdPrefix],
+    archived: bool,
+    context: &DeadLetterContext<'_>,
+) -> Result<Vec<Uuid>> {
     if let Some(ids) = prefixes.iter().map(IdPrefix::whole).collect() {
         return Ok(ids);
     }
@@ -77,7 +81,7 @@ async fn resolve(prefixes: &[IdPrefix], archived: bool, context: &Context<'_>) -
         }
     };
     if archived {
-        let progress = Progress::new("reading the archive");
+        let progress = ScanProgress::new("reading the archive");
         let archive = context.archive();
         archive
             .each(&progress, async |archived| {
@@ -86,7 +90,7 @@ async fn resolve(prefixes: &[IdPrefix], archived: bool, context: &Context<'_>) -
             })
             .await?;
     } else {
-        let progress = Progress::new("reading the dead-letter queue");
+        let progress = ScanProgress::new("reading the dead-letter queue");
         each(&context.reader, &progress, |entry| {
             see(&entry);
             Ok(true)

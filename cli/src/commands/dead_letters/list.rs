@@ -2,20 +2,20 @@
 
 use millrace::Result;
 
-use super::context::Context;
+use super::context::DeadLetterContext;
 use super::ids;
 use super::output::{print_incomplete, print_json, stopped};
 use crate::arguments::dead_letters::ListDeadLetters;
-use crate::commands::{Outcome, Stop};
-use crate::dead_letters::summary::{Line, Page, Summary, counted_dead_letters};
-use crate::terminal::{Extent, Terminal};
+use crate::commands::{CommandOutcome, Stop};
+use crate::dead_letters::summary::{DeadLetterLine, DeadLetterSummary, Page, counted_dead_letters};
+use crate::terminal::{TableExtent, Terminal};
 
 pub(super) async fn run(
     arguments: &ListDeadLetters,
-    context: &Context<'_>,
+    context: &DeadLetterContext<'_>,
     stop: &mut Stop,
     terminal: &mut Terminal,
-) -> Result<Outcome> {
+) -> Result<CommandOutcome> {
     let unchanged = "no dead letter was changed";
     let filter = ids::filter(&arguments.filter, arguments.archived, context);
     let Some(filter) = stop.unless_asked(filter).await? else {
@@ -37,17 +37,17 @@ pub(super) async fn run(
             totals: summary.totals(),
         };
         print_json(&page, terminal)?;
-        return Ok(Outcome::Done);
+        return Ok(CommandOutcome::Done);
     }
     print(&summary, shown, arguments, pages, terminal);
     if !complete {
         print_incomplete(terminal);
     }
-    Ok(Outcome::Done)
+    Ok(CommandOutcome::Done)
 }
 
 /// The lines of one page, from 1, and how many pages there are.
-fn page<'a, 'b>(lines: &'a [&'b Line], page: u32, limit: u32) -> (&'a [&'b Line], u32) {
+fn page<'a, 'b>(lines: &'a [&'b DeadLetterLine], page: u32, limit: u32) -> (&'a [&'b DeadLetterLine], u32) {
     let (page, limit) = (page as usize, limit as usize);
     let from = (page - 1).saturating_mul(limit).min(lines.len());
     let to = from.saturating_add(limit).min(lines.len());
@@ -55,8 +55,8 @@ fn page<'a, 'b>(lines: &'a [&'b Line], page: u32, limit: u32) -> (&'a [&'b Line]
 }
 
 fn print(
-    summary: &Summary,
-    shown: &[&Line],
+    summary: &DeadLetterSummary,
+    shown: &[&DeadLetterLine],
     arguments: &ListDeadLetters,
     pages: u32,
     terminal: &mut Terminal,
@@ -70,7 +70,7 @@ fn print(
     if shown.is_empty() {
         terminal.line(&format!("  there is no page {}", arguments.page));
     } else {
-        is_cut = summary.print_lines(shown, Extent::of(arguments.wide), terminal);
+        is_cut = summary.print_lines(shown, TableExtent::of(arguments.wide), terminal);
     }
     terminal.line("");
     summary.print_totals(terminal);

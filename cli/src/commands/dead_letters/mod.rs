@@ -16,8 +16,8 @@ use std::sync::Arc;
 use millrace::Result;
 use millrace::config::Sources;
 
-use self::context::Context;
-use super::{Outcome, Stop};
+use self::context::DeadLetterContext;
+use super::{CommandOutcome, Stop};
 use crate::arguments::dead_letters::DeadLettersCommand;
 use crate::checkout::Checkout;
 use crate::environment::{DeadLetterEnvironment, Variables};
@@ -28,7 +28,7 @@ pub async fn run(
     command: &DeadLettersCommand,
     checkout: &Checkout,
     terminal: &mut Terminal,
-) -> Result<Outcome> {
+) -> Result<CommandOutcome> {
     // Wrong arguments are reported before anything is read.
     match command {
         DeadLettersCommand::Drop(arguments) => drop::check(arguments)?,
@@ -37,7 +37,7 @@ pub async fn run(
     }
     let environment = DeadLetterEnvironment::load(checkout)?;
     let clients = environment.clients().await?;
-    let context = Context {
+    let context = DeadLetterContext {
         reader: environment.reader(&clients).with_sources(sources(checkout)),
         environment: &environment,
         clients: &clients,

@@ -3,13 +3,13 @@
 use millrace::{Error, Kind, Result};
 use serde::Serialize;
 
-use crate::commands::Outcome;
+use crate::commands::CommandOutcome;
 use crate::terminal::Terminal;
 
 /// The outcome after Ctrl-C; nothing is lost.
-pub(super) fn stopped(what: &str, terminal: &mut Terminal) -> Outcome {
+pub(super) fn stopped(what: &str, terminal: &mut Terminal) -> CommandOutcome {
     terminal.bad(&format!("stopped; {what}"));
-    Outcome::TimedOut
+    CommandOutcome::TimedOut
 }
 
 pub(super) fn print_json(value: &impl Serialize, terminal: &mut Terminal) -> Result<()> {

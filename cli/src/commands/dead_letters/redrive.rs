@@ -10,16 +10,16 @@ use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::context::Context;
+use super::context::DeadLetterContext;
 use super::ids;
 use super::output::{print_json, stopped};
 use super::selection::check_meant;
 use crate::arguments::dead_letters::RedriveDeadLetters;
-use crate::commands::{Outcome, Stop};
-use crate::dead_letters::Progress;
+use crate::commands::{CommandOutcome, Stop};
+use crate::dead_letters::ScanProgress;
 use crate::environment::aws_failure;
-use crate::terminal::table::Column;
-use crate::terminal::{Extent, Terminal, counted, figure, one_line};
+use crate::terminal::table::TableColumn;
+use crate::terminal::{TableExtent, Terminal, counted, figure, one_line};
 
 /// The maximum number of consecutive runs that redrive nothing although dead letters remain.
 const MAX_RUNS_WITHOUT_PROGRESS: u32 = 3;
@@ -71,10 +71,10 @@ pub(super) fn check(arguments: &RedriveDeadLetters) -> Result<()> {
 
 pub(super) async fn run(
     arguments: &RedriveDeadLetters,
-    context: &Context<'_>,
+    context: &DeadLetterContext<'_>,
     stop: &mut Stop,
     terminal: &mut Terminal,
-) -> Result<Outcome> {
+) -> Result<CommandOutcome> {
     let environment = context.environment;
     let function = environment.redrive_function.as_deref().ok_or_else(|| {
         Error::new(
@@ -87,10 +87,10 @@ pub(super) async fn run(
         return Ok(stopped("no dead letter is redriven", &mut Terminal::stderr()));
     };
     let redrive =
-        Redrive { client: environment.lambda().await, function, filter, sent_before: now, arguments };
+        RedriveCommand { client: environment.lambda().await, function, filter, sent_before: now, arguments };
     let mut sums = Sums::default();
     let ended = {
-        let progress = Progress::new("redriving dead letters");
+        let progress = ScanProgress::new("redriving dead letters");
         stop.unless_asked(redrive.run(&mut sums, &progress)).await
     };
     // What was done is said, also when it could not go on.
@@ -112,10 +112,10 @@ pub(super) async fn run(
             &mut aside,
         ));
     }
-    Ok(if sums.failed > 0 { Outcome::Bad } else { Outcome::Done })
+    Ok(if sums.failed > 0 { CommandOutcome::Bad } else { CommandOutcome::Done })
 }
 
-struct Redrive<'a> {
+struct RedriveCommand<'a> {
     client: aws_sdk_lambda::Client,
     function: &'a str,
     filter: Filter,
@@ -123,9 +123,9 @@ struct Redrive<'a> {
     arguments: &'a RedriveDeadLetters,
 }
 
-impl Redrive<'_> {
+impl RedriveCommand<'_> {
     /// One run of the function after another, until it has no more to do.
-    async fn run(&self, sums: &mut Sums, progress: &Progress) -> Result<()> {
+    async fn run(&self, sums: &mut Sums, progress: &ScanProgress) -> Result<()> {
         let mut runs_without_progress = 0;
         loop {
             let before = sums.done();
@@ -196,15 +196,18 @@ fn print(sums: &Sums, as_json: bool, terminal: &mut Terminal) -> Result<()> {
         terminal.line("  no such dead letter in the dead-letter queue");
     }
     if !sums.reasons.is_empty() {
-        const COLUMNS: [Column; 3] =
-            [Column::number("dead letters"), Column::text("reason", 16), Column::text("message", 24)];
+        const COLUMNS: [TableColumn; 3] = [
+            TableColumn::number("dead letters"),
+            TableColumn::text("reason", 16),
+            TableColumn::text("message", 24),
+        ];
         terminal.line("");
         let rows: Vec<Vec<String>> = sums
             .reasons
             .iter()
             .map(|failure| vec![figure(failure.count), failure.code.clone(), failure.message.clone()])
             .collect();
-        terminal.table(&COLUMNS, &rows, Extent::Terminal);
+        terminal.table(&COLUMNS, &rows, TableExtent::Terminal);
     }
     if sums.failed > 0 {
         let failed = counted(sums.failed, "dead letter", "dead letters");

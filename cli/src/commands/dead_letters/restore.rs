@@ -2,27 +2,27 @@
 
 use millrace::Result;
 
-use super::context::Context;
+use super::context::DeadLetterContext;
 use super::ids;
 use super::output::stopped;
 use crate::arguments::dead_letters::RestoreDeadLetters;
-use crate::commands::{Outcome, Stop};
-use crate::dead_letters::Progress;
+use crate::commands::{CommandOutcome, Stop};
+use crate::dead_letters::ScanProgress;
 use crate::terminal::{Terminal, counted};
 
 pub(super) async fn run(
     arguments: &RestoreDeadLetters,
-    context: &Context<'_>,
+    context: &DeadLetterContext<'_>,
     stop: &mut Stop,
     terminal: &mut Terminal,
-) -> Result<Outcome> {
+) -> Result<CommandOutcome> {
     let Some(filter) = stop.unless_asked(ids::filter(&arguments.filter, true, context)).await? else {
         return Ok(stopped("no dead letter is restored", terminal));
     };
     let mut restored: u64 = 0;
     let archive = context.archive();
     let ended = {
-        let progress = Progress::new("restoring dead letters");
+        let progress = ScanProgress::new("restoring dead letters");
         let work = archive.each(&progress, async |archived| {
             if archived.entry.is_meant(&filter) {
                 archive.restore(&archived).await?;
@@ -41,5 +41,5 @@ pub(super) async fn run(
     } else {
         terminal.good(&format!("{done} back in the dead-letter queue"));
     }
-    Ok(Outcome::Done)
+    Ok(CommandOutcome::Done)
 }

@@ -4,26 +4,26 @@ use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload};
 use millrace::{Kind, Result};
 use serde_json::{Value, json};
 
-use super::context::Context;
+use super::context::DeadLetterContext;
 use super::ids::Matches;
 use super::output::{print_json, stopped};
 use crate::arguments::dead_letters::ShowDeadLetter;
-use crate::commands::{Outcome, Stop};
+use crate::commands::{CommandOutcome, Stop};
 use crate::dead_letters::advice;
 use crate::dead_letters::entry::Entry;
-use crate::dead_letters::{Progress, each};
+use crate::dead_letters::{ScanProgress, each};
 use crate::terminal::{Terminal, bytes, figure};
 
 /// What is found under one id, or under its first characters.
 #[derive(Default)]
-struct Found {
+struct FoundDeadLetter {
     matches: Matches,
     /// Of several copies the one that failed last.
     entry: Option<Entry>,
     message_ids: Vec<String>,
 }
 
-impl Found {
+impl FoundDeadLetter {
     fn take(&mut self, entry: Entry) {
         self.matches.add(&entry);
         // Of several dead letters none is shown.
@@ -42,10 +42,10 @@ impl Found {
 
 pub(super) async fn run(
     arguments: &ShowDeadLetter,
-    context: &Context<'_>,
+    context: &DeadLetterContext<'_>,
     stop: &mut Stop,
     terminal: &mut Terminal,
-) -> Result<Outcome> {
+) -> Result<CommandOutcome> {
     let Some(found) = stop.unless_asked(find(arguments, context)).await? else {
         return Ok(stopped("no dead letter was changed", terminal));
     };
@@ -57,7 +57,7 @@ pub(super) async fn run(
             None => "an id that begins with",
         };
         terminal.bad(&format!("no {archived}dead letter has {which} {}", arguments.id));
-        return Ok(Outcome::Bad);
+        return Ok(CommandOutcome::Bad);
     };
     let Some(dead_letter) = &entry.dead_letter else {
         if arguments.json {
@@ -67,7 +67,7 @@ pub(super) async fn run(
             terminal.line("");
             print_text(&entry.body, terminal);
         }
-        return Ok(Outcome::Done);
+        return Ok(CommandOutcome::Done);
     };
     let opened = match context.reader.open(dead_letter).await {
         Ok(opened) => opened,
@@ -92,13 +92,13 @@ pub(super) async fn run(
     } else {
         print(&opened, found.message_ids.len(), terminal);
     }
-    Ok(Outcome::Done)
+    Ok(CommandOutcome::Done)
 }
 
-async fn find(arguments: &ShowDeadLetter, context: &Context<'_>) -> Result<Found> {
-    let mut found = Found::default();
+async fn find(arguments: &ShowDeadLetter, context: &DeadLetterContext<'_>) -> Result<FoundDeadLetter> {
+    let mut found = FoundDeadLetter::default();
     if arguments.archived {
-        let progress = Progress::new("reading the archive");
+        let progress = ScanProgress::new("reading the archive");
         context
             .archive()
             .each(&progress, async |archived| {
@@ -109,7 +109,7 @@ async fn find(arguments: &ShowDeadLetter, context: &Context<'_>) -> Result<Found
             })
             .await?;
     } else {
-        let progress = Progress::new("reading the dead-letter queue");
+        let progress = ScanProgress::new("reading the dead-letter queue");
         each(&context.reader, &progress, |entry| {
             if arguments.id.begins(entry.id) {
                 found.take(entry);

@@ -10,8 +10,8 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::environment::Environment;
 use crate::stack::ministack;
-use crate::terminal::table::Column;
-use crate::terminal::{Extent, Terminal, figure, seconds};
+use crate::terminal::table::TableColumn;
+use crate::terminal::{TableExtent, Terminal, figure, seconds};
 
 const FACT_MODELS: &str = include_str!("../../queries/fact_models.sql");
 const UNPROCESSED: &str = include_str!("../../queries/unprocessed.sql");
@@ -50,10 +50,10 @@ pub async fn show(environment: &Environment, database: &Client, terminal: &mut T
     terminal.good(&format!("  refreshed   {} in {}", names.join(", "), seconds(began.elapsed())));
     terminal.line("");
     let columns = [
-        Column::word("model"),
-        Column::number("rows"),
-        Column::text("description", 24),
-        Column::word("kind").optional(),
+        TableColumn::word("model"),
+        TableColumn::number("rows"),
+        TableColumn::text("description", 24),
+        TableColumn::word("kind").optional(),
     ];
     let mut models = Vec::new();
     for row in rows(database, FACT_MODELS).await? {
@@ -64,27 +64,27 @@ pub async fn show(environment: &Environment, database: &Client, terminal: &mut T
         let count = count.parse().map_or(count, |count: i64| figure(count));
         models.push(vec![model.clone(), count, description.clone(), kind.clone()]);
     }
-    terminal.table(&columns, &models, Extent::Terminal);
+    terminal.table(&columns, &models, TableExtent::Terminal);
     terminal.line("");
     terminal.line("  facts.airport_weather, a materialized view with a join:");
     let columns = [
-        Column::word("airport"),
-        Column::number("hours"),
-        Column::number("coldest °C"),
-        Column::number("warmest °C"),
-        Column::word("newest"),
+        TableColumn::word("airport"),
+        TableColumn::number("hours"),
+        TableColumn::number("coldest °C"),
+        TableColumn::number("warmest °C"),
+        TableColumn::word("newest"),
     ];
-    terminal.table(&columns, &rows(database, SAMPLE_FACTS).await?, Extent::Terminal);
+    terminal.table(&columns, &rows(database, SAMPLE_FACTS).await?, TableExtent::Terminal);
     terminal.line("");
     terminal.line("  facts.weather_daily, a rollup:");
     let columns = [
-        Column::word("day"),
-        Column::word("airport"),
-        Column::number("hours"),
-        Column::number("mean °C"),
-        Column::number("precipitation in"),
+        TableColumn::word("day"),
+        TableColumn::word("airport"),
+        TableColumn::number("hours"),
+        TableColumn::number("mean °C"),
+        TableColumn::number("precipitation in"),
     ];
-    terminal.table(&columns, &rows(database, SAMPLE_ROLLUP).await?, Extent::Terminal);
+    terminal.table(&columns, &rows(database, SAMPLE_ROLLUP).await?, TableExtent::Terminal);
     Ok(answer["waiting"].as_array().is_some_and(Vec::is_empty))
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::checkout::Checkout;
 use crate::delivery::{self, Choice};
 use crate::environment::{Environment, Variables, WebhookAddress};
-use crate::post::{Answer, post};
+use crate::post::{PostResponse, post};
 use crate::sources;
 use crate::terminal::{Terminal, one_line, seconds};
 
@@ -38,7 +38,7 @@ pub async fn show(checkout: &Checkout, environment: &Environment, terminal: &mut
         let variables = Variables::load(checkout)?;
         let source = sources::find_webhook(source, checkout, &variables)?;
         let secret = sources::signing_secret(&source, checkout, variables).await?;
-        let mut sender = Sender { address, source, secret, event_type, file: &file, id: &id };
+        let mut sender = SampleSender { address, source, secret, event_type, file: &file, id: &id };
         good &= sender.send(&body, &body, 202, "stored", "", terminal).await?;
         good &= sender.send(&body, &body, 202, "duplicate", "sent again", terminal).await?;
         let mut forged = body.clone();
@@ -51,7 +51,7 @@ pub async fn show(checkout: &Checkout, environment: &Environment, terminal: &mut
     Ok(good)
 }
 
-struct Sender<'a> {
+struct SampleSender<'a> {
     address: &'a WebhookAddress,
     source: WebhookSource,
     secret: Secret,
@@ -60,7 +60,7 @@ struct Sender<'a> {
     id: &'a str,
 }
 
-impl Sender<'_> {
+impl SampleSender<'_> {
     /// Signs one body, posts another, and says whether the answer is what it must be.
     async fn send(
         &self,
@@ -78,7 +78,7 @@ impl Sender<'_> {
         let url = format!("{}/{}", self.address.url, self.source.name);
         let answer = post(&url, self.address.host.as_deref(), headers, posted.to_vec()).await?;
         let (text, good) = match &answer {
-            Some(Answer { status: answered, body, .. }) => {
+            Some(PostResponse { status: answered, body, .. }) => {
                 let body = String::from_utf8_lossy(body);
                 let good = answered.as_u16() == status && body.contains(word);
                 (format!("{}  {}", answered.as_u16(), outcome(&body)), good)

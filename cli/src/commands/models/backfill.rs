@@ -15,7 +15,7 @@ use super::connect::{connect, dead_letter_queue, deadline};
 use super::select::find;
 use crate::arguments::models::Backfill;
 use crate::checkout::Checkout;
-use crate::commands::Outcome;
+use crate::commands::CommandOutcome;
 use crate::commands::Stop;
 use crate::environment::Environment;
 use crate::terminal::{Terminal, counted, figure};
@@ -25,7 +25,7 @@ pub async fn run(
     project: &Project,
     checkout: &Checkout,
     terminal: &mut Terminal,
-) -> Result<Outcome> {
+) -> Result<CommandOutcome> {
     let model = find(project, &arguments.model)?;
     check_has_history(model)?;
     let environment = Environment::load(checkout)?;
@@ -36,9 +36,9 @@ pub async fn run(
         && !(arguments.full_refresh && error.code() == Code::ModelChanged)
     {
         terminal.bad(&format!("  failed    {}: {}", model.name, error.chain()));
-        return Ok(Outcome::Bad);
+        return Ok(CommandOutcome::Bad);
     }
-    let history = History {
+    let backfill = BackfillRun {
         connection: &mut connection,
         project,
         dead_letters: &dead_letters,
@@ -46,11 +46,11 @@ pub async fn run(
         full_refresh: arguments.full_refresh,
         rate: arguments.rate,
     };
-    let outcome = history.run(model, terminal).await?;
+    let outcome = backfill.run(model, terminal).await?;
     if outcome.is_none() {
         terminal.good(&format!("{} has seen everything", model.name));
     }
-    Ok(outcome.unwrap_or(Outcome::Done))
+    Ok(outcome.unwrap_or(CommandOutcome::Done))
 }
 
 /// # Errors
@@ -63,8 +63,8 @@ pub fn check_has_history(model: &Model) -> Result<()> {
     Err(Error::new(ErrorKind::Config, message).with_code(Code::ModelHasNoHistory))
 }
 
-/// How a model is run over what it has not seen.
-pub struct History<'a> {
+/// The run of a model over the events that it has not seen.
+pub struct BackfillRun<'a> {
     pub connection: &'a mut Connection,
     pub project: &'a Project,
     pub dead_letters: &'a DeadLetterQueue,
@@ -74,9 +74,9 @@ pub struct History<'a> {
     pub rate: Option<u32>,
 }
 
-impl History<'_> {
+impl BackfillRun<'_> {
     /// Runs `model` over what it has not seen, with progress; `None` when there is nothing.
-    pub async fn run(self, model: &Model, terminal: &mut Terminal) -> Result<Option<Outcome>> {
+    pub async fn run(self, model: &Model, terminal: &mut Terminal) -> Result<Option<CommandOutcome>> {
         let unseen = Box::pin(backfill::unseen(self.connection, model, deadline())).await?;
         let Some(target) = target_for(&unseen, self.full_refresh) else { return Ok(None) };
         let bar = bar(terminal, &model.name);
@@ -105,7 +105,7 @@ impl History<'_> {
             let how = if target == Target::Rebuild { "rebuilt" } else { "caught up" };
             let events = counted(last.events_done, "event", "events");
             terminal.good(&format!("  {how:<9} {}  {events}, {rows}, {quarantined}", model.name));
-            return Ok(Some(Outcome::Done));
+            return Ok(Some(CommandOutcome::Done));
         }
         terminal.bad(&format!(
             "  stopped   {}  after {} of {}; run it again to continue",
@@ -113,7 +113,7 @@ impl History<'_> {
             figure(last.events_done),
             counted(last.events, "event", "events")
         ));
-        Ok(Some(Outcome::TimedOut))
+        Ok(Some(CommandOutcome::TimedOut))
     }
 }
 

@@ -8,29 +8,29 @@ use millrace_models::registry::definition_hash;
 use tokio_postgres::types::Type;
 
 use super::connect::deadline;
-use crate::commands::Outcome;
-use crate::terminal::table::Column;
-use crate::terminal::{Extent, Terminal, age, figure};
+use crate::commands::CommandOutcome;
+use crate::terminal::table::TableColumn;
+use crate::terminal::{TableExtent, Terminal, age, figure};
 
 const DEPLOYED_MODELS: &str = include_str!("../../queries/deployed_models.sql");
 
-const COLUMNS: [Column; 8] = [
-    Column::text("model", 16),
-    Column::word("state"),
-    Column::word("outcome"),
-    Column::number("ago"),
-    Column::number("rows"),
-    Column::text("reason", 20),
-    Column::word("kind").optional(),
-    Column::word("takes").optional(),
+const COLUMNS: [TableColumn; 8] = [
+    TableColumn::text("model", 16),
+    TableColumn::word("state"),
+    TableColumn::word("outcome"),
+    TableColumn::number("ago"),
+    TableColumn::number("rows"),
+    TableColumn::text("reason", 20),
+    TableColumn::word("kind").optional(),
+    TableColumn::word("takes").optional(),
 ];
 
 pub async fn run(
     project: &Project,
     connection: &mut Connection,
-    extent: Extent,
+    extent: TableExtent,
     terminal: &mut Terminal,
-) -> Result<Outcome> {
+) -> Result<CommandOutcome> {
     let mut rows = Vec::new();
     for model in &project.models {
         let found = connection
@@ -80,5 +80,5 @@ pub async fn run(
     for problem in project.problems() {
         terminal.bad(problem);
     }
-    Ok(if project.broken.is_empty() { Outcome::Done } else { Outcome::Bad })
+    Ok(if project.broken.is_empty() { CommandOutcome::Done } else { CommandOutcome::Bad })
 }

@@ -16,12 +16,12 @@ use millrace_models::project::Project;
 
 use self::connect::connect;
 use self::select::select;
-use super::Outcome;
+use super::CommandOutcome;
 use crate::arguments::models::{GraphFormat, Models, ModelsCommand};
 use crate::checkout::Checkout;
-use crate::terminal::{Extent, Terminal, counted};
+use crate::terminal::{TableExtent, Terminal, counted};
 
-pub async fn run(arguments: &Models, checkout: &Checkout, terminal: &mut Terminal) -> Result<Outcome> {
+pub async fn run(arguments: &Models, checkout: &Checkout, terminal: &mut Terminal) -> Result<CommandOutcome> {
     let given =
         arguments.pipeline.clone().or_else(|| std::env::var_os("MILLRACE_PIPELINE").map(PathBuf::from));
     let folder = given.unwrap_or_else(|| checkout.pipeline());
@@ -46,10 +46,10 @@ pub async fn run(arguments: &Models, checkout: &Checkout, terminal: &mut Termina
             for problem in project.problems() {
                 Terminal::stderr().bad(problem);
             }
-            Ok(if project.broken.is_empty() { Outcome::Done } else { Outcome::Bad })
+            Ok(if project.broken.is_empty() { CommandOutcome::Done } else { CommandOutcome::Bad })
         }
         ModelsCommand::List { wide } => {
-            list::run(&project, &mut connect(checkout)?, Extent::of(*wide), terminal).await
+            list::run(&project, &mut connect(checkout)?, TableExtent::of(*wide), terminal).await
         }
         ModelsCommand::Plan => plan::run(&project, &mut connect(checkout)?, terminal).await,
         ModelsCommand::Test { models: names } => {
@@ -65,7 +65,7 @@ pub async fn run(arguments: &Models, checkout: &Checkout, terminal: &mut Termina
     }
 }
 
-fn check(project: &Project, terminal: &mut Terminal) -> Outcome {
+fn check(project: &Project, terminal: &mut Terminal) -> CommandOutcome {
     let problems = project.problems();
     for problem in &problems {
         terminal.bad(problem);
@@ -73,7 +73,7 @@ fn check(project: &Project, terminal: &mut Terminal) -> Outcome {
     if problems.is_empty() {
         let models = counted(project.models.len() as u64, "model", "models");
         terminal.good(&format!("{models}, nothing wrong"));
-        return Outcome::Done;
+        return CommandOutcome::Done;
     }
-    Outcome::Bad
+    CommandOutcome::Bad
 }

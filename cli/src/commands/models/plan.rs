@@ -9,10 +9,14 @@ use millrace_models::project::Project;
 use similar::{ChangeTag, TextDiff};
 
 use super::connect::deadline;
-use crate::commands::Outcome;
+use crate::commands::CommandOutcome;
 use crate::terminal::{Terminal, counted};
 
-pub async fn run(project: &Project, connection: &mut Connection, terminal: &mut Terminal) -> Result<Outcome> {
+pub async fn run(
+    project: &Project,
+    connection: &mut Connection,
+    terminal: &mut Terminal,
+) -> Result<CommandOutcome> {
     let steps = plan::plan(connection, project, deadline()).await?;
     for step in &steps {
         print(step, project, terminal);
@@ -24,7 +28,7 @@ pub async fn run(project: &Project, connection: &mut Connection, terminal: &mut 
         terminal.good("Nothing to do: the database matches the files.");
     }
     let good = project.broken.is_empty() && !plan::needs_attention(&steps);
-    Ok(if good { Outcome::Done } else { Outcome::Bad })
+    Ok(if good { CommandOutcome::Done } else { CommandOutcome::Bad })
 }
 
 fn print(step: &Step, project: &Project, terminal: &mut Terminal) {

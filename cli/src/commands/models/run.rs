@@ -10,12 +10,12 @@ use millrace_models::refresh;
 use millrace_models::transform::{self, Bounds, Limits, Summary, Waiting};
 use uuid::Uuid;
 
-use super::backfill::{History, check_has_history};
+use super::backfill::{BackfillRun, check_has_history};
 use super::connect::{connect, dead_letter_queue, deadline};
 use super::select::select;
 use crate::arguments::models::RunModels;
 use crate::checkout::Checkout;
-use crate::commands::Outcome;
+use crate::commands::CommandOutcome;
 use crate::commands::Stop;
 use crate::environment::Environment;
 use crate::terminal::{Terminal, counted};
@@ -39,7 +39,7 @@ pub async fn run(
     project: &Project,
     checkout: &Checkout,
     terminal: &mut Terminal,
-) -> Result<Outcome> {
+) -> Result<CommandOutcome> {
     let models = select(project, &arguments.models)?;
     if arguments.full_refresh {
         models.iter().try_for_each(|model| check_has_history(model))?;
@@ -66,7 +66,7 @@ pub async fn run(
             if other.is_some() {
                 continue;
             }
-            let history = History {
+            let backfill = BackfillRun {
                 connection: &mut connection,
                 project,
                 dead_letters: &dead_letters,
@@ -74,8 +74,8 @@ pub async fn run(
                 full_refresh: true,
                 rate: None,
             };
-            if Box::pin(history.run(model, terminal)).await? == Some(Outcome::TimedOut) {
-                return Ok(Outcome::TimedOut);
+            if Box::pin(backfill.run(model, terminal)).await? == Some(CommandOutcome::TimedOut) {
+                return Ok(CommandOutcome::TimedOut);
             }
         }
         let again = stop.unless_asked(Box::pin(deploy::deploy(&mut connection, project, deadline()))).await?;
@@ -107,7 +107,7 @@ pub async fn run(
         }
         let mut good = true;
         if model.kind == Kind::Fact && !arguments.no_backfill {
-            let history = History {
+            let backfill = BackfillRun {
                 connection: &mut connection,
                 project,
                 dead_letters: &dead_letters,
@@ -115,8 +115,8 @@ pub async fn run(
                 full_refresh: false,
                 rate: None,
             };
-            match Box::pin(history.run(model, terminal)).await {
-                Ok(Some(Outcome::TimedOut)) => return Ok(Outcome::TimedOut),
+            match Box::pin(backfill.run(model, terminal)).await {
+                Ok(Some(CommandOutcome::TimedOut)) => return Ok(CommandOutcome::TimedOut),
                 Ok(_) => {}
                 Err(error) => {
                     terminal.bad(&format!("  failed    {}: {}", model.name, error.chain()));
@@ -169,7 +169,7 @@ pub async fn run(
     };
     let good = failed == 0 && skipped == busy && nothing_waits;
     terminal.status_line(good, &format!("{ok} ok, {warned} warned, {failed} failed, {skipped} skipped"));
-    Ok(if good { Outcome::Done } else { Outcome::Bad })
+    Ok(if good { CommandOutcome::Done } else { CommandOutcome::Bad })
 }
 
 fn takes(model: &Model, waiting: &Waiting) -> bool {
@@ -199,7 +199,7 @@ fn note(summary: &Summary, terminal: &mut Terminal) {
     }
 }
 
-fn stopped(terminal: &mut Terminal) -> Outcome {
+fn stopped(terminal: &mut Terminal) -> CommandOutcome {
     terminal.bad("stopped; committed work is kept, run it again to continue");
-    Outcome::TimedOut
+    CommandOutcome::TimedOut
 }

@@ -6,7 +6,7 @@ use millrace_models::model::{Model, Severity};
 use millrace_models::testing;
 
 use super::connect::deadline;
-use crate::commands::Outcome;
+use crate::commands::CommandOutcome;
 use crate::terminal::Terminal;
 
 /// Tests these models. `broken` files, which cannot be tested, count as failed.
@@ -15,7 +15,7 @@ pub async fn run(
     broken: usize,
     connection: &mut Connection,
     terminal: &mut Terminal,
-) -> Result<Outcome> {
+) -> Result<CommandOutcome> {
     let (mut ok, mut warned, mut failed) = (0_u64, 0_u64, broken as u64);
     for model in models {
         let findings = match Box::pin(testing::run(connection, model, deadline())).await {
@@ -48,5 +48,5 @@ pub async fn run(
         }
     }
     terminal.status_line(failed == 0, &format!("{ok} ok, {warned} warned, {failed} failed"));
-    Ok(if failed == 0 { Outcome::Done } else { Outcome::Bad })
+    Ok(if failed == 0 { CommandOutcome::Done } else { CommandOutcome::Bad })
 }
