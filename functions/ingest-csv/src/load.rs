@@ -14,7 +14,7 @@ use millrace::database::Connection;
 use millrace::dead_letter::{DeadLetterQueue, Reason};
 use millrace::ledger::{self, LedgerEntry, Staged};
 use millrace::metrics::{self, names};
-use millrace::{Code, Error, Kind, LoadOutcome, Result, clock};
+use millrace::{Code, Error, Kind, LoadOutcome, Policy, Result, clock};
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc};
 use tracing::{info, warn};
@@ -145,7 +145,7 @@ impl Loader {
             Ok(ReadEnd::Abandoned) => {
                 return Err(Error::new(Kind::Bug, "reading was abandoned without a cause"));
             }
-            Err(error) if error.kind() == Kind::Contract => {
+            Err(error) if error.kind().policy() == Policy::DeadLetter => {
                 let reason = Reason::new(error.code(), error.chain());
                 let chunks =
                     loads::committed_chunks(&mut *first.lock().await, load.id, soon(commit_by)).await?;

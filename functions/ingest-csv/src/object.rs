@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use bytes::{Buf, Bytes};
-use millrace::{Code, Error, Kind, Result};
+use millrace::{Code, Error, Kind, Policy, Result};
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -114,7 +114,7 @@ impl Object {
         while position < self.size {
             let Err(error) = self.feed_range(client, &mut position, sender).await else { return Ok(()) };
             tries += 1;
-            if error.kind() != Kind::Transient || tries >= TRIES {
+            if error.kind().policy() != Policy::RetryLater || tries >= TRIES {
                 return Err(error);
             }
             warn!(position, error = error.chain(), "the object's body broke off; reading on from there");

@@ -16,7 +16,7 @@ use millrace::database::Connection;
 use millrace::dead_letter::redrive::{RedriveOutcome, RedriveResult};
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Reason};
 use millrace::ledger::{self, LedgerEntry, Repair, Staged};
-use millrace::{Code, Error, Kind, Result};
+use millrace::{Code, Error, Kind, Policy, Result};
 use tokio::sync::Mutex;
 
 use crate::chunks::{Chunker, read_single_chunk};
@@ -46,7 +46,7 @@ impl Loader {
                 }
                 let outcome =
                     self.redrive_one(dead_letter, connection, deadline).await.unwrap_or_else(|error| {
-                        has_failed.fetch_or(error.kind() != Kind::Contract, Ordering::Relaxed);
+                        has_failed.fetch_or(error.kind().policy() != Policy::DeadLetter, Ordering::Relaxed);
                         RedriveOutcome::of_error(&error)
                     });
                 RedriveResult { id, outcome }

@@ -11,7 +11,7 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::{DeadLetter, Reason};
-use crate::{Code, Error, Kind, Result};
+use crate::{Code, Error, Kind, Policy, Result};
 
 /// An invocation's event: `{"redrive": [dead_letter, …]}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,8 +51,8 @@ pub enum RedriveOutcome {
 impl RedriveOutcome {
     /// The outcome of a redrive that ended in `error`. A transient error leaves the dead letter in the queue.
     pub fn of_error(error: &Error) -> RedriveOutcome {
-        match error.kind() {
-            Kind::Contract => RedriveOutcome::Failed { reason: Reason::new(error.code(), error.chain()) },
+        match error.kind().policy() {
+            Policy::DeadLetter => RedriveOutcome::Failed { reason: Reason::new(error.code(), error.chain()) },
             _ => RedriveOutcome::Pending { message: error.chain() },
         }
     }
