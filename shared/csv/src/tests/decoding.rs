@@ -111,8 +111,8 @@ fn a_file_that_is_one_endless_line_is_refused_or_rejected() {
 
 #[test]
 fn a_failed_read_is_not_the_files_fault() {
-    struct Broken<'a>(&'a [u8]);
-    impl Read for Broken<'_> {
+    struct BrokenReader<'a>(&'a [u8]);
+    impl Read for BrokenReader<'_> {
         fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
             match self.0.read(into)? {
                 0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "connection closed")),
@@ -123,7 +123,7 @@ fn a_failed_read_is_not_the_files_fault() {
     for bytes in
         [TEXT.as_bytes().to_vec(), gzip(TEXT.as_bytes()), zstd(TEXT.as_bytes()), b"\x1f\x8b".to_vec()]
     {
-        let error = failure(Broken(&bytes), &CsvLimits::default());
+        let error = failure(BrokenReader(&bytes), &CsvLimits::default());
         assert_eq!((error.kind(), error.code()), (ErrorKind::Read, CsvCode::ReadFailed));
     }
 }

@@ -10,12 +10,12 @@ use crate::secrets::authenticate;
 
 /// A store whose secrets a test changes, with a count of fetches per secret.
 #[derive(Default)]
-struct Store {
+struct SecretStore {
     secrets: Mutex<BTreeMap<String, String>>,
     asked: AtomicUsize,
 }
 
-impl Store {
+impl SecretStore {
     fn put(&self, reference: &str, secret: &str) {
         self.secrets.lock().unwrap().insert(reference.to_owned(), secret.to_owned());
     }
@@ -29,7 +29,7 @@ impl Store {
     }
 }
 
-impl Fetch for &Store {
+impl Fetch for &SecretStore {
     async fn fetch(&self, reference: &SecretReference) -> Result<Secret> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
@@ -53,7 +53,11 @@ fn signed(source: &WebhookSource, secret: &str) -> HeaderMap {
     sign(&source.scheme, &Secret::from(secret), "1", b"{}", SystemTime::now()).unwrap()
 }
 
-async fn verification(cache: &SecretCache<&Store>, source: &WebhookSource, secret: &str) -> &'static str {
+async fn verification(
+    cache: &SecretCache<&SecretStore>,
+    source: &WebhookSource,
+    secret: &str,
+) -> &'static str {
     let headers = signed(source, secret);
     match authenticate(cache, source, &headers, b"{}", SystemTime::now()).await {
         Ok(Verification::Accepted(_)) => "accepted",
@@ -69,7 +73,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 
 #[test]
 fn secrets_are_fetched_once_while_they_are_recent() {
-    let (store, source) = (Store::default(), source("'env:A'"));
+    let (store, source) = (SecretStore::default(), source("'env:A'"));
     store.put("env:A", "one");
     let cache = SecretCache::with_timing(&store, timing(LONG, LONG, LONG));
     run(async {
@@ -82,7 +86,7 @@ fn secrets_are_fetched_once_while_they_are_recent() {
 
 #[test]
 fn both_of_two_secrets_are_accepted() {
-    let (store, source) = (Store::default(), source("['env:NEW', 'env:OLD']"));
+    let (store, source) = (SecretStore::default(), source("['env:NEW', 'env:OLD']"));
     store.put("env:NEW", "new");
     store.put("env:OLD", "old");
     let cache = SecretCache::with_timing(&store, timing(LONG, LONG, LONG));
@@ -95,7 +99,7 @@ fn both_of_two_secrets_are_accepted() {
 
 #[test]
 fn a_mismatch_fetches_the_new_secret_and_the_old_one_dies() {
-    let (store, source) = (Store::default(), source("'env:A'"));
+    let (store, source) = (SecretStore::default(), source("'env:A'"));
     store.put("env:A", "one");
     let cache = SecretCache::with_timing(&store, timing(LONG, Duration::ZERO, LONG));
     run(async {
@@ -109,7 +113,7 @@ fn a_mismatch_fetches_the_new_secret_and_the_old_one_dies() {
 
 #[test]
 fn mismatches_do_not_make_secrets_be_fetched_over_and_over() {
-    let (store, source) = (Store::default(), source("'env:A'"));
+    let (store, source) = (SecretStore::default(), source("'env:A'"));
     store.put("env:A", "one");
     let cache = SecretCache::with_timing(&store, timing(LONG, LONG, LONG));
     run(async {
@@ -123,7 +127,7 @@ fn mismatches_do_not_make_secrets_be_fetched_over_and_over() {
 
 #[test]
 fn concurrent_mismatches_share_one_refetch() {
-    let (store, source) = (Store::default(), source("'env:A'"));
+    let (store, source) = (SecretStore::default(), source("'env:A'"));
     store.put("env:A", "one");
     let cache = SecretCache::with_timing(&store, timing(LONG, LONG, LONG));
     run(async {
@@ -141,7 +145,7 @@ fn concurrent_mismatches_share_one_refetch() {
 
 #[test]
 fn what_no_secret_can_fix_fetches_nothing() {
-    let (store, source) = (Store::default(), source("'env:A'"));
+    let (store, source) = (SecretStore::default(), source("'env:A'"));
     store.put("env:A", "one");
     let cache = SecretCache::with_timing(&store, timing(LONG, Duration::ZERO, LONG));
     run(async {
@@ -154,7 +158,7 @@ fn what_no_secret_can_fix_fetches_nothing() {
 
 #[test]
 fn good_secrets_outlive_their_store() {
-    let (store, source) = (Store::default(), source("'env:A'"));
+    let (store, source) = (SecretStore::default(), source("'env:A'"));
     store.put("env:A", "one");
     let cache = SecretCache::with_timing(&store, timing(Duration::ZERO, Duration::ZERO, Duration::ZERO));
     run(async {
@@ -174,7 +178,7 @@ fn good_secrets_outlive_their_store() {
 fn an_empty_or_malformed_new_secret_drops_no_good_one() {
     let text = "[a.webhook]\npreset = 'standard'\nsecret = 'env:A'";
     let source = Sources::parse("s", text).unwrap().webhook("a").unwrap().clone();
-    let store = Store::default();
+    let store = SecretStore::default();
     store.put("env:A", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
     let cache = SecretCache::with_timing(&store, timing(Duration::ZERO, Duration::ZERO, Duration::ZERO));
     run(async {
@@ -188,7 +192,7 @@ fn an_empty_or_malformed_new_secret_drops_no_good_one() {
 
 #[test]
 fn a_source_without_its_secret_says_what_to_set_and_leaves_the_others_alone() {
-    let store = Store::default();
+    let store = SecretStore::default();
     store.put("env:B", "two");
     let text =
         "[a.webhook]\npreset = 'github'\nsecret = 'env:A'\n[b.webhook]\npreset = 'github'\nsecret = 'env:B'";
