@@ -52,37 +52,6 @@ async fn sixteen_concurrent_copies_of_a_notification_are_one_load() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_killed_at_any_moment_loses_nothing_and_repeats_nothing() {
-    let stack = Stack::new().await;
-    let file = orders(20_000);
-    let event = stack.aws.put("incoming/shop/orders/a.csv", file.clone().into_bytes()).await;
-    let settings = [("MILLRACE_CHUNK_ROWS", "500")];
-    let mut crashes = 0;
-    // The kill comes later each time, until one process finishes.
-    for pause in (0..200).map(|n| Duration::from_millis(10 + n * 15)) {
-        let function = stack.function(&settings).await;
-        let killed = async {
-            tokio::time::sleep(pause).await;
-            function.kill();
-        };
-        let (outcome, ()) = futures_util::join!(function.invoke(&event, LONG), killed);
-        if outcome == Outcome::Crashed {
-            crashes += 1;
-        } else {
-            break;
-        }
-    }
-    assert!(crashes > 0, "nothing was killed");
-    let function = stack.function(&settings).await;
-    assert_eq!(function.invoke(&event, LONG).await.response(), accepted());
-    stack.holds(&file).await;
-    assert_eq!(
-        number(&stack.owner, "select count(*) from staging.load_results where record_count = 20000").await,
-        1
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_load_that_runs_out_of_time_is_continued_from_its_next_chunk() {
     let stack = Stack::new().await;
     let file = orders(60_000);

@@ -12,6 +12,7 @@ mod dbt;
 mod dead_letters;
 mod defaults;
 mod doctor;
+mod failpoints;
 mod faults;
 mod ingest_csv;
 mod logs;

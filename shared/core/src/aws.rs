@@ -10,6 +10,16 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
+};
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+
+use crate::failpoint::{self, Moment};
 
 /// Reads region, credentials and endpoint from the environment, as every AWS client does.
 pub async fn load_config() -> SdkConfig {
@@ -40,18 +50,23 @@ pub fn s3_client(config: &SdkConfig) -> aws_sdk_s3::Client {
             // The checksum of a ranged read cannot be verified. TLS and the content length protect the bytes.
             .response_checksum_validation(aws_sdk_s3::config::ResponseChecksumValidation::WhenRequired)
             .request_checksum_calculation(aws_sdk_s3::config::RequestChecksumCalculation::WhenRequired)
+            .interceptor(RequestFailpoints)
             .build(),
     )
 }
 
 #[cfg(feature = "sqs")]
 pub fn sqs_client(config: &SdkConfig) -> aws_sdk_sqs::Client {
-    aws_sdk_sqs::Client::new(config)
+    aws_sdk_sqs::Client::from_conf(
+        aws_sdk_sqs::config::Builder::from(config).interceptor(RequestFailpoints).build(),
+    )
 }
 
 #[cfg(feature = "secretsmanager")]
 pub fn secretsmanager_client(config: &SdkConfig) -> aws_sdk_secretsmanager::Client {
-    aws_sdk_secretsmanager::Client::new(config)
+    aws_sdk_secretsmanager::Client::from_conf(
+        aws_sdk_secretsmanager::config::Builder::from(config).interceptor(RequestFailpoints).build(),
+    )
 }
 
 /// For synchronous invocations: a response may take as long as the function may run. A request that may have been sent is not
@@ -87,6 +102,42 @@ pub fn lambda_client(config: &SdkConfig) -> aws_sdk_lambda::Client {
                     .build(),
             )
             .retry_classifier(NeverSendTwice)
+            .interceptor(RequestFailpoints)
             .build(),
     )
+}
+
+/// A failpoint before and after each request, with the name of its operation.
+#[derive(Debug)]
+struct RequestFailpoints;
+
+impl Intercept for RequestFailpoints {
+    fn name(&self) -> &'static str {
+        "failpoints"
+    }
+
+    // The operation is not known earlier.
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        reach(config, Moment::Before);
+        Ok(())
+    }
+
+    fn read_after_execution(
+        &self,
+        _: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        reach(config, Moment::After);
+        Ok(())
+    }
+}
+
+fn reach(config: &ConfigBag, moment: Moment) {
+    failpoint::reach(config.load::<Metadata>().map_or("request", Metadata::name), moment);
 }

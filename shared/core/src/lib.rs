@@ -15,6 +15,7 @@
 //! - [`migrate`]: applies the files of `migrations/` once and in order.
 //! - [`runtime`]: the process of a Lambda function; with [`telemetry`], linked only by the functions (feature `runtime`).
 //! - [`telemetry`], [`metrics`]: JSON logs, and numbers for CloudWatch beside them.
+//! - [`failpoint`]: the moments at which a test ends a function; not in release builds.
 //! - [`clock`], [`error`], [`code`](mod@code): time in PostgreSQL's microseconds, one error type, its stable codes.
 
 #[cfg(feature = "aws")]
@@ -27,6 +28,7 @@ pub mod copy;
 pub mod database;
 pub mod dead_letter;
 pub mod error;
+pub mod failpoint;
 pub mod ledger;
 pub mod load_outcome;
 pub mod metrics;

@@ -2,5 +2,5 @@
 
 mod refresh;
 mod rollups;
-mod shop;
+pub mod shop;
 mod views;

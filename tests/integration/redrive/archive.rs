@@ -40,7 +40,7 @@ async fn with_dead_letters() -> (RedriveFixture, BTreeSet<String>) {
 
 async fn archive(fixture: &RedriveFixture, days: u32) -> Value {
     let event = json!({ "action": "archive", "older_than_days": days });
-    fixture.redriver().await.invoke(&event, LONG * 2).await.response()
+    fixture.redriver(&[]).await.invoke(&event, LONG * 2).await.response()
 }
 
 /// The objects of the archive.
@@ -78,7 +78,7 @@ async fn only_old_dead_letters_are_archived_unchanged() {
 async fn an_archive_killed_at_any_moment_loses_nothing() {
     let (fixture, bodies) = with_dead_letters().await;
     for pause in [60, 120, 160, 200, 260] {
-        let function = fixture.redriver().await;
+        let function = fixture.redriver(&[]).await;
         let event = json!({ "action": "archive", "older_than_days": 0 });
         let killed = async {
             tokio::time::sleep(Duration::from_millis(pause)).await;

@@ -50,7 +50,7 @@ async fn facts(fixture: &RedriveFixture) -> Vec<i64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_of_each_kind_is_listed_shown_fixed_and_redriven_once() {
     let fixture = RedriveFixture::new(SOURCES, &[("orders", ORDERS)]).await;
-    fixture.lambda.deploy("redrive", fixture.redriver().await);
+    fixture.lambda.deploy("redrive", fixture.redriver(&[]).await);
     // A record of the wrong type, a file without a source, a delivery without a database, an event that no model
     // accepts.
     fixture.load("incoming/files/orders/a.csv", "id,total\n1,10\n2,ten\n").await;

@@ -84,14 +84,14 @@ impl RedriveFixture {
     }
 
     /// A redrive function in a separate process.
-    pub async fn redriver(&self) -> Function {
-        self.spawn("redrive", "nobody", &[]).await
+    pub async fn redriver(&self, settings: &[(&str, &str)]) -> Function {
+        self.spawn("redrive", "nobody", settings).await
     }
 
     /// Redrives the matching dead letters. Returns the summary without its reasons, which must have these codes.
     pub async fn redrive(&self, filter: Value) -> Value {
         let event = json!({ "action": "redrive", "filter": filter });
-        self.redriver().await.invoke(&event, LONG + LONG).await.response()
+        self.redriver(&[]).await.invoke(&event, LONG + LONG).await.response()
     }
 
     /// [`Self::redrive`] of all dead letters, as (redriven, duplicate, void, failed, pending).

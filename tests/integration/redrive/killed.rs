@@ -1,21 +1,19 @@
-//! Kills redrive and its targets at random moments.
+//! Kills the functions to which dead letters are redriven.
 
 use std::time::Duration;
 
 use millrace::dead_letter::DeadLetter;
-use millrace_tests::runtime_api::Outcome;
 use serde_json::json;
 
 use super::events::fixed;
 use super::fixture::{LAX, RedriveFixture, STRICT};
-use crate::stack::LONG;
 
 const ORDERS: &str = "-- kind = \"fact\"
 -- source = \"shop/orders\"
 select (payload->>'id')::bigint as id, (payload->>'total')::numeric as total from batch";
 
 /// 60 records that are not of their type, and 60 events that the model refused.
-async fn with_dead_letters() -> (RedriveFixture, Vec<DeadLetter>) {
+pub async fn with_dead_letters() -> (RedriveFixture, Vec<DeadLetter>) {
     let fixture = RedriveFixture::new(STRICT, &[("orders", ORDERS)]).await;
     let rows: String = (0..60).map(|id| format!("{id},bad\n")).collect();
     fixture.load("incoming/shop/orders/a.csv", &format!("id,total\n{rows}")).await;
@@ -32,7 +30,7 @@ async fn with_dead_letters() -> (RedriveFixture, Vec<DeadLetter>) {
 }
 
 /// Every fact exists once, and no dead letter is left.
-async fn is_complete(fixture: &RedriveFixture) {
+pub async fn is_complete(fixture: &RedriveFixture) {
     // Messages that a killed process had received are visible again within a minute.
     for _ in 0..40 {
         let summary = fixture.redrive(json!({})).await;
@@ -53,26 +51,6 @@ async fn is_complete(fixture: &RedriveFixture) {
     assert_eq!(fixture.number("select count(*) from facts.orders").await, 120);
     assert_eq!(fixture.number("select count(distinct id) from facts.orders").await, 120);
     fixture.reconciles().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_redrive_killed_at_any_moment_loses_nothing_and_repeats_nothing() {
-    let (fixture, dead_letters) = with_dead_letters().await;
-    let mut crashes = 0;
-    for pause in [5, 60, 120, 200, 300, 450, 700] {
-        let redrive = fixture.redriver().await;
-        let event = json!({ "action": "redrive", "filter": {} });
-        let killed = async {
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-            redrive.kill();
-        };
-        let (outcome, ()) = futures_util::join!(redrive.invoke(&event, LONG), killed);
-        crashes += usize::from(outcome == Outcome::Crashed);
-        // Messages that it had received are hidden for a while. SQS may deliver any dead letter again.
-        fixture.repeat(&dead_letters[..40]).await;
-    }
-    assert!(crashes >= 4, "{crashes} crashes");
-    is_complete(&fixture).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

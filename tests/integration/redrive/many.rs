@@ -26,7 +26,7 @@ async fn ten_thousand_dead_letters_are_redriven_without_loss() {
     let (sqs, queue) = (&fixture.aws.clients.sqs, &fixture.aws.dead_letter_queue_url);
     assert_eq!(depth(sqs, queue).await.expect("depth"), MANY);
     fixture.write_model("orders", &fixed(ORDERS));
-    let redrive = fixture.redriver().await;
+    let redrive = fixture.redriver(&[]).await;
     let mut redriven = 0;
     loop {
         let event = json!({ "action": "redrive", "filter": {}, "at_most": 6_000 });

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use millrace_models::transform::Bounds;
-use millrace_tests::runtime_api::{Function, binary};
-use serde_json::json;
 
 use super::fixture::{ORDERS, TransformFixture};
 
@@ -85,30 +83,6 @@ async fn four_concurrent_workers_make_the_same_facts_as_one() {
     let summaries = join_all((0..4).map(|_| fixture.transformed())).await;
     assert_eq!(summaries.iter().map(|summary| summary.events).sum::<u64>(), 24 * 300);
     fixture.check_orders().await;
-}
-
-#[tokio::test]
-async fn a_function_killed_at_any_moment_loses_and_repeats_nothing() {
-    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
-    for batch in 0..30 {
-        fixture.many_orders(batch * 150, 200, &batch.to_string()).await;
-    }
-    let mut variables = fixture.aws.variables(&fixture.database.url_for("millrace_transform"));
-    variables.push(("MILLRACE_PIPELINE".into(), fixture.pipeline.path().display().to_string()));
-    variables.push(("MILLRACE_CLAIM_ROWS".into(), "300".into()));
-    for pause in [5, 30, 60, 90, 120, 160, 200] {
-        let function = Function::spawn(&binary("transform"), &variables).await;
-        let event = json!({});
-        let invocation = function.invoke(&event, Duration::from_secs(60));
-        tokio::select! {
-            _ = invocation => {}
-            () = tokio::time::sleep(Duration::from_millis(pause)) => function.kill(),
-        }
-    }
-    let function = Function::spawn(&binary("transform"), &variables).await;
-    function.invoke(&json!({}), Duration::from_secs(60)).await.response();
-    fixture.check_orders().await;
-    assert_eq!(fixture.number("select count(*) from facts.orders").await, 29 * 150 + 200);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use tracing::{debug, info};
 
 use super::failure::from_postgres;
 use super::{Connection, Session};
+use crate::failpoint::{self, Moment};
 use crate::metrics::{self, names};
 use crate::{Code, Error, Kind, Policy, Result};
 
@@ -35,6 +36,7 @@ impl Connection {
                 session.transaction().await.map_err(|error| from_postgres("begin a transaction", error))?;
             // When the transaction is dropped on an error, it sends a rollback before anything else on this connection.
             let value = work(&transaction).await?;
+            failpoint::reach(name, Moment::Commit);
             transaction.commit().await.map_err(|error| from_postgres("commit", error))?;
             Ok(value)
         })
@@ -116,7 +118,12 @@ impl Connection {
                 None => std::future::pending().await,
             }
         };
-        let worked = async { work(self.session().await?).await };
+        let worked = async {
+            failpoint::reach(name, Moment::Before);
+            let value = work(self.session().await?).await?;
+            failpoint::reach(name, Moment::After);
+            Ok(value)
+        };
         let given_up = tokio::select! {
             biased;
             outcome = worked => {
