@@ -204,8 +204,7 @@ async fn transform_ended_at_any_step_writes_facts_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refresh_ended_at_any_step_leaves_nothing_stale() {
-    let totals =
-        "-- kind = \"materialized_view\"\n-- key = [\"customer\"]\nselect customer, sum(total) as total from orders group by customer";
+    let totals = "-- kind = \"materialized_view\"\n-- key = [\"customer\"]\nselect customer, sum(total) as total from orders group by customer";
     let shop = Shop::new(&[("orders", shop::ORDERS), ("days", DAYS), ("totals", totals)]).await;
     let folder = shop.folder();
     let variables = [("DATABASE_URL".to_owned(), shop.database.url_for("millrace_transform"))];
