@@ -48,6 +48,11 @@ impl Kind {
             Kind::Config | Kind::Bug => Policy::Stop,
         }
     }
+
+    /// Whether the same work may succeed later, because the database or another service is the cause and not the work.
+    pub fn is_temporary(self) -> bool {
+        matches!(self.policy(), Policy::RetryNow | Policy::RetryLater)
+    }
 }
 
 /// A failure: its kind, the operation, a stable code for programs, and the cause.
@@ -170,5 +175,8 @@ mod tests {
         assert_eq!(Kind::Contract.policy(), Policy::DeadLetter);
         assert_eq!(Kind::Config.policy(), Policy::Stop);
         assert_eq!(Kind::Bug.policy(), Policy::Stop);
+        let temporary = [Kind::Config, Kind::Contract, Kind::Transient, Kind::Conflict, Kind::Bug]
+            .map(Kind::is_temporary);
+        assert_eq!(temporary, [false, false, true, true, false]);
     }
 }
