@@ -1,13 +1,17 @@
 //! The columns of relations in `facts`.
 
 use millrace::Result;
-use millrace::database::failure::from_postgres;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
-use crate::facts::statement::{EVENT_ID, RECEIVED_AT};
+use crate::sql::Statement;
 
-const COLUMNS: &str = include_str!("columns.sql");
+const COLUMNS: Statement = Statement::new("read a relation's columns", include_str!("columns.sql"));
+
+/// The column of a fact with the time at which its event was received.
+pub const RECEIVED_AT: &str = "_received_at";
+/// The column of a fact with the id of its event.
+pub const EVENT_ID: &str = "_event_id";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
@@ -29,9 +33,6 @@ pub async fn query_columns(transaction: &Transaction<'_>, name: &str) -> Result<
 
 /// The columns of a relation in `facts`; empty when the relation does not exist.
 pub async fn columns(transaction: &Transaction<'_>, name: &str) -> Result<Vec<Column>> {
-    let rows = transaction
-        .query_typed(COLUMNS, &[(&name, Type::TEXT)])
-        .await
-        .map_err(|error| from_postgres("read a relation's columns", error))?;
+    let rows = COLUMNS.query(transaction, &[(&name, Type::TEXT)]).await?;
     Ok(rows.iter().map(|row| Column { name: row.get("name"), data_type: row.get("data_type") }).collect())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use crate::model::{Kind, Model, Reference};
+use crate::model::{Kind as ModelKind, Model, Reference};
 use crate::project::Project;
 
 /// An edge from a relation to a model that reads it.
@@ -47,8 +47,8 @@ pub fn mermaid(project: &Project) -> String {
     }
     for Model { name, kind, .. } in &project.models {
         let (open, close) = match kind {
-            Kind::Fact | Kind::Rollup => ("[(", ")]"),
-            Kind::MaterializedView | Kind::View => ("([", "])"),
+            ModelKind::Fact | ModelKind::Rollup => ("[(", ")]"),
+            ModelKind::MaterializedView | ModelKind::View => ("([", "])"),
         };
         let _ = writeln!(text, "    {}{open}\"{name}\"{close}", node(name));
     }
@@ -66,8 +66,8 @@ pub fn dot(project: &Project) -> String {
     }
     for Model { name, kind, .. } in &project.models {
         let shape = match kind {
-            Kind::Fact | Kind::Rollup => "cylinder",
-            Kind::MaterializedView | Kind::View => "ellipse",
+            ModelKind::Fact | ModelKind::Rollup => "cylinder",
+            ModelKind::MaterializedView | ModelKind::View => "ellipse",
         };
         let _ = writeln!(text, "    \"{name}\" [shape = {shape}, tooltip = \"{}\"];", kind.name());
     }

@@ -9,24 +9,24 @@ use millrace::config::document::{Document, TomlKey, TomlValue};
 use millrace::config::names::{MAX_NAME_BYTES, check_name, quoted};
 
 use crate::check;
-use crate::model::{Kind, OnConflict, Route, Severity, Test};
+use crate::model::{Kind as ModelKind, OnConflict, Route, Severity, Test};
 use crate::problem::{At, Problems, listed};
 
 /// Every key, and the kinds that it applies to.
-const KEYS: &[(&str, &[Kind])] = &[
+const KEYS: &[(&str, &[ModelKind])] = &[
     ("kind", ALL),
     ("description", ALL),
     ("columns", ALL),
-    ("source", &[Kind::Fact]),
-    ("key", &[Kind::Fact, Kind::Rollup, Kind::MaterializedView]),
-    ("on_conflict", &[Kind::Fact]),
-    ("indexes", &[Kind::Fact, Kind::Rollup, Kind::MaterializedView]),
+    ("source", &[ModelKind::Fact]),
+    ("key", &[ModelKind::Fact, ModelKind::Rollup, ModelKind::MaterializedView]),
+    ("on_conflict", &[ModelKind::Fact]),
+    ("indexes", &[ModelKind::Fact, ModelKind::Rollup, ModelKind::MaterializedView]),
     ("tests", ALL),
-    ("bucket", &[Kind::Rollup]),
-    ("max_quarantined_share", &[Kind::Fact]),
-    ("reads", &[Kind::Fact, Kind::MaterializedView, Kind::View]),
+    ("bucket", &[ModelKind::Rollup]),
+    ("max_quarantined_share", &[ModelKind::Fact]),
+    ("reads", &[ModelKind::Fact, ModelKind::MaterializedView, ModelKind::View]),
 ];
-const ALL: &[Kind] = &[Kind::Fact, Kind::Rollup, Kind::MaterializedView, Kind::View];
+const ALL: &[ModelKind] = &[ModelKind::Fact, ModelKind::Rollup, ModelKind::MaterializedView, ModelKind::View];
 const TEST_KEYS: &[&str] = &["test", "severity"];
 const DEFAULT_MAX_QUARANTINED_SHARE: f64 = 0.5;
 /// PostgreSQL's limit on the columns of an index.
@@ -43,7 +43,7 @@ pub(crate) struct Placed<T> {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Header {
     /// `None` when it is missing or invalid. The other keys are then not checked against it.
-    pub kind: Option<Kind>,
+    pub kind: Option<ModelKind>,
     pub description: Option<String>,
     pub columns: Vec<(Placed<String>, String)>,
     /// `None` when the header does not determine the routes, because it is invalid.
@@ -80,7 +80,7 @@ pub(crate) fn read(file: &str, text: &str, problems: &mut Problems) -> Header {
              or below an empty line",
         );
     }
-    let mut reader = Reader { document, header: Header::empty(&block) };
+    let mut reader = HeaderReader { document, header: Header::empty(&block) };
     if table.is_empty() && !malformed {
         reader.document.problem(
             0..0,
@@ -92,7 +92,7 @@ pub(crate) fn read(file: &str, text: &str, problems: &mut Problems) -> Header {
         // The parsed part of invalid TOML may differ from what the author intended.
         reader.header.routes = None;
     }
-    let Reader { document, header } = reader;
+    let HeaderReader { document, header } = reader;
     for (line, column, message) in document.into_located() {
         problems.add(At { line, column }, message);
     }
@@ -136,7 +136,7 @@ impl Block {
     }
 }
 
-struct Reader<'t> {
+struct HeaderReader<'t> {
     document: Document<'t>,
     header: Header,
 }
@@ -160,7 +160,7 @@ impl Header {
     }
 }
 
-impl<'t> Reader<'t> {
+impl<'t> HeaderReader<'t> {
     fn read(&mut self, table: &toml::de::DeTable<'t>) {
         let find = |wanted: &str| table.iter().find(|(key, _)| key.get_ref() == wanted);
         self.header.kind = match find("kind") {
@@ -230,7 +230,7 @@ impl<'t> Reader<'t> {
     /// Checks the required keys of a kind, and keys that require each other.
     fn check_needs(
         &mut self,
-        kind: Kind,
+        kind: ModelKind,
         has: impl Fn(&str) -> bool,
         at: usize,
         on_conflict: Option<&TomlKey<'_>>,
@@ -242,29 +242,29 @@ impl<'t> Reader<'t> {
             }
         };
         match kind {
-            Kind::Fact => {
+            ModelKind::Fact => {
                 missing("source", "the events that the model reads, as `\"shop/orders\"` or `\"shop/*\"`")
             }
-            Kind::Rollup => {
+            ModelKind::Rollup => {
                 missing("key", "the columns that identify a row, including the bucket");
                 missing("bucket", "the column by which it is recomputed");
             }
-            Kind::MaterializedView => {
+            ModelKind::MaterializedView => {
                 missing(
                     "key",
                     "the columns that identify a row, so that it can be refreshed without blocking readers",
                 );
             }
-            Kind::View => {}
+            ModelKind::View => {}
         }
         if let Some(on_conflict) = on_conflict
-            && kind == Kind::Fact
+            && kind == ModelKind::Fact
             && !has("key")
         {
             let message = "`on_conflict` requires `key`: without a key, no two rows conflict";
             self.document.problem(on_conflict.span(), message);
         }
-        if kind != Kind::Fact {
+        if kind != ModelKind::Fact {
             self.header.routes = Some(Vec::new());
         }
         if let (Some(bucket), Some(bucket_at)) = (&self.header.bucket, &bucket_at)
@@ -438,17 +438,17 @@ fn first_key(table: &toml::de::DeTable<'_>) -> usize {
     table.iter().map(|(key, _)| key.span().start).min().unwrap_or_default()
 }
 
-fn words(kind: Kind) -> &'static str {
+fn words(kind: ModelKind) -> &'static str {
     match kind {
-        Kind::MaterializedView => "materialized view",
+        ModelKind::MaterializedView => "materialized view",
         kind => kind.name(),
     }
 }
 
-fn does_not_belong(name: &str, kind: Kind, kinds: &[Kind]) -> String {
+fn does_not_belong(name: &str, kind: ModelKind, kinds: &[ModelKind]) -> String {
     let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
     match (name, kind) {
-        ("key" | "indexes", Kind::View) => {
+        ("key" | "indexes", ModelKind::View) => {
             format!(
                 "`{name}` applies to tables and not to views: remove it, or make this a `materialized_view`"
             )

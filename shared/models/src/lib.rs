@@ -8,7 +8,7 @@
 //! - [`deploy`]: creates and alters tables and views to match the files.
 //! - [`registry`]: the deployed models, and the lock that a deployment holds.
 //! - [`derived`]: rollups, materialized views and views: their invalidation and recomputation.
-//! - [`facts`]: runs a model over events and isolates those it refuses.
+//! - [`facts`]: runs models over events, for every caller below, and quarantines the events that they refuse.
 //! - [`transform`]: claims unprocessed batches and writes their facts, exactly once.
 //! - [`quarantine`]: the events that a model refused; [`redrive`]: runs the model again over their dead letters.
 //! - [`backfill`]: runs a model over history, in place or into a new table that then replaces the old one.
@@ -16,7 +16,7 @@
 //! - [`testing`]: runs the tests of models over all rows.
 //! - [`runs`], [`notify`]: the record of runs in `pipeline.runs`, and notifications.
 //! - [`columns`]: the columns of relations in `facts`.
-//! - [`work`], [`sql`]: the settings of every transaction; names and values in generated SQL.
+//! - [`work`], [`sql`]: the settings of every transaction; statements, and names and values in generated SQL.
 
 pub mod backfill;
 mod check;

@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 
 use millrace::Result;
-use millrace::database::failure::from_postgres;
 use serde_json::{Value, json};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
 use crate::model::Route;
+use crate::sql::Statement;
 
 /// The channel for `LISTEN`.
 pub const CHANNEL: &str = "millrace";
 /// PostgreSQL limits a payload to less than 8,000 bytes.
 const LONGEST: usize = 7_900;
 
-const NOTIFY: &str = include_str!("notify.sql");
+const NOTIFY: Statement = Statement::new("notify listeners", include_str!("notify.sql"));
 
 /// A claim was transformed.
 pub async fn transformed(
@@ -44,9 +44,6 @@ pub async fn transformed(
 
 /// Sends `message` when the transaction commits.
 pub async fn send(transaction: &Transaction<'_>, message: &Value) -> Result<()> {
-    transaction
-        .query_typed(NOTIFY, &[(&CHANNEL, Type::TEXT), (&message.to_string(), Type::TEXT)])
-        .await
-        .map_err(|error| from_postgres("notify listeners", error))?;
+    NOTIFY.query(transaction, &[(&CHANNEL, Type::TEXT), (&message.to_string(), Type::TEXT)]).await?;
     Ok(())
 }

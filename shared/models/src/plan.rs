@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use millrace::database::Connection;
 use millrace::database::failure::from_postgres;
-use millrace::{Error, Kind as ErrorKind, Result};
+use millrace::{Error, Result};
 use tokio_postgres::Transaction;
 
-use crate::backfill::{self, History};
+use crate::backfill::{self, Unseen};
 use crate::deploy::catalog::{Catalog, Deployed};
 use crate::deploy::{shape, table};
-use crate::model::{Kind, Model};
+use crate::model::{Kind as ModelKind, Model};
 use crate::project::Project;
 use crate::registry::definition_hash;
 use crate::work;
@@ -19,12 +19,12 @@ use crate::work;
 #[derive(Debug)]
 pub struct Step {
     pub model: String,
-    pub kind: Kind,
+    pub kind: ModelKind,
     pub action: Action,
     /// The deployed query, if it differs.
     pub deployed_query: Option<String>,
     /// The processed batches that a fact has not seen.
-    pub history: History,
+    pub history: Unseen,
     /// The models that read it, directly or indirectly.
     pub downstream: Vec<String>,
 }
@@ -57,8 +57,8 @@ pub async fn plan(connection: &mut Connection, project: &Project, deadline: Inst
     let mut steps = Vec::new();
     for (model, (action, deployed)) in project.models.iter().zip(actions) {
         let history = match model.kind {
-            Kind::Fact => Box::pin(backfill::unseen(connection, model, deadline)).await?,
-            _ => History::default(),
+            ModelKind::Fact => Box::pin(backfill::unseen(connection, model, deadline)).await?,
+            _ => Unseen::default(),
         };
         steps.push(Step {
             model: model.name.clone(),
@@ -88,7 +88,7 @@ async fn try_model(
         }
         Err(error) => {
             // The error is caused by the database, not by the model.
-            if matches!(error.kind(), ErrorKind::Transient | ErrorKind::Conflict) {
+            if error.kind().is_temporary() {
                 return Err(error);
             }
             savepoint.rollback().await.map_err(|error| from_postgres("roll back to a savepoint", error))?;
@@ -101,12 +101,12 @@ async fn try_model(
 async fn try_shape(transaction: &Transaction<'_>, catalog: &Catalog, model: &Model) -> Result<Action> {
     if !catalog.columns.contains_key(&model.name) {
         match model.kind {
-            Kind::Fact | Kind::Rollup => {
+            ModelKind::Fact | ModelKind::Rollup => {
                 table::create(transaction, model, &model.name).await?;
                 table::finish(transaction, model, &model.name).await?;
             }
             // Create a table with its columns, which is sufficient to try the models that read it.
-            Kind::View | Kind::MaterializedView => {
+            ModelKind::View | ModelKind::MaterializedView => {
                 shape::create(transaction, model, &model.name).await?;
             }
         }
@@ -119,7 +119,7 @@ async fn try_shape(transaction: &Transaction<'_>, catalog: &Catalog, model: &Mod
         return Ok(Action::Unchanged);
     }
     let mut words = Vec::new();
-    if matches!(model.kind, Kind::Fact | Kind::Rollup) {
+    if matches!(model.kind, ModelKind::Fact | ModelKind::Rollup) {
         let difference = table::compare(transaction, model).await?;
         if difference.is_breaking() {
             return Ok(Action::Breaking(difference.describe(model)));

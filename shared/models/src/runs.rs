@@ -4,16 +4,17 @@ use std::time::{Duration, Instant};
 
 use millrace::Result;
 use millrace::database::Connection;
-use millrace::database::failure::from_postgres;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-const COUNT: &str = include_str!("count_run.sql");
-const RECORD: &str = include_str!("record_run.sql");
+use crate::sql::{Parameter, Statement};
+
+const COUNT: Statement = Statement::new("count a run in pipeline.runs", include_str!("count_run.sql"));
+const RECORD: Statement = Statement::new("record a run in pipeline.runs", include_str!("record_run.sql"));
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activity {
+pub enum RunActivity {
     Transform,
     Refresh,
     Backfill,
@@ -21,55 +22,28 @@ pub enum Activity {
     Redrive,
 }
 
-impl Activity {
-    pub const ALL: [Activity; 5] =
-        [Activity::Transform, Activity::Refresh, Activity::Backfill, Activity::Retract, Activity::Redrive];
+impl RunActivity {
+    pub const ALL: [Self; 5] = [Self::Transform, Self::Refresh, Self::Backfill, Self::Retract, Self::Redrive];
 
     /// As in the column `activity`.
     pub const fn name(self) -> &'static str {
         match self {
-            Activity::Transform => "transform",
-            Activity::Refresh => "refresh",
-            Activity::Backfill => "backfill",
-            Activity::Retract => "retract",
-            Activity::Redrive => "redrive",
+            RunActivity::Transform => "transform",
+            RunActivity::Refresh => "refresh",
+            RunActivity::Backfill => "backfill",
+            RunActivity::Retract => "retract",
+            RunActivity::Redrive => "redrive",
         }
     }
 }
 
 /// The result of one transaction for a model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Done {
+pub struct RunCounts {
     pub event_count: u64,
     pub row_count: u64,
     pub quarantined_count: u64,
     pub duration: Duration,
-}
-
-/// Adds to the counts of a run, in the transaction that did the work.
-pub async fn count(
-    transaction: &Transaction<'_>,
-    run_id: Uuid,
-    model: &str,
-    activity: Activity,
-    done: &Done,
-) -> Result<()> {
-    transaction
-        .execute_typed(
-            COUNT,
-            &[
-                (&run_id, Type::UUID),
-                (&model, Type::TEXT),
-                (&activity.name(), Type::TEXT),
-                (&(done.event_count as i64), Type::INT8),
-                (&(done.row_count as i64), Type::INT8),
-                (&(done.quarantined_count as i64), Type::INT8),
-                (&(done.duration.as_millis() as i64), Type::INT8),
-            ],
-        )
-        .await
-        .map_err(|error| from_postgres("count a run in pipeline.runs", error))?;
-    Ok(())
 }
 
 /// The outcome of a run for a model, in `pipeline.runs`.
@@ -97,32 +71,46 @@ impl RunOutcome {
     }
 }
 
-/// Writes down that a run did not get to do what it was to do to a model. What it did before stays counted.
-pub async fn record(
-    connection: &mut Connection,
-    run_id: Uuid,
-    model: &str,
-    activity: Activity,
-    (outcome, detail): (RunOutcome, &str),
-    deadline: Instant,
-) -> Result<()> {
-    let outcome = outcome.name();
-    connection
-        .run_statement("record a run", deadline, async |session| {
-            session
-                .execute_typed(
-                    RECORD,
-                    &[
-                        (&run_id, Type::UUID),
-                        (&model, Type::TEXT),
-                        (&activity.name(), Type::TEXT),
-                        (&outcome, Type::TEXT),
-                        (&detail, Type::TEXT),
-                    ],
-                )
-                .await
-                .map_err(|error| from_postgres("record a run in pipeline.runs", error))?;
-            Ok(())
-        })
-        .await
+/// A run, which may have many transactions and models.
+#[derive(Debug, Clone, Copy)]
+pub struct RunRecord {
+    pub run_id: Uuid,
+    pub activity: RunActivity,
+}
+
+impl RunRecord {
+    /// Adds to the counts of the run for `model`, in the transaction that did the work.
+    pub async fn count(&self, transaction: &Transaction<'_>, model: &str, counts: RunCounts) -> Result<()> {
+        let parameters: [Parameter<'_>; 7] = [
+            (&self.run_id, Type::UUID),
+            (&model, Type::TEXT),
+            (&self.activity.name(), Type::TEXT),
+            (&(counts.event_count as i64), Type::INT8),
+            (&(counts.row_count as i64), Type::INT8),
+            (&(counts.quarantined_count as i64), Type::INT8),
+            (&(counts.duration.as_millis() as i64), Type::INT8),
+        ];
+        COUNT.execute(transaction, &parameters).await?;
+        Ok(())
+    }
+
+    /// Records that the run did not do its work for `model`. The counts of its earlier transactions stay.
+    pub async fn record(
+        &self,
+        connection: &mut Connection,
+        model: &str,
+        outcome: RunOutcome,
+        detail: &str,
+        deadline: Instant,
+    ) -> Result<()> {
+        let parameters: [Parameter<'_>; 5] = [
+            (&self.run_id, Type::UUID),
+            (&model, Type::TEXT),
+            (&self.activity.name(), Type::TEXT),
+            (&outcome.name(), Type::TEXT),
+            (&detail, Type::TEXT),
+        ];
+        RECORD.query_alone(connection, deadline, &parameters).await?;
+        Ok(())
+    }
 }

@@ -4,10 +4,9 @@ use std::time::Instant;
 
 use millrace::Result;
 use millrace::database::Connection;
-use millrace::database::failure::from_postgres;
 
 use crate::model::{Check, Model, Severity, Test};
-use crate::sql::{identifier, identifiers, literal, relation};
+use crate::sql::{Statement, identifier, identifiers, literal, relation};
 use crate::work;
 
 /// The result of a test.
@@ -26,12 +25,11 @@ pub async fn run(connection: &mut Connection, model: &Model, deadline: Instant) 
     let mut findings = Vec::new();
     for test in &model.tests {
         let sql = statement(model, test);
+        let doing = format!("{}: the test `{}`", model.file, test.text);
         let failing = connection
             .run_tx("test a model", deadline, async |transaction| {
                 work::begin(transaction).await?;
-                let rows = transaction.query_typed(&sql, &[]).await.map_err(|error| {
-                    from_postgres(&format!("{}: the test `{}`", model.file, test.text), error)
-                })?;
+                let rows = Statement::new(&doing, &sql).query(transaction, &[]).await?;
                 Ok(rows.first().map_or(0, |row| row.get(0)))
             })
             .await?;

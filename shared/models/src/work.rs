@@ -3,20 +3,20 @@
 use std::time::{Duration, Instant};
 
 use millrace::database::Connection;
-use millrace::database::failure::{from_postgres, postgres_error};
-use millrace::{Error, Kind, Result};
+use millrace::database::failure::postgres_error;
+use millrace::{Error, Policy, Result};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
-const LOCK_TIMEOUT: &str = include_str!("lock_timeout.sql");
-const SETTINGS: &str = include_str!("work_settings.sql");
+use crate::sql::Statement;
+
+const LOCK_TIMEOUT: Statement = Statement::new("set a lock timeout", include_str!("lock_timeout.sql"));
+const SETTINGS: Statement =
+    Statement::new("set the role millrace_transform", include_str!("work_settings.sql"));
 
 /// Sets the role that owns everything in `facts`, and settings that make the results of a query independent of the session.
 pub async fn begin(transaction: &Transaction<'_>) -> Result<()> {
-    transaction
-        .query_typed(SETTINGS, &[])
-        .await
-        .map_err(|error| from_postgres("set the role millrace_transform", error))?;
+    SETTINGS.query(transaction, &[]).await?;
     Ok(())
 }
 
@@ -37,13 +37,12 @@ pub async fn try_once<T>(
             begin(transaction).await?;
             // Zero would disable the timeout.
             let limit = format!("{}ms", lock_timeout.as_millis().max(1));
-            transaction
-                .query_typed(LOCK_TIMEOUT, &[(&limit, Type::TEXT)])
-                .await
-                .map_err(|error| from_postgres("set a lock timeout", error))?;
+            LOCK_TIMEOUT.query(transaction, &[(&limit, Type::TEXT)]).await?;
             match work(transaction).await {
                 // The commit that follows rolls back a failed transaction.
-                Err(error) if error.kind() == Kind::Transient && postgres_error(&error).is_some() => {
+                Err(error)
+                    if error.kind().policy() == Policy::RetryLater && postgres_error(&error).is_some() =>
+                {
                     Ok(Err(error))
                 }
                 other => other.map(Ok),
@@ -52,7 +51,7 @@ pub async fn try_once<T>(
         .await;
     match outcome {
         Ok(outcome) => Ok(outcome),
-        Err(error) if matches!(error.kind(), Kind::Transient | Kind::Conflict) => Err(error),
+        Err(error) if error.kind().is_temporary() => Err(error),
         Err(error) => Ok(Err(error)),
     }
 }

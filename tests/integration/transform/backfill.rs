@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use millrace_models::backfill::{self, Options, Progress, Target, target_for};
+use millrace_models::backfill::{self, BackfillOptions, BackfillProgress, BackfillTarget, target_for};
 use millrace_models::deploy;
 use millrace_models::transform::Bounds;
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use super::fixture::{ORDERS, TransformFixture};
 
 impl TransformFixture {
     /// Runs a model's backfill as the command does, and returns its result.
-    async fn catch_up(&self, name: &str, full_refresh: bool) -> Option<Target> {
+    async fn catch_up(&self, name: &str, full_refresh: bool) -> Option<BackfillTarget> {
         let deadline = Instant::now() + Duration::from_secs(60);
         let project = self.project();
         let model = project.model(name).expect("a model");
@@ -19,9 +19,9 @@ impl TransformFixture {
         deploy::deploy(&mut connection, &project, deadline).await.expect("deploy");
         let history = backfill::unseen(&mut connection, model, deadline).await.expect("look");
         let target = target_for(&history, full_refresh)?;
-        let options = Options { target, bounds: self.bounds, events_per_second: None, deadline };
+        let options = BackfillOptions { target, bounds: self.bounds, events_per_second: None, deadline };
         let dead_letters = self.dead_letter_queue();
-        let mut last = Progress::default();
+        let mut last = BackfillProgress::default();
         let finished = backfill::backfill(
             &mut connection,
             &project,
@@ -53,7 +53,7 @@ async fn a_new_model_sees_history_once_beside_live_traffic() {
     // New events overlap with history and are transformed concurrently.
     fixture.many_orders(0, 20, "77").await;
     let (target, _) = tokio::join!(fixture.catch_up("orders", false), fixture.transformed());
-    assert_eq!(target, Some(Target::InPlace));
+    assert_eq!(target, Some(BackfillTarget::InPlace));
     fixture.check_orders().await;
     assert_eq!(fixture.number("select sum(unmodelled_count)::bigint from staging.batches").await, 0);
     assert_eq!(fixture.number("select sum(quarantined_count)::bigint from staging.batches").await, 1);
@@ -70,7 +70,7 @@ async fn a_changed_type_is_followed_by_a_rebuild_that_is_swapped_in() {
     fixture.write("orders", &ORDERS.replace("numeric(12,2)", "double precision"));
     fixture.many_orders(200, 300, "6").await;
     assert_eq!(fixture.transform().await.expect("a run").waiting.len(), 1);
-    assert_eq!(fixture.catch_up("orders", true).await, Some(Target::Rebuild));
+    assert_eq!(fixture.catch_up("orders", true).await, Some(BackfillTarget::Rebuild));
     fixture.transformed().await;
     assert_eq!(fixture.facts().await.len(), 499);
     assert_eq!(fixture.facts().await[&250].0, "6");
@@ -87,7 +87,7 @@ async fn a_changed_query_rebuilds_history_and_removes_excluded_facts() {
     fixture.many_orders(90, 20, "6").await;
     fixture.transformed().await;
     assert_eq!(fixture.number("select count(*) from facts.orders").await, 109, "until it is rebuilt");
-    assert_eq!(fixture.catch_up("orders", false).await, Some(Target::Rebuild));
+    assert_eq!(fixture.catch_up("orders", false).await, Some(BackfillTarget::Rebuild));
     assert_eq!(fixture.number("select count(*) from facts.orders").await, 59);
     assert_eq!(fixture.number("select count(*) from facts.orders where total = 6").await, 20);
 }
@@ -100,8 +100,12 @@ async fn a_users_view_on_a_table_prevents_its_swap() {
     fixture.run("create view public.mine as select * from facts.orders").await;
     let deadline = Instant::now() + Duration::from_secs(60);
     let (project, mut connection) = (fixture.project(), fixture.connection());
-    let options =
-        Options { target: Target::Rebuild, bounds: fixture.bounds, events_per_second: None, deadline };
+    let options = BackfillOptions {
+        target: BackfillTarget::Rebuild,
+        bounds: fixture.bounds,
+        events_per_second: None,
+        deadline,
+    };
     let model = project.model("orders").unwrap();
     let dead_letters = fixture.dead_letter_queue();
     let error =
@@ -124,8 +128,12 @@ async fn an_interrupted_backfill_continues_where_it_stopped() {
     let (project, mut connection) = (fixture.project(), fixture.connection());
     let deadline = Instant::now() + Duration::from_secs(60);
     deploy::deploy(&mut connection, &project, deadline).await.unwrap();
-    let options =
-        Options { target: Target::InPlace, bounds: fixture.bounds, events_per_second: Some(100), deadline };
+    let options = BackfillOptions {
+        target: BackfillTarget::InPlace,
+        bounds: fixture.bounds,
+        events_per_second: Some(100),
+        deadline,
+    };
     let dead_letters = fixture.dead_letter_queue();
     let model = project.model("orders").unwrap();
     let work =

@@ -4,7 +4,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use millrace::database::Connection;
 use millrace::dead_letter::DeadLetterQueue;
 use millrace::{Code, Error, Kind as ErrorKind, Result};
-use millrace_models::backfill::{self, Options, Progress, Target, target_for};
+use millrace_models::backfill::{self, BackfillOptions, BackfillProgress, BackfillTarget, target_for};
 use millrace_models::deploy;
 use millrace_models::model::{Kind, Model};
 use millrace_models::project::Project;
@@ -80,9 +80,13 @@ impl BackfillRun<'_> {
         let unseen = Box::pin(backfill::unseen(self.connection, model, deadline())).await?;
         let Some(target) = target_for(&unseen, self.full_refresh) else { return Ok(None) };
         let bar = bar(terminal, &model.name);
-        let mut last = Progress::default();
-        let options =
-            Options { target, bounds: Bounds::default(), events_per_second: self.rate, deadline: deadline() };
+        let mut last = BackfillProgress::default();
+        let options = BackfillOptions {
+            target,
+            bounds: Bounds::default(),
+            events_per_second: self.rate,
+            deadline: deadline(),
+        };
         let work = Box::pin(backfill::backfill(
             self.connection,
             self.project,
@@ -102,7 +106,7 @@ impl BackfillRun<'_> {
         let (rows, quarantined) =
             (counted(last.rows, "row", "rows"), format!("{} quarantined", figure(last.quarantined)));
         if finished == Some(true) {
-            let how = if target == Target::Rebuild { "rebuilt" } else { "caught up" };
+            let how = if target == BackfillTarget::Rebuild { "rebuilt" } else { "caught up" };
             let events = counted(last.events_done, "event", "events");
             terminal.good(&format!("  {how:<9} {}  {events}, {rows}, {quarantined}", model.name));
             return Ok(Some(CommandOutcome::Done));

@@ -2,7 +2,7 @@
 
 use millrace::Result;
 use millrace::database::Connection;
-use millrace_models::backfill::Target;
+use millrace_models::backfill::BackfillTarget;
 use millrace_models::backfill::target_for;
 use millrace_models::plan::{self, Action, Step};
 use millrace_models::project::Project;
@@ -56,8 +56,8 @@ fn print(step: &Step, project: &Project, terminal: &mut Terminal) {
     }
     if let Some(target) = target_for(&step.history, false) {
         let how = match target {
-            Target::InPlace => "in place, while new events are processed",
-            Target::Rebuild => "rebuilt into a new table, which then replaces the old one",
+            BackfillTarget::InPlace => "in place, while new events are processed",
+            BackfillTarget::Rebuild => "rebuilt into a new table, which then replaces the old one",
         };
         terminal.note(&format!(
             "    history: {} in {}, {how}",

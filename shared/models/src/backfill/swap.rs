@@ -1,33 +1,22 @@
 //! Replaces a table with its rebuilt version.
 
-use millrace::database::failure::from_postgres;
 use millrace::{Code, Error, Kind, Result};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use crate::columns;
 use crate::facts::ranges::EventRange;
+use crate::facts::run::FactTable;
 use crate::model::Model;
 use crate::project::Project;
 use crate::quarantine;
-use crate::sql::{identifier, relation};
-use crate::transform::retract;
+use crate::sql::{self, Statement, identifier, relation};
 
-const LOCK: &str = include_str!("lock_model.sql");
-const REPLACED: &str = include_str!("replaced.sql");
-const DEPENDANTS: &str = include_str!("dependants.sql");
-const DELETE: &str = include_str!("delete_model.sql");
-const KEY_NAME: &str = include_str!("key_name.sql");
-
-/// Waits for claims that write the model's table, and blocks new ones.
-pub async fn lock(transaction: &Transaction<'_>, model: &Model) -> Result<()> {
-    transaction
-        .query_typed(LOCK, &[(&model.name, Type::TEXT)])
-        .await
-        .map_err(|error| from_postgres("wait for claims of a model", error))?;
-    Ok(())
-}
+const REPLACED: Statement =
+    Statement::new("list superseded batches of a backfill", include_str!("replaced.sql"));
+const DEPENDANTS: Statement = Statement::new("swap a rebuilt table", include_str!("dependants.sql"));
+const DELETE: Statement = Statement::new("swap a rebuilt table", include_str!("delete_model.sql"));
+const KEY_NAME: Statement = Statement::new("swap a rebuilt table", include_str!("key_name.sql"));
 
 /// Deletes facts of batches that were superseded during the rebuild.
 pub async fn retract_replaced(
@@ -36,16 +25,11 @@ pub async fn retract_replaced(
     backfill_id: Uuid,
     beside: &str,
 ) -> Result<()> {
-    let rows = transaction
-        .query_typed(REPLACED, &[(&backfill_id, Type::UUID)])
-        .await
-        .map_err(|error| from_postgres("list superseded batches of a backfill", error))?;
-    let ranges: Vec<EventRange> = rows.iter().map(|row| EventRange::whole(row.get(0), row.get(1))).collect();
-    if ranges.is_empty() {
-        return Ok(());
+    let rows = REPLACED.query(transaction, &[(&backfill_id, Type::UUID)]).await?;
+    if !rows.is_empty() {
+        let table = FactTable::read(transaction, model, beside.to_owned()).await?;
+        table.retract(transaction, &EventRange::read(&rows)).await?;
     }
-    let columns = columns::query_columns(transaction, beside).await?;
-    retract::delete_facts(transaction, model, &relation(beside), &columns, &ranges).await?;
     Ok(())
 }
 
@@ -57,9 +41,8 @@ pub async fn swap(
     model: &Model,
     beside: &str,
 ) -> Result<()> {
-    let failed = |error| from_postgres("swap a rebuilt table", error);
-    let dependants =
-        transaction.query_typed(DEPENDANTS, &[(&model.name, Type::TEXT)]).await.map_err(failed)?;
+    let doing = "swap a rebuilt table";
+    let dependants = DEPENDANTS.query(transaction, &[(&model.name, Type::TEXT)]).await?;
     let mut ours = Vec::new();
     let mut foreign = Vec::new();
     for row in &dependants {
@@ -75,8 +58,8 @@ pub async fn swap(
     for (name, kind) in &ours {
         let what = if kind == "m" { "materialized view" } else { "view" };
         let statement = format!("drop {what} if exists {} cascade", relation(name));
-        transaction.batch_execute(&statement).await.map_err(failed)?;
-        transaction.execute_typed(DELETE, &[(&name, Type::TEXT)]).await.map_err(failed)?;
+        sql::batch_execute(transaction, doing, &statement).await?;
+        DELETE.execute(transaction, &[(&name, Type::TEXT)]).await?;
     }
     let table = relation(&model.name);
     let statement = format!(
@@ -84,19 +67,19 @@ pub async fn swap(
         relation(beside),
         identifier(&model.name)
     );
-    transaction.batch_execute(&statement).await.map_err(failed)?;
+    sql::batch_execute(transaction, doing, &statement).await?;
     // The rebuilt table may contain facts of events that were quarantined before.
     let mut batches = quarantine::delete_model(transaction, &model.name).await?;
     batches.extend(quarantine::rename(transaction, beside, &model.name).await?);
     quarantine::recount(transaction, &batches).await?;
-    let key = transaction.query_typed(KEY_NAME, &[(&model.name, Type::TEXT)]).await.map_err(failed)?;
+    let key = KEY_NAME.query(transaction, &[(&model.name, Type::TEXT)]).await?;
     if let Some(row) = key.first() {
         let statement = format!(
             "alter table {table} rename constraint {} to {}",
             identifier(row.get(0)),
             identifier(&format!("{}_pkey", model.name))
         );
-        transaction.batch_execute(&statement).await.map_err(failed)?;
+        sql::batch_execute(transaction, doing, &statement).await?;
     }
     Ok(())
 }

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use millrace::Result;
-use millrace::database::failure::from_postgres;
 use tokio_postgres::Transaction;
 
 use crate::columns::{Column, is_ours};
+use crate::sql::Statement;
 
-const DEPLOYED: &str = include_str!("deployed.sql");
-const COLUMNS: &str = include_str!("columns.sql");
+const DEPLOYED: Statement = Statement::new("read which models are deployed", include_str!("deployed.sql"));
+const COLUMNS: Statement = Statement::new("read which models are deployed", include_str!("columns.sql"));
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployed {
@@ -29,9 +29,8 @@ pub struct Catalog {
 
 impl Catalog {
     pub async fn read(transaction: &Transaction<'_>) -> Result<Catalog> {
-        let failed = |error| from_postgres("read which models are deployed", error);
         let mut catalog = Catalog::default();
-        for row in transaction.query_typed(DEPLOYED, &[]).await.map_err(failed)? {
+        for row in DEPLOYED.query(transaction, &[]).await? {
             let deployed = Deployed {
                 kind: row.get("kind"),
                 fingerprint: row.get("fingerprint"),
@@ -40,7 +39,7 @@ impl Catalog {
             };
             catalog.deployed.insert(row.get("model"), deployed);
         }
-        for row in transaction.query_typed(COLUMNS, &[]).await.map_err(failed)? {
+        for row in COLUMNS.query(transaction, &[]).await? {
             let column = Column { name: row.get("name"), data_type: row.get("data_type") };
             catalog.columns.entry(row.get("relation")).or_default().push(column);
         }

@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use millrace::database::Connection;
-use millrace::database::failure::from_postgres;
 use millrace::metrics::{self, names};
 use millrace::{Code, Error, Kind, Result};
 use tokio_postgres::Transaction;
@@ -25,10 +24,12 @@ use tracing::{error, info, warn};
 use crate::model::{Kind as ModelKind, Model, Reference, Route};
 use crate::project::Project;
 use crate::registry::{self, definition_hash};
+use crate::sql::Statement;
 use crate::{derived, work};
 use catalog::Catalog;
 
-const DEPLOYED_HASH: &str = include_str!("deployed_hash.sql");
+const DEPLOYED_HASH: Statement =
+    Statement::new("look up a model in pipeline.models", include_str!("deployed_hash.sql"));
 
 /// The models as deployed in the database.
 #[derive(Debug, Default)]
@@ -150,11 +151,9 @@ async fn read_catalog(connection: &mut Connection, deadline: Instant) -> Result<
 async fn deploy_table(transaction: &Transaction<'_>, model: &Model) -> Result<()> {
     let hash = definition_hash(model);
     // Another worker may have deployed the model while this one waited for the lock.
-    let failed = |error| from_postgres("look up a model in pipeline.models", error);
-    let deployed = transaction
-        .query_typed(DEPLOYED_HASH, &[(&model.name, Type::TEXT)])
-        .await
-        .map_err(failed)?
+    let deployed = DEPLOYED_HASH
+        .query(transaction, &[(&model.name, Type::TEXT)])
+        .await?
         .first()
         .map(|row| row.get::<_, String>(0));
     if deployed.as_ref() == Some(&hash) && table::exists(transaction, &model.name).await? {

@@ -2,22 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use millrace::database::failure::from_postgres;
 use millrace::{Code, Error, Kind, Result};
 use ring::digest::{SHA256, digest};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
 use super::shape;
-use crate::columns::{Column, columns, is_ours};
-use crate::facts::statement::{EVENT_ID, RECEIVED_AT};
+use crate::columns::{Column, EVENT_ID, RECEIVED_AT, columns, is_ours};
 use crate::model::{Check, Kind as ModelKind, Model, Severity};
-use crate::sql::{identifier, identifiers, literal, relation};
+use crate::sql::{self, Statement, identifier, identifiers, literal, relation};
 
-const TABLE_EXISTS: &str = include_str!("table_exists.sql");
-const PRIMARY_KEY: &str = include_str!("primary_key.sql");
-const INDEXES: &str = include_str!("indexes.sql");
-const TEST_CONSTRAINTS: &str = include_str!("test_constraints.sql");
+const TABLE_EXISTS: Statement = Statement::new("look for a table in facts", include_str!("table_exists.sql"));
+const PRIMARY_KEY: Statement = Statement::new("read a table's key", include_str!("primary_key.sql"));
+const INDEXES: Statement = Statement::new("read a table's indexes", include_str!("indexes.sql"));
+const TEST_CONSTRAINTS: Statement =
+    Statement::new("read a table's constraints", include_str!("test_constraints.sql"));
 
 /// The differences between a table and its model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -145,14 +144,8 @@ pub async fn create(transaction: &Transaction<'_>, model: &Model, name: &str) ->
 /// Creates the indexes, constraints and comments of `model` on the table `name`.
 pub async fn finish(transaction: &Transaction<'_>, model: &Model, name: &str) -> Result<()> {
     let table = relation(name);
-    let failed = |error| from_postgres("read a table's indexes", error);
-    let there: Vec<Vec<String>> = transaction
-        .query_typed(INDEXES, &[(&name, Type::TEXT)])
-        .await
-        .map_err(failed)?
-        .iter()
-        .map(|row| row.get(0))
-        .collect();
+    let there: Vec<Vec<String>> =
+        INDEXES.query(transaction, &[(&name, Type::TEXT)]).await?.iter().map(|row| row.get(0)).collect();
     for columns in model.indexes.iter().filter(|columns| !there.contains(columns)) {
         let columns = identifiers(columns.iter().map(String::as_str));
         run(transaction, &format!("create index on {table} ({columns})")).await?;
@@ -187,10 +180,9 @@ fn constraint_name(condition: &str) -> String {
 /// Existing rows are not checked here. `millrace models test` checks them.
 async fn constrain(transaction: &Transaction<'_>, model: &Model, name: &str) -> Result<()> {
     let table = relation(name);
-    let there: Vec<String> = transaction
-        .query_typed(TEST_CONSTRAINTS, &[(&name, Type::TEXT)])
-        .await
-        .map_err(|error| from_postgres("read a table's constraints", error))?
+    let there: Vec<String> = TEST_CONSTRAINTS
+        .query(transaction, &[(&name, Type::TEXT)])
+        .await?
         .iter()
         .map(|row| row.get(0))
         .collect();
@@ -203,31 +195,23 @@ async fn constrain(transaction: &Transaction<'_>, model: &Model, name: &str) -> 
             "alter table {table} add constraint {} check ({condition}) not valid",
             identifier(constraint)
         );
-        transaction
-            .batch_execute(&statement)
-            .await
-            .map_err(|error| from_postgres(&format!("{}: the test `{condition}`", model.file), error))?;
+        sql::batch_execute(transaction, &format!("{}: the test `{condition}`", model.file), &statement)
+            .await?;
     }
     Ok(())
 }
 
 pub async fn exists(transaction: &Transaction<'_>, name: &str) -> Result<bool> {
-    let rows = transaction
-        .query_typed(TABLE_EXISTS, &[(&name, Type::TEXT)])
-        .await
-        .map_err(|error| from_postgres("look for a table in facts", error))?;
+    let rows = TABLE_EXISTS.query(transaction, &[(&name, Type::TEXT)]).await?;
     Ok(!rows.is_empty())
 }
 
 async fn primary_key(transaction: &Transaction<'_>, name: &str) -> Result<Vec<String>> {
-    let rows = transaction
-        .query_typed(PRIMARY_KEY, &[(&name, Type::TEXT)])
-        .await
-        .map_err(|error| from_postgres("read a table's key", error))?;
+    let rows = PRIMARY_KEY.query(transaction, &[(&name, Type::TEXT)]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 async fn run(transaction: &Transaction<'_>, statement: &str) -> Result<()> {
     let doing = || statement.split_whitespace().take(6).collect::<Vec<_>>().join(" ");
-    transaction.batch_execute(statement).await.map_err(|error| from_postgres(&doing(), error))
+    sql::batch_execute(transaction, &doing(), statement).await
 }

@@ -1,19 +1,18 @@
 //! Reads the derived relations of the database and their base relations.
 
 use millrace::Result;
-use millrace::database::failure::from_postgres;
 use ring::digest::{SHA256, digest};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
 
-use crate::model::{Kind, Model, Reference};
+use crate::model::{Kind as ModelKind, Model, Reference};
 use crate::project::Project;
-use crate::sql::{identifier, relation as fact};
+use crate::sql::{Statement, identifier, relation as fact};
 
-const NODES: &str = include_str!("nodes.sql");
-const BASES: &str = include_str!("bases.sql");
-const FUNCTIONS: &str = include_str!("functions.sql");
-const TRIGGERS: &str = include_str!("triggers.sql");
+const NODES: Statement = Statement::new("read the derived relations", include_str!("nodes.sql"));
+const BASES: Statement = Statement::new("read the base relations", include_str!("bases.sql"));
+const FUNCTIONS: Statement = Statement::new("read the functions of triggers", include_str!("functions.sql"));
+const TRIGGERS: Statement = Statement::new("read the invalidation triggers", include_str!("triggers.sql"));
 
 /// A relation of schema `facts` that is computed from others: a rollup, or any materialized view.
 #[derive(Debug, Clone)]
@@ -97,12 +96,10 @@ impl Base {
 
 /// Every derived relation that exists, each after the relations that it reads, then in the order of the project, then by name.
 pub async fn nodes<'p>(transaction: &Transaction<'_>, project: &'p Project) -> Result<Vec<Node<'p>>> {
-    let rollups: Vec<&Model> = project.models.iter().filter(|model| model.kind == Kind::Rollup).collect();
+    let rollups: Vec<&Model> =
+        project.models.iter().filter(|model| model.kind == ModelKind::Rollup).collect();
     let names: Vec<&str> = rollups.iter().map(|model| model.name.as_str()).collect();
-    let rows = transaction
-        .query_typed(NODES, &[(&names, Type::TEXT_ARRAY)])
-        .await
-        .map_err(|error| from_postgres(LOOK, error))?;
+    let rows = NODES.query(transaction, &[(&names, Type::TEXT_ARRAY)]).await?;
     let mut nodes: Vec<Node<'p>> = rows.iter().map(|row| node(row, project)).collect();
     let place = |node: &Node<'_>| project.models.iter().position(|model| model.name == node.name);
     nodes.sort_by_key(|node| place(node).unwrap_or(usize::MAX));
@@ -112,10 +109,8 @@ pub async fn nodes<'p>(transaction: &Transaction<'_>, project: &'p Project) -> R
         .flat_map(|model| model.reads.iter().filter_map(|read| Some((model.name.as_str(), relation(read)?))))
         .collect();
     let (readers, relations): (Vec<&str>, Vec<String>) = read.into_iter().unzip();
-    let rows = transaction
-        .query_typed(BASES, &[(&readers, Type::TEXT_ARRAY), (&relations, Type::TEXT_ARRAY)])
-        .await
-        .map_err(|error| from_postgres(LOOK, error))?;
+    let rows =
+        BASES.query(transaction, &[(&readers, Type::TEXT_ARRAY), (&relations, Type::TEXT_ARRAY)]).await?;
     for row in &rows {
         let reader: &str = row.get("node");
         if let Some(node) = nodes.iter_mut().find(|node| node.name == reader) {
@@ -126,7 +121,7 @@ pub async fn nodes<'p>(transaction: &Transaction<'_>, project: &'p Project) -> R
 }
 
 pub async fn triggers(transaction: &Transaction<'_>) -> Result<Vec<Trigger>> {
-    let rows = transaction.query_typed(TRIGGERS, &[]).await.map_err(|error| from_postgres(LOOK, error))?;
+    let rows = TRIGGERS.query(transaction, &[]).await?;
     Ok(rows
         .iter()
         .map(|row| Trigger {
@@ -142,11 +137,9 @@ pub async fn triggers(transaction: &Transaction<'_>) -> Result<Vec<Trigger>> {
 }
 
 pub async fn functions(transaction: &Transaction<'_>) -> Result<Vec<Function>> {
-    let rows = transaction.query_typed(FUNCTIONS, &[]).await.map_err(|error| from_postgres(LOOK, error))?;
+    let rows = FUNCTIONS.query(transaction, &[]).await?;
     Ok(rows.iter().map(|row| Function { name: row.get("name"), source: row.get("source") }).collect())
 }
-
-const LOOK: &str = "read the relations of schema facts";
 
 /// The name in SQL; `None` for the events of a fact.
 fn relation(read: &Reference) -> Option<String> {
@@ -159,10 +152,9 @@ fn relation(read: &Reference) -> Option<String> {
 
 fn node<'p>(row: &Row, project: &'p Project) -> Node<'p> {
     let name: String = row.get("name");
-    let model = project
-        .models
-        .iter()
-        .find(|model| model.name == name && matches!(model.kind, Kind::Rollup | Kind::MaterializedView));
+    let model = project.models.iter().find(|model| {
+        model.name == name && matches!(model.kind, ModelKind::Rollup | ModelKind::MaterializedView)
+    });
     Node {
         model,
         relation: row.get("relation"),

@@ -1,20 +1,23 @@
 //! Invalidation triggers: a change of a base relation records, in its own transaction, what must be recomputed.
 
 use millrace::Result;
-use millrace::database::failure::from_postgres;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
 use super::catalog::{BaseKind, Function, Node, Trigger, bounded, function_name, functions, nodes, triggers};
 use super::rollup;
 use crate::project::Project;
-use crate::sql::{identifier, literal};
+use crate::sql::{self, Statement, identifier, literal};
 
 const FUNCTION: &str = include_str!("invalidation_function.sql");
 const INVALIDATE_ALL: &str = include_str!("invalidate_all.sql");
 const INVALIDATE_BUCKETS: &str = include_str!("invalidate_buckets.sql");
-const INVALIDATE_RELATION: &str = include_str!("invalidate_relation.sql");
-const DELETE: &str = include_str!("delete_invalidations.sql");
+const INVALIDATE_RELATION: Statement =
+    Statement::new("invalidate a derived relation", include_str!("invalidate_relation.sql"));
+const DELETE: Statement = Statement::new(
+    "delete the invalidations of missing derived relations",
+    include_str!("delete_invalidations.sql"),
+);
 
 /// The events of the triggers, and the transition tables of their function.
 const EVENTS: [(&str, &str); 4] = [
@@ -29,10 +32,7 @@ const EVERYTHING: &str = "everything";
 
 /// Invalidates the whole derived relation `model`.
 pub async fn invalidate_relation(transaction: &Transaction<'_>, model: &str) -> Result<()> {
-    transaction
-        .execute_typed(INVALIDATE_RELATION, &[(&model, Type::TEXT)])
-        .await
-        .map_err(|error| from_postgres("invalidate a derived relation", error))?;
+    INVALIDATE_RELATION.execute(transaction, &[(&model, Type::TEXT)]).await?;
     Ok(())
 }
 
@@ -72,10 +72,7 @@ pub(super) async fn create_triggers(
     let missing = Existing::read(transaction).await?.missing(node);
     let statements =
         missing.statements + &rollup::missing_index(transaction, node).await?.unwrap_or_default();
-    transaction
-        .batch_execute(&statements)
-        .await
-        .map_err(|error| from_postgres(&format!("create the triggers of facts.{name}"), error))?;
+    sql::batch_execute(transaction, &format!("create the triggers of facts.{name}"), &statements).await?;
     if missing.is_fresh {
         invalidate_relation(transaction, name).await?;
     }
@@ -88,15 +85,9 @@ pub(super) async fn drop_unwanted(transaction: &Transaction<'_>, project: &Proje
     let kept = kept(project, &nodes);
     for function in Existing::read(transaction).await?.unwanted(&kept) {
         let sql = format!("drop function pipeline.{} cascade", identifier(&function));
-        transaction
-            .batch_execute(&sql)
-            .await
-            .map_err(|error| from_postgres("drop the triggers of a missing derived relation", error))?;
+        sql::batch_execute(transaction, "drop the triggers of a missing derived relation", &sql).await?;
     }
-    transaction
-        .execute_typed(DELETE, &[(&kept, Type::TEXT_ARRAY)])
-        .await
-        .map_err(|error| from_postgres("delete the invalidations of missing derived relations", error))?;
+    DELETE.execute(transaction, &[(&kept, Type::TEXT_ARRAY)]).await?;
     Ok(())
 }
 

@@ -9,10 +9,12 @@ use tokio_postgres::types::Type;
 use super::catalog::{Base, BaseKind, Node};
 use crate::columns::columns;
 use crate::model::{Bucket, BucketRange, Model};
-use crate::sql::{identifier, identifiers, literal, relation};
+use crate::sql::{self, Statement, identifier, identifiers, literal, relation};
 
-const BUCKET_COLUMN: &str = include_str!("bucket_column.sql");
-const TAKE: &str = include_str!("take_invalidations.sql");
+const BUCKET_COLUMN: Statement =
+    Statement::new("read the type of a bucket's column", include_str!("bucket_column.sql"));
+const TAKE: Statement =
+    Statement::new("delete from pipeline.invalidations", include_str!("take_invalidations.sql"));
 /// With more invalidated buckets, the whole rollup is recomputed.
 const MOST_BUCKETS: usize = 50_000;
 /// A name in queries around that of a model. No model can have this name.
@@ -28,8 +30,7 @@ pub enum Invalidated {
 
 /// Deletes and returns the invalidations of a derived relation. Later statements of the transaction see their changes.
 pub async fn take_invalidations(transaction: &Transaction<'_>, name: &str) -> Result<Invalidated> {
-    let failed = |error| from_postgres("delete from pipeline.invalidations", error);
-    let rows = transaction.query_typed(TAKE, &[(&name, Type::TEXT)]).await.map_err(failed)?;
+    let rows = TAKE.query(transaction, &[(&name, Type::TEXT)]).await?;
     let Some(row) = rows.first().filter(|row| row.get("is_invalidated")) else {
         return Ok(Invalidated::Nothing);
     };
@@ -117,9 +118,12 @@ pub(super) async fn missing_index(transaction: &Transaction<'_>, node: &Node<'_>
 pub(super) async fn check_bucket(transaction: &Transaction<'_>, node: &Node<'_>) -> Result<()> {
     let Some((bucket, base)) = bucket_with_triggers(node) else { return Ok(()) };
     let sql = format!("select to_jsonb({}) from {} limit 0", bucket.expression, base.qualified());
-    transaction.batch_execute(&sql).await.map_err(|error| {
-        from_postgres(&format!("compute the bucket of {} from facts.{}", node.name, base.name), error)
-    })
+    sql::batch_execute(
+        transaction,
+        &format!("compute the bucket of {} from facts.{}", node.name, base.name),
+        &sql,
+    )
+    .await
 }
 
 fn bucket_with_triggers<'n>(node: &'n Node<'_>) -> Option<(&'n Bucket, &'n Base)> {
@@ -140,10 +144,8 @@ struct Column {
 }
 
 async fn look_at(transaction: &Transaction<'_>, base: &Base, column: &str) -> Result<Option<Column>> {
-    let rows = transaction
-        .query_typed(BUCKET_COLUMN, &[(&base.relation, Type::OID), (&column, Type::TEXT)])
-        .await
-        .map_err(|error| from_postgres("read the type of a bucket's column", error))?;
+    let rows =
+        BUCKET_COLUMN.query(transaction, &[(&base.relation, Type::OID), (&column, Type::TEXT)]).await?;
     Ok(rows.first().map(|row| Column { is_time: row.get("is_time"), is_indexed: row.get("is_indexed") }))
 }
 

@@ -1,6 +1,6 @@
 //! Creates a view or materialized view, or replaces it to match its model.
 
-use millrace::database::failure::{from_postgres, postgres_error};
+use millrace::database::failure::postgres_error;
 use millrace::{Code, Error, Kind, Result};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
@@ -10,10 +10,10 @@ use super::invalidate::invalidate_relation;
 use crate::model::{Kind as ModelKind, Model};
 use crate::project::Project;
 use crate::registry::record;
-use crate::sql::{identifier, identifiers, literal, relation};
+use crate::sql::{self, Statement, identifier, identifiers, literal, relation};
 
-const EXISTING: &str = include_str!("existing_relation.sql");
-const DEPENDANTS: &str = include_str!("dependants.sql");
+const EXISTING: Statement = Statement::new("look for a view in facts", include_str!("existing_relation.sql"));
+const DEPENDANTS: Statement = Statement::new("read the dependants of a view", include_str!("dependants.sql"));
 /// The SQLSTATE when a view would be replaced by one with other columns.
 const OTHER_COLUMNS: &str = "42P16";
 
@@ -23,10 +23,7 @@ pub async fn create_or_replace(
     project: &Project,
     model: &Model,
 ) -> Result<()> {
-    let rows = transaction
-        .query_typed(EXISTING, &[(&model.name, Type::TEXT)])
-        .await
-        .map_err(|error| from_postgres("look for a view in facts", error))?;
+    let rows = EXISTING.query(transaction, &[(&model.name, Type::TEXT)]).await?;
     match rows.first() {
         None => {
             create(transaction, model, &model.name, false).await?;
@@ -114,10 +111,7 @@ async fn recreate(
     model: &Model,
     was_materialized: bool,
 ) -> Result<()> {
-    let rows = transaction
-        .query_typed(DEPENDANTS, &[(&model.name, Type::TEXT)])
-        .await
-        .map_err(|error| from_postgres("read the dependants of a view", error))?;
+    let rows = DEPENDANTS.query(transaction, &[(&model.name, Type::TEXT)]).await?;
     let mut above = Vec::new();
     let mut theirs = Vec::new();
     for row in &rows {
@@ -181,8 +175,5 @@ async fn describe(transaction: &Transaction<'_>, model: &Model) -> Result<()> {
 }
 
 async fn run(transaction: &Transaction<'_>, model: &Model, statement: &str) -> Result<()> {
-    transaction
-        .batch_execute(statement)
-        .await
-        .map_err(|error| from_postgres(&format!("{}: the query", model.file), error))
+    sql::batch_execute(transaction, &format!("{}: the query", model.file), statement).await
 }

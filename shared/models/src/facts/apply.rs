@@ -1,58 +1,68 @@
-//! Runs a model over the events of a claim and isolates the events that it refuses.
+//! Runs the statement of a model over events and isolates the events that it refuses.
 //!
-//! The whole claim is one statement. If PostgreSQL refuses it because of its data, the claim is bisected with savepoints until the
+//! All events are one statement. If PostgreSQL refuses it because of its data, the events are bisected with savepoints until the
 //! refused events are found: k refused events among n take O(k log n) statements. The rows of the other events stay.
 
+use millrace::config::environment::Secret;
 use millrace::database::failure::from_postgres;
 use millrace::{Code, Error, Kind, Result};
 use tokio_postgres::Transaction;
 use tokio_postgres::error::DbError;
 use uuid::Uuid;
 
-use super::ranges::{EventRange, Parameters, Split, Splitter};
+use super::ranges::{EventRange, RangeParameters, RangeSplitter, Split};
 use crate::model::Model;
 
 /// With fewer refused events than this, their share does not indicate a faulty model.
 const FEW: u64 = 100;
 
 /// An event that a model refuses.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Refused {
     pub batch_id: Uuid,
     pub received_at: std::time::SystemTime,
     pub event_id: i64,
-    pub refusal: Refusal,
+    pub refusal: EventRefusal,
 }
 
-/// The error of PostgreSQL for an event. The message may quote values, so it is only written to the dead letter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+/// The error of PostgreSQL for an event.
+#[derive(Debug)]
+pub struct EventRefusal {
     pub sqlstate: String,
-    pub message: String,
+    /// It may quote values of the event, so it cannot be printed and is only written to the dead letter.
+    pub message: Secret,
     pub column: Option<String>,
     pub constraint: Option<String>,
 }
 
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Applied {
     /// Rows of facts written.
     pub row_count: u64,
     pub refused: Vec<Refused>,
 }
 
-/// Runs `statement`, made by [`insert`](super::statement::insert) for `model`, over `ranges`, which hold `event_count` events.
+impl Model {
+    /// The number of refused events among `event_count` above which the model is faulty.
+    pub fn most_refused(&self, event_count: u64) -> u64 {
+        ((self.max_quarantined_share * event_count as f64) as u64).max(FEW - 1)
+    }
+}
+
+/// Runs `statement`, made by [`insert`](super::statement::insert) for `model`, over the events of `ranges`.
 ///
 /// # Errors
-/// Errors that are not caused by the data; [`Kind::Config`] if the share of refused events indicates a faulty model.
+/// Errors that are not caused by the data; [`Kind::Config`] if the model refuses more than `most_refused` events, because a faulty
+/// model must not make dead letters of its events.
 pub async fn apply(
     transaction: &Transaction<'_>,
     model: &Model,
     statement: &str,
     ranges: &[EventRange],
-    event_count: u64,
+    most_refused: u64,
 ) -> Result<Applied> {
     let mut applied = Applied::default();
-    let mut splitter = Splitter::default();
+    let mut splitter = RangeSplitter::default();
     let mut waiting = vec![ranges.to_vec()];
     while let Some(ranges) = waiting.pop() {
         let refusal = match attempt(transaction, model, statement, &ranges).await? {
@@ -67,7 +77,9 @@ pub async fn apply(
             Split::Event(Some(event_id)) => {
                 let EventRange { batch_id, received_at, .. } = ranges[0];
                 applied.refused.push(Refused { batch_id, received_at, event_id, refusal });
-                check_share(model, &applied, event_count)?;
+                if applied.refused.len() as u64 > most_refused {
+                    return Err(refuses_too_much(model, &applied));
+                }
             }
             // The statement fails without any event.
             Split::Event(None) => {
@@ -84,10 +96,10 @@ async fn attempt(
     model: &Model,
     statement: &str,
     ranges: &[EventRange],
-) -> Result<Result<u64, Refusal>> {
+) -> Result<Result<u64, EventRefusal>> {
     let failed = |error| from_postgres(&format!("run the model {}", model.name), error);
     transaction.batch_execute("savepoint attempt").await.map_err(failed)?;
-    let parameters = Parameters::new(ranges);
+    let parameters = RangeParameters::new(ranges);
     let error = match transaction.execute_typed(statement, &parameters.typed()).await {
         Ok(row_count) => {
             transaction.batch_execute("release savepoint attempt").await.map_err(failed)?;
@@ -109,23 +121,18 @@ fn is_of_the_data(sqlstate: &str) -> bool {
     matches!(&sqlstate[..2], "21" | "22" | "23" | "54") || sqlstate == "P0001"
 }
 
-fn read(error: &DbError) -> Refusal {
-    Refusal {
+fn read(error: &DbError) -> EventRefusal {
+    EventRefusal {
         sqlstate: error.code().code().to_owned(),
-        message: error.message().to_owned(),
+        message: error.message().into(),
         column: error.column().map(str::to_owned),
         constraint: error.constraint().map(str::to_owned),
     }
 }
 
-/// If a model refuses most events, the model is faulty, and its events must not become dead letters.
-fn check_share(model: &Model, applied: &Applied, event_count: u64) -> Result<()> {
-    let refused = applied.refused.len() as u64;
-    if refused < FEW || refused as f64 <= model.max_quarantined_share * event_count as f64 {
-        return Ok(());
-    }
+fn refuses_too_much(model: &Model, applied: &Applied) -> Error {
     let sqlstate = applied.refused.last().map_or("", |refused| refused.refusal.sqlstate.as_str());
-    Err(Error::new(
+    Error::new(
         Kind::Config,
         format!(
             "the model {} refuses more than {:.0} % of its events (SQLSTATE {sqlstate}): they wait; fix {}, or raise its \
@@ -135,7 +142,7 @@ fn check_share(model: &Model, applied: &Applied, event_count: u64) -> Result<()>
             model.file,
         ),
     )
-    .with_code(Code::ModelRefusesTooMuch))
+    .with_code(Code::ModelRefusesTooMuch)
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
-//! The events of a claim, and how they are split.
+//! The events of a run: ranges of them, and how these are split.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
 
 use millrace::Result;
-use millrace::database::failure::from_postgres;
-use tokio_postgres::Transaction;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
-const EVENT_IDS: &str = include_str!("event_ids.sql");
+use crate::sql::Statement;
+
+const EVENT_IDS: Statement = Statement::new("list the events of a batch", include_str!("event_ids.sql"));
 
 /// Events of one batch, from one id to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,19 +26,60 @@ impl EventRange {
     pub fn whole(batch_id: Uuid, received_at: SystemTime) -> Self {
         EventRange { batch_id, received_at, first_id: 0, last_id: i64::MAX }
     }
+
+    /// All events of the batches that `rows` hold, by `batch_id` and `received_at`.
+    pub fn read(rows: &[Row]) -> Vec<Self> {
+        rows.iter().map(|row| EventRange::whole(row.get("batch_id"), row.get("received_at"))).collect()
+    }
+}
+
+/// A batch that a transaction has locked.
+pub struct LockedBatch {
+    pub batch_id: Uuid,
+    pub received_at: SystemTime,
+    pub staged_count: i64,
+    /// A newer version of its file replaced it, so that it has no facts.
+    pub superseded: bool,
+}
+
+impl LockedBatch {
+    /// Reads a row with these columns.
+    pub fn read(row: &Row) -> Self {
+        LockedBatch {
+            batch_id: row.get("batch_id"),
+            received_at: row.get("received_at"),
+            staged_count: row.get("staged_count"),
+            superseded: row.get("superseded"),
+        }
+    }
+}
+
+/// The events of one run of models.
+pub struct RunEvents {
+    pub ranges: Vec<EventRange>,
+    pub count: u64,
+}
+
+impl RunEvents {
+    /// The events of the batches that are not superseded.
+    pub fn of(batches: &[LockedBatch]) -> Self {
+        let current = || batches.iter().filter(|batch| !batch.superseded);
+        let ranges = current().map(|batch| EventRange::whole(batch.batch_id, batch.received_at)).collect();
+        RunEvents { ranges, count: current().map(|batch| batch.staged_count as u64).sum() }
+    }
 }
 
 /// Ranges as the parameters of [`CLAIMED`](super::statement::CLAIMED).
-pub struct Parameters {
+pub struct RangeParameters {
     received_at: Vec<SystemTime>,
     batch_id: Vec<Uuid>,
     first_id: Vec<i64>,
     last_id: Vec<i64>,
 }
 
-impl Parameters {
+impl RangeParameters {
     pub fn new(ranges: &[EventRange]) -> Self {
-        Parameters {
+        RangeParameters {
             received_at: ranges.iter().map(|range| range.received_at).collect(),
             batch_id: ranges.iter().map(|range| range.batch_id).collect(),
             first_id: ranges.iter().map(|range| range.first_id).collect(),
@@ -65,11 +107,11 @@ pub enum Split {
 
 /// Splits ranges: by batch if there are several, otherwise by event.
 #[derive(Default)]
-pub struct Splitter {
+pub struct RangeSplitter {
     ids: HashMap<Uuid, Vec<i64>>,
 }
 
-impl Splitter {
+impl RangeSplitter {
     pub async fn split(&mut self, transaction: &Transaction<'_>, ranges: &[EventRange]) -> Result<Split> {
         let range = match ranges {
             [] => return Ok(Split::Event(None)),
@@ -105,10 +147,9 @@ fn split_ids(range: &EventRange, ids: &[i64]) -> Split {
 }
 
 async fn event_ids(transaction: &Transaction<'_>, range: &EventRange) -> Result<Vec<i64>> {
-    let rows = transaction
-        .query_typed(EVENT_IDS, &[(&range.received_at, Type::TIMESTAMPTZ), (&range.batch_id, Type::UUID)])
-        .await
-        .map_err(|error| from_postgres("list the events of a batch", error))?;
+    let rows = EVENT_IDS
+        .query(transaction, &[(&range.received_at, Type::TIMESTAMPTZ), (&range.batch_id, Type::UUID)])
+        .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

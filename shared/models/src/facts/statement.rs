@@ -4,13 +4,9 @@
 //! events of its claim, and a rebuild computes the same facts. PostgreSQL pulls the lateral query up into the scan of the events,
 //! so this costs no more than one query over all of them.
 
+use crate::columns::{EVENT_ID, RECEIVED_AT};
 use crate::model::{Model, OnConflict};
 use crate::sql::{identifier, identifiers};
-
-/// The column with the time at which the event of the row was received.
-pub const RECEIVED_AT: &str = "_received_at";
-/// The column with the id of the event of the row.
-pub const EVENT_ID: &str = "_event_id";
 
 /// The claimed events, as the alias `e`. Parameters: `$1` received_at, `$2` batch_id, `$3` and `$4` the first and last id of
 /// each range. `offset 0` keeps the lateral scan: one scan of the primary key per range, in one partition.

@@ -1,43 +1,42 @@
 //! Redriving dead letters of kind `event`: the current version of the model that refused the event runs over it again.
 
-use std::collections::{BTreeMap, HashSet};
-use std::time::{Instant, SystemTime};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Instant;
 
+use millrace::Result;
 use millrace::database::Connection;
-use millrace::database::failure::from_postgres;
 use millrace::dead_letter::redrive::{RedriveOutcome, RedriveResult};
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Reason};
-use millrace::{Error, Kind, Result};
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
 use crate::deploy::{self, Deployment};
-use crate::facts::apply::apply;
-use crate::facts::ranges::EventRange;
-use crate::facts::statement;
+use crate::facts::dead_letters as event_dead_letters;
+use crate::facts::ranges::{EventRange, RunEvents};
+use crate::facts::run::{self, FactTable};
 use crate::model::{Model, Route};
 use crate::project::Project;
-use crate::runs::{self, Activity, Done};
-use crate::sql::relation;
-use crate::transform::{claim, dead_letters as event_dead_letters};
-use crate::{notify, quarantine, work};
+use crate::runs::{RunActivity, RunRecord};
+use crate::sql::{Parameter, Statement};
+use crate::{notify, quarantine};
 
-const PROBE: &str = include_str!("probe.sql");
-const DELETE_PROBES: &str = include_str!("delete_probes.sql");
-const ASKED: &str = include_str!("find_events.sql");
-const IS_REBUILDING: &str = include_str!("is_rebuilding.sql");
-const DELETE_EVENTS: &str = include_str!("delete_events.sql");
+const PROBE: Statement = Statement::new("lock quarantined events", include_str!("probe.sql"));
+const DELETE_PROBES: Statement =
+    Statement::new("delete probes of quarantined events", include_str!("delete_probes.sql"));
+const ASKED: Statement = Statement::new("look up quarantined events", include_str!("find_events.sql"));
+const IS_REBUILDING: Statement = Statement::new("look for a rebuild", include_str!("is_rebuilding.sql"));
+const DELETE_EVENTS: Statement = Statement::new("delete accepted events", include_str!("delete_events.sql"));
 
 /// The event of a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Event {
+struct EventId {
     batch_id: Uuid,
     event_id: i64,
 }
 
 /// Dead letters of one model and route, which share a transaction.
-type Groups<'l> = BTreeMap<(&'l str, &'l str, &'l str), Vec<(usize, Event)>>;
+type Groups<'l> = BTreeMap<(&'l str, &'l str, &'l str), Vec<(usize, EventId)>>;
 
 /// Redrives dead letters of kind `event`, and returns the outcome of each, in their order.
 ///
@@ -74,11 +73,11 @@ pub async fn redrive(
             groups
                 .entry((model, source, event_type))
                 .or_default()
-                .push((index, Event { batch_id, event_id }));
+                .push((index, EventId { batch_id, event_id }));
         }
     }
     for ((name, source, event_type), members) in groups {
-        let events: Vec<Event> = members.iter().map(|(_, event)| *event).collect();
+        let events: Vec<EventId> = members.iter().map(|(_, event)| *event).collect();
         let of_group = match find_model(project, &deployment, name, source, event_type) {
             Err(outcome) => vec![outcome; members.len()],
             Ok(model) => {
@@ -87,9 +86,7 @@ pub async fn redrive(
                 match Box::pin(group.redrive(connection, &events, deadline)).await {
                     Ok(outcomes) => outcomes,
                     // A temporary failure affects every group.
-                    Err(error) if matches!(error.kind(), Kind::Transient | Kind::Conflict) => {
-                        return Err(error);
-                    }
+                    Err(error) if error.kind().is_temporary() => return Err(error),
                     Err(error) => vec![RedriveOutcome::Pending { message: error.chain() }; members.len()],
                 }
             }
@@ -136,25 +133,21 @@ impl Group<'_> {
     async fn redrive(
         &self,
         connection: &mut Connection,
-        events: &[Event],
+        events: &[EventId],
         deadline: Instant,
     ) -> Result<Vec<RedriveOutcome>> {
         connection
             .run_tx("redrive dead letters of events", deadline, async |transaction| {
-                work::begin(transaction).await?;
-                claim::lock_models(transaction, &[self.model]).await?;
+                run::begin(transaction, &[self.model]).await?;
                 let asked = Asked::new(&self.model.name, events);
-                asked.execute(transaction, PROBE).await?;
-                asked.execute(transaction, DELETE_PROBES).await?;
-                let rebuilding = transaction
-                    .query_typed(IS_REBUILDING, &[(&self.model.name, Type::TEXT)])
-                    .await
-                    .map_err(|error| from_postgres("look for a rebuild", error))?;
+                PROBE.execute(transaction, &asked.typed()).await?;
+                DELETE_PROBES.execute(transaction, &asked.typed()).await?;
+                let rebuilding = IS_REBUILDING.query(transaction, &[(&self.model.name, Type::TEXT)]).await?;
                 if !rebuilding.is_empty() {
                     let message = format!("facts.{} is being rebuilt, with this event", self.model.name);
                     return Ok(vec![RedriveOutcome::Pending { message }; events.len()]);
                 }
-                let known = asked.query(transaction, ASKED).await?;
+                let known = ASKED.query(transaction, &asked.typed()).await?;
                 let mut outcomes: Vec<RedriveOutcome> = known.iter().map(outcome_before).collect();
                 let waiting: Vec<usize> =
                     (0..events.len()).filter(|index| outcomes[*index] == RedriveOutcome::Redriven).collect();
@@ -183,52 +176,45 @@ impl Group<'_> {
     async fn apply(
         &self,
         transaction: &Transaction<'_>,
-        events: &[Event],
+        events: &[EventId],
         waiting: &[usize],
         known: &[Row],
-    ) -> Result<std::collections::HashMap<Event, Reason>> {
-        let started = Instant::now();
-        let name = &self.model.name;
-        let mut offered: Vec<(Event, SystemTime)> =
-            waiting.iter().map(|index| (events[*index], known[*index].get("received_at"))).collect();
-        offered.sort_by_key(|(event, _)| (event.batch_id, event.event_id));
-        offered.dedup_by_key(|(event, _)| *event);
-        let ranges: Vec<EventRange> = offered
+    ) -> Result<HashMap<EventId, Reason>> {
+        let mut ranges: Vec<EventRange> = waiting
             .iter()
-            .map(|&(Event { batch_id, event_id }, received_at)| EventRange {
-                batch_id,
-                received_at,
-                first_id: event_id,
-                last_id: event_id,
+            .map(|index| EventRange {
+                batch_id: events[*index].batch_id,
+                received_at: known[*index].get("received_at"),
+                first_id: events[*index].event_id,
+                last_id: events[*index].event_id,
             })
             .collect();
-        let columns = self.deployment.catalog.query_columns(name);
-        let insert = statement::insert(self.model, &relation(name), &columns, None);
-        let applied = apply(transaction, self.model, &insert, &ranges, u64::MAX).await?;
-        let refused: std::collections::HashMap<Event, Reason> = applied
-            .refused
-            .iter()
-            .map(|refused| {
-                let event = Event { batch_id: refused.batch_id, event_id: refused.event_id };
-                (event, event_dead_letters::reason(self.model, &refused.refusal))
+        ranges.sort_by_key(|range| (range.batch_id, range.first_id));
+        ranges.dedup();
+        let count = ranges.len() as u64;
+        let tables = [FactTable::deployed(self.model, &self.deployment.catalog)];
+        let offered = RunEvents { ranges, count };
+        let run = RunRecord { run_id: self.run_id, activity: RunActivity::Redrive };
+        let written = run::write(transaction, &tables, &offered, run).await?;
+        let refused: HashMap<EventId, Reason> = written
+            .refused()
+            .map(|(model, refused)| {
+                let event = EventId { batch_id: refused.batch_id, event_id: refused.event_id };
+                (event, event_dead_letters::reason(model, &refused.refusal))
             })
             .collect();
-        let taken: Vec<Event> =
-            offered.iter().map(|(event, _)| *event).filter(|event| !refused.contains_key(event)).collect();
-        Asked::new(name, &taken).execute(transaction, DELETE_EVENTS).await?;
+        let offered = offered.ranges.iter();
+        let taken: Vec<EventId> = offered
+            .map(|range| EventId { batch_id: range.batch_id, event_id: range.first_id })
+            .filter(|event| !refused.contains_key(event))
+            .collect();
+        let asked = Asked::new(&self.model.name, &taken);
+        DELETE_EVENTS.execute(transaction, &asked.typed()).await?;
         let mut batches: Vec<Uuid> = taken.iter().map(|event| event.batch_id).collect();
         batches.dedup();
         quarantine::recount(transaction, &batches).await?;
-        let done = Done {
-            event_count: offered.len() as u64,
-            row_count: applied.row_count,
-            quarantined_count: refused.len() as u64,
-            duration: started.elapsed(),
-        };
-        runs::count(transaction, self.run_id, name, Activity::Redrive, &done).await?;
-        let rows = [(name.clone(), applied.row_count)].into();
-        let (count, bad) = (offered.len() as u64, refused.len() as u64);
-        notify::transformed(transaction, &self.route, batches.len(), count, bad, &rows).await?;
+        let bad = refused.len() as u64;
+        notify::transformed(transaction, &self.route, batches.len(), count, bad, &written.rows).await?;
         Ok(refused)
     }
 }
@@ -265,7 +251,7 @@ struct Asked<'m> {
 }
 
 impl<'m> Asked<'m> {
-    fn new(model: &'m str, events: &[Event]) -> Self {
+    fn new(model: &'m str, events: &[EventId]) -> Self {
         Asked {
             model,
             batches: events.iter().map(|event| event.batch_id).collect(),
@@ -273,20 +259,7 @@ impl<'m> Asked<'m> {
         }
     }
 
-    fn typed(&self) -> [(&(dyn ToSql + Sync), Type); 3] {
+    fn typed(&self) -> [Parameter<'_>; 3] {
         [(&self.model, Type::TEXT), (&self.batches, Type::UUID_ARRAY), (&self.events, Type::INT8_ARRAY)]
     }
-
-    async fn execute(&self, transaction: &Transaction<'_>, statement: &str) -> Result<()> {
-        transaction.execute_typed(statement, &self.typed()).await.map_err(failure)?;
-        Ok(())
-    }
-
-    async fn query(&self, transaction: &Transaction<'_>, statement: &str) -> Result<Vec<Row>> {
-        transaction.query_typed(statement, &self.typed()).await.map_err(failure)
-    }
-}
-
-fn failure(error: tokio_postgres::Error) -> Error {
-    from_postgres("look up quarantined events", error)
 }

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use millrace::database::Connection;
-use millrace::database::failure::from_postgres;
 use millrace::metrics::{self, names};
 use millrace::{Code, Error, Kind, Result};
 use serde::Serialize;
@@ -21,11 +20,11 @@ use crate::derived::catalog::{self, Node, Trigger};
 use crate::derived::invalidate::{has_all_triggers, invalidate_relation};
 use crate::derived::rollup::{Invalidated, recompute, take_invalidations};
 use crate::project::Project;
-use crate::runs::{Activity, Done, RunOutcome};
-use crate::sql::relation;
-use crate::{deploy, notify, runs, work};
+use crate::runs::{RunActivity, RunCounts, RunOutcome, RunRecord};
+use crate::sql::{self, Statement, relation};
+use crate::{deploy, notify, work};
 
-const LOCK: &str = include_str!("lock.sql");
+const LOCK: Statement = Statement::new("lock a relation for its refresh", include_str!("lock.sql"));
 
 /// The limits of a run.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +88,7 @@ pub async fn run(
             Ok((catalog::nodes(transaction, project).await?, catalog::triggers(transaction).await?))
         })
         .await?;
+    let run = RunRecord { run_id, activity: RunActivity::Refresh };
     let mut summary = Summary::default();
     // The relations that failed and their dependants, by name: these would be computed from stale rows.
     let mut behind: BTreeMap<u32, &str> = BTreeMap::new();
@@ -102,7 +102,7 @@ pub async fn run(
             }
             (None, None) => match why_not(node, limits) {
                 Some(reason) => Err((RunOutcome::Skipped, reason)),
-                None => refresh(connection, node, &nodes, &triggers, run_id, limits).await?,
+                None => refresh(connection, node, &nodes, &triggers, run, limits).await?,
             },
         };
         match outcome {
@@ -117,15 +117,7 @@ pub async fn run(
                 summary.busy.insert(node.name.clone());
             }
             Err((outcome, reason)) => {
-                runs::record(
-                    connection,
-                    run_id,
-                    &node.name,
-                    Activity::Refresh,
-                    (outcome, &reason),
-                    limits.deadline,
-                )
-                .await?;
+                run.record(connection, &node.name, outcome, &reason, limits.deadline).await?;
                 if outcome == RunOutcome::Failed || below.is_some() {
                     behind.insert(node.relation, &node.name);
                 }
@@ -162,7 +154,7 @@ async fn refresh(
     node: &Node<'_>,
     nodes: &[Node<'_>],
     triggers: &[Trigger],
-    run_id: Uuid,
+    run: RunRecord,
     limits: Limits,
 ) -> Result<Result<Refresh, (RunOutcome, String)>> {
     let is_tracked = has_all_triggers(node, triggers);
@@ -187,8 +179,8 @@ async fn refresh(
                 }
                 _ => refresh_view(transaction, node, nodes).await?,
             };
-            let done = Done { row_count, duration: started.elapsed(), ..Done::default() };
-            runs::count(transaction, run_id, &node.name, Activity::Refresh, &done).await?;
+            let counts = RunCounts { row_count, duration: started.elapsed(), ..RunCounts::default() };
+            run.count(transaction, &node.name, counts).await?;
             let message = json!({"kind": "refresh", "model": node.name, "rows": row_count});
             notify::send(transaction, &message).await?;
             Ok(Refresh::Refreshed(row_count))
@@ -205,22 +197,22 @@ async fn refresh(
 
 /// Refreshes a materialized view, concurrently if possible, and returns the number of its rows.
 async fn refresh_view(transaction: &Transaction<'_>, node: &Node<'_>, nodes: &[Node<'_>]) -> Result<u64> {
-    let failed = |error| from_postgres(&format!("refresh facts.{}", node.name), error);
+    let doing = format!("refresh facts.{}", node.name);
     let concurrently = if node.is_populated && node.has_usable_key { "concurrently " } else { "" };
     let view = relation(&node.name);
     let statement = format!("refresh materialized view {concurrently}{view}");
-    transaction.batch_execute(&statement).await.map_err(failed)?;
+    sql::batch_execute(transaction, &doing, &statement).await?;
     // Materialized views have no triggers.
     for above in nodes.iter().filter(|above| above.reads(node.relation)) {
         invalidate_relation(transaction, &above.name).await?;
     }
-    let rows = transaction.query_typed(&format!("select count(*) from {view}"), &[]).await.map_err(failed)?;
+    let rows =
+        Statement::new(&doing, &format!("select count(*) from {view}")).query(transaction, &[]).await?;
     Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0)) as u64)
 }
 
 /// Locks the relation. Returns false if another run has it locked.
 async fn lock(transaction: &Transaction<'_>, name: &str) -> Result<bool> {
-    let failed = |error| from_postgres("lock a relation for its refresh", error);
-    let rows = transaction.query_typed(LOCK, &[(&name, Type::TEXT)]).await.map_err(failed)?;
+    let rows = LOCK.query(transaction, &[(&name, Type::TEXT)]).await?;
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }

@@ -1,23 +1,20 @@
 //! `pipeline.models`: the deployed models, and the lock of a deployment.
 
 use millrace::Result;
-use millrace::database::failure::from_postgres;
 use ring::digest::{SHA256, digest};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
 use crate::model::Model;
+use crate::sql::{Parameter, Statement};
 
-const LOCK: &str = include_str!("lock.sql");
-const RECORD: &str = include_str!("record.sql");
+const LOCK: Statement = Statement::new("wait for another deployment of models", include_str!("lock.sql"));
+const RECORD: Statement = Statement::new("record a model in pipeline.models", include_str!("record.sql"));
 
 /// Takes the lock that every deployment holds until the end of its transaction, because two deployments that create the same table
 /// would conflict in PostgreSQL's catalog.
 pub async fn lock(transaction: &Transaction<'_>) -> Result<()> {
-    transaction
-        .query_typed(LOCK, &[])
-        .await
-        .map_err(|error| from_postgres("wait for another deployment of models", error))?;
+    LOCK.query(transaction, &[]).await?;
     Ok(())
 }
 
@@ -30,18 +27,13 @@ pub fn definition_hash(model: &Model) -> String {
 
 /// Records `model` as deployed.
 pub async fn record(transaction: &Transaction<'_>, model: &Model) -> Result<()> {
-    transaction
-        .execute_typed(
-            RECORD,
-            &[
-                (&model.name, Type::TEXT),
-                (&model.kind.name(), Type::TEXT),
-                (&model.fingerprint, Type::TEXT),
-                (&definition_hash(model), Type::TEXT),
-                (&model.query, Type::TEXT),
-            ],
-        )
-        .await
-        .map_err(|error| from_postgres("record a model in pipeline.models", error))?;
+    let parameters: [Parameter<'_>; 5] = [
+        (&model.name, Type::TEXT),
+        (&model.kind.name(), Type::TEXT),
+        (&model.fingerprint, Type::TEXT),
+        (&definition_hash(model), Type::TEXT),
+        (&model.query, Type::TEXT),
+    ];
+    RECORD.execute(transaction, &parameters).await?;
     Ok(())
 }

@@ -4,7 +4,6 @@
 //! - [`routes`]: the sources and event types with unprocessed events.
 //! - [`version`]: the version of the set of models.
 //! - [`claim`]: one transaction.
-//! - [`dead_letters`]: the dead letters of refused events.
 //! - `report`: the log line and the metrics of a claim.
 //! - [`retract`]: deletes the facts of replaced files.
 //!
@@ -13,7 +12,6 @@
 
 mod bounds;
 pub mod claim;
-pub mod dead_letters;
 mod report;
 pub mod retract;
 pub mod routes;
@@ -32,7 +30,7 @@ use uuid::Uuid;
 use crate::deploy;
 use crate::model::Route;
 use crate::project::Project;
-use crate::runs::{self, Activity, RunOutcome};
+use crate::runs::{RunActivity, RunOutcome, RunRecord};
 pub use bounds::Bounds;
 use claim::{Claim, Claimed};
 
@@ -113,13 +111,14 @@ pub async fn run(
 ) -> Result<Summary> {
     let deployment = Box::pin(deploy::deploy(connection, project, limits.deadline)).await?;
     let version = version::ensure(connection, project, limits.deadline).await?;
-    let claim =
-        Claim { project, deployment: &deployment, version, dead_letter_queue, run_id, bounds: limits.bounds };
+    let run = RunRecord { run_id, activity: RunActivity::Transform };
     for (model, error) in &deployment.stopped {
-        record_failed(connection, run_id, model, &error.chain(), limits.deadline).await?;
+        run.record(connection, model, RunOutcome::Failed, &error.chain(), limits.deadline).await?;
     }
-    let run = Run { connection, claim, limits, summary: Summary::default(), failed: BTreeSet::new() };
-    run.until_nothing_waits().await
+    let claim =
+        Claim { project, deployment: &deployment, version, dead_letter_queue, run, bounds: limits.bounds };
+    let (summary, failed) = (Summary::default(), BTreeSet::new());
+    Run { connection, claim, limits, summary, failed }.until_nothing_waits().await
 }
 
 /// A run.
@@ -153,7 +152,7 @@ impl Run<'_> {
     /// Gives every route with unprocessed events a turn. Returns whether anything was done.
     async fn round(&mut self) -> Result<bool> {
         let mut found = false;
-        for (source, event_type) in retract::waiting(self.connection, self.limits.deadline).await? {
+        for (source, event_type) in routes::superseded(self.connection, self.limits.deadline).await? {
             if self.is_over() {
                 break;
             }
@@ -162,8 +161,7 @@ impl Run<'_> {
                 found |= self.handle_result(&source, &event_type, retracted).await?;
             }
         }
-        for route in routes::waiting(self.connection, self.limits.deadline).await? {
-            let (source, event_type) = (route.source, route.event_type.unwrap_or_default());
+        for (source, event_type) in routes::unprocessed(self.connection, self.limits.deadline).await? {
             if self.is_open(&source, &event_type) {
                 let claimed = self.claim_turn(&source, &event_type).await;
                 found |= self.handle_result(&source, &event_type, claimed).await?;
@@ -224,13 +222,15 @@ impl Run<'_> {
         let error = match done {
             Ok(found) => return Ok(found),
             // A temporary failure affects every route.
-            Err(error) if matches!(error.kind(), Kind::Transient | Kind::Conflict) => return Err(error),
+            Err(error) if error.kind().is_temporary() => return Err(error),
             Err(error) => error,
         };
         let reason = error.chain();
         error!(source, event_type, error = reason, "events wait");
-        for model in self.claim.models(source, event_type) {
-            record_failed(self.connection, self.claim.run_id, &model, &reason, self.limits.deadline).await?;
+        let Claim { project, run, .. } = self.claim;
+        for model in project.facts_for(source, event_type) {
+            run.record(self.connection, &model.name, RunOutcome::Failed, &reason, self.limits.deadline)
+                .await?;
         }
         self.wait(source, event_type, reason);
         Ok(false)
@@ -241,15 +241,4 @@ impl Run<'_> {
         self.failed.insert((source.clone(), event_type.clone()));
         self.summary.waiting.insert(Waiting { source, event_type, reason });
     }
-}
-
-async fn record_failed(
-    connection: &mut Connection,
-    run_id: Uuid,
-    model: &str,
-    reason: &str,
-    deadline: Instant,
-) -> Result<()> {
-    let outcome = (RunOutcome::Failed, reason);
-    runs::record(connection, run_id, model, Activity::Transform, outcome, deadline).await
 }

@@ -1,24 +1,26 @@
-//! The routes with unprocessed events.
+//! The routes with batches to process.
 
 use std::time::Instant;
 
 use millrace::Result;
 use millrace::database::Connection;
-use millrace::database::failure::from_postgres;
 
-use crate::model::Route;
+use crate::sql::Statement;
 
-const WAITING: &str = include_str!("waiting.sql");
+const UNPROCESSED: Statement = Statement::new("look for unprocessed batches", include_str!("waiting.sql"));
+const SUPERSEDED: Statement = Statement::new("list superseded batches", include_str!("superseded.sql"));
 
-/// The sources and event types with unprocessed batches, the one that waits longest first.
-pub async fn waiting(connection: &mut Connection, deadline: Instant) -> Result<Vec<Route>> {
-    let rows = connection
-        .run_statement("look for unprocessed batches", deadline, async |session| {
-            session
-                .query_typed(WAITING, &[])
-                .await
-                .map_err(|error| from_postgres("look for unprocessed batches", error))
-        })
-        .await?;
-    Ok(rows.iter().map(|row| Route { source: row.get(0), event_type: Some(row.get(1)) }).collect())
+/// A source and an event type.
+type SourceAndType = (String, String);
+
+/// The routes with unprocessed batches, the one that waits longest first.
+pub async fn unprocessed(connection: &mut Connection, deadline: Instant) -> Result<Vec<SourceAndType>> {
+    let rows = UNPROCESSED.query_alone(connection, deadline, &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// The routes with batches whose facts must be retracted.
+pub async fn superseded(connection: &mut Connection, deadline: Instant) -> Result<Vec<SourceAndType>> {
+    let rows = SUPERSEDED.query_alone(connection, deadline, &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }

@@ -1,42 +1,36 @@
 //! The dead letters of events that a model refused.
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use millrace::database::failure::from_postgres;
+use millrace::config::environment::ExposeSecret;
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
 use millrace::{Code, Result};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
-use uuid::Uuid;
 
+use super::apply::{EventRefusal, Refused};
 use crate::deploy::table::enforced;
-use crate::facts::apply::{Refusal, Refused};
 use crate::model::Model;
+use crate::sql::Statement;
 
-const REFUSED_EVENTS: &str = include_str!("refused_events.sql");
+const REFUSED_EVENTS: Statement =
+    Statement::new("read the events that a model refused", include_str!("refused_events.sql"));
 
-/// Creates one dead letter for each event and model that refused it, with the payload of the event.
-pub async fn write(
+/// Creates one dead letter for each event that `model` refused, with the payload of the event.
+pub async fn create(
     transaction: &Transaction<'_>,
-    models: &[&Model],
-    refused: &BTreeMap<&str, Vec<Refused>>,
+    model: &Model,
+    refused: &[Refused],
 ) -> Result<Vec<DeadLetter>> {
-    let mut dead_letters = Vec::new();
-    for model in models {
-        let Some(refused) = refused.get(model.name.as_str()) else { continue };
-        let received_at: Vec<SystemTime> = refused.iter().map(|refused| refused.received_at).collect();
-        let event_id: Vec<i64> = refused.iter().map(|refused| refused.event_id).collect();
-        let rows = transaction
-            .query_typed(
-                REFUSED_EVENTS,
-                &[(&received_at, Type::TIMESTAMPTZ_ARRAY), (&event_id, Type::INT8_ARRAY)],
-            )
-            .await
-            .map_err(|error| from_postgres("read the events that a model refused", error))?;
-        dead_letters.extend(refused.iter().zip(&rows).map(|(refused, row)| dead_letter(model, refused, row)));
+    if refused.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(dead_letters)
+    let received_at: Vec<SystemTime> = refused.iter().map(|refused| refused.received_at).collect();
+    let event_id: Vec<i64> = refused.iter().map(|refused| refused.event_id).collect();
+    let rows = REFUSED_EVENTS
+        .query(transaction, &[(&received_at, Type::TIMESTAMPTZ_ARRAY), (&event_id, Type::INT8_ARRAY)])
+        .await?;
+    Ok(refused.iter().zip(&rows).map(|(refused, row)| dead_letter(model, refused, row)).collect())
 }
 
 fn dead_letter(model: &Model, refused: &Refused, row: &Row) -> DeadLetter {
@@ -54,7 +48,7 @@ fn dead_letter(model: &Model, refused: &Refused, row: &Row) -> DeadLetter {
     };
     DeadLetter::new(
         DeadLetterKind::Event,
-        &name(*batch_id, *event_id, &model.name),
+        &format!("event:{batch_id}/{event_id}@{}", model.name),
         row.get("source"),
         row.get("event_type"),
         reason(model, refusal),
@@ -63,16 +57,12 @@ fn dead_letter(model: &Model, refused: &Refused, row: &Row) -> DeadLetter {
     )
 }
 
-fn name(batch_id: Uuid, event_id: i64, model: &str) -> String {
-    format!("event:{batch_id}/{event_id}@{model}")
-}
-
 /// Why a model refused an event.
-pub fn reason(model: &Model, refusal: &Refusal) -> Reason {
+pub fn reason(model: &Model, refusal: &EventRefusal) -> Reason {
     let test = refusal.constraint.as_deref().and_then(|name| enforced(model).get(name).copied());
     let (code, message) = match test {
         Some(condition) => (Code::TestFailed, format!("the test `{condition}` of the model failed")),
-        None => (Code::RefusedByModel, refusal.message.clone()),
+        None => (Code::RefusedByModel, refusal.message.expose_secret().to_owned()),
     };
     Reason {
         column: refusal.column.clone(),
