@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use millrace::database::{Connection, Settings};
 use millrace_models::deploy;
 use millrace_models::project::Project;
-use millrace_models::refresh::{self, Limits};
+use millrace_models::refresh::{self, RefreshLimits};
 use millrace_tests::postgres::{ROLE_PASSWORD, number};
 use uuid::Uuid;
 
@@ -87,7 +87,7 @@ pub async fn run(rounds: usize) {
 
 async fn refreshed(connection: &mut Connection, project: &Project) -> Duration {
     let deadline = Instant::now() + Duration::from_secs(600);
-    let limits = Limits { lock_timeout: Duration::from_secs(5), last_start: deadline, deadline };
+    let limits = RefreshLimits { lock_timeout: Duration::from_secs(5), last_start: deadline, deadline };
     let started = Instant::now();
     let summary = refresh::run(connection, project, Uuid::now_v7(), limits).await.expect("refresh");
     let took = started.elapsed();

@@ -7,7 +7,7 @@ use millrace::config::csv::OnNewVersion;
 use millrace::migrate::{MIGRATIONS, migrate, pending};
 use millrace::{Code, Kind, LoadOutcome};
 use millrace_models::backfill::BackfillTarget;
-use millrace_models::model;
+use millrace_models::model::ModelKind;
 use millrace_models::runs::{RunActivity, RunOutcome};
 use millrace_tests::postgres::{Database, client, number, start_server};
 use serde_json::Value;
@@ -134,7 +134,7 @@ async fn the_constraints_allow_the_words_of_the_code_and_no_other() {
         ("loads_on_new_version_known", words(&OnNewVersion::ALL.map(OnNewVersion::name))),
         ("runs_activity_known", words(&RunActivity::ALL.map(RunActivity::name))),
         ("runs_outcome_known", words(&RunOutcome::ALL.map(RunOutcome::name))),
-        ("models_kind_known", words(&model::Kind::ALL.map(model::Kind::name))),
+        ("models_kind_known", words(&ModelKind::ALL.map(ModelKind::name))),
         ("backfills_target_known", words(&BackfillTarget::ALL.map(BackfillTarget::name))),
     ] {
         assert_eq!(allowed_words(&owner, constraint).await, expected, "{constraint}");

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 /// The number of objects that are written concurrently.
 const CONCURRENCY: usize = 8;
 
-pub struct Archive<'a> {
+pub struct Archiver<'a> {
     pub reader: DeadLetterReader,
     pub s3: &'a aws_sdk_s3::Client,
     pub bucket: &'a str,
@@ -21,7 +21,7 @@ pub struct Archive<'a> {
     pub until: Instant,
 }
 
-impl Archive<'_> {
+impl Archiver<'_> {
     /// Moves the dead letters that are old enough, with unchanged bodies. The other messages are visible again when
     /// this returns.
     pub async fn run(&self) -> Result<ArchiveSummary> {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use tracing::info;
 
-use crate::archive::Archive;
+use crate::archive::Archiver;
 
 use crate::run::Run;
 use crate::settings::Settings;
@@ -23,7 +23,7 @@ use crate::targets::RedriveTargets;
 /// The response to Lambda.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub enum Reply {
+pub enum RunSummary {
     Redrive(RedriveSummary),
     Archive(ArchiveSummary),
 }
@@ -58,11 +58,11 @@ impl Redrive {
     }
 
     /// Runs the action of `event`.
-    pub async fn handle(&self, event: Value, deadline: Instant) -> Result<Reply> {
+    pub async fn handle(&self, event: Value, deadline: Instant) -> Result<RunSummary> {
         let until = clock::before(deadline, self.settings.deadline_margin, 2);
         match RunRequest::read(event)? {
-            RunRequest::Redrive(asked) => self.redrive(&asked, until).await.map(Reply::Redrive),
-            RunRequest::Archive(asked) => self.archive(&asked, until).await.map(Reply::Archive),
+            RunRequest::Redrive(asked) => self.redrive(&asked, until).await.map(RunSummary::Redrive),
+            RunRequest::Archive(asked) => self.archive(&asked, until).await.map(RunSummary::Archive),
         }
     }
 
@@ -106,7 +106,7 @@ impl Redrive {
     async fn archive(&self, asked: &ArchiveRun, until: Instant) -> Result<ArchiveSummary> {
         let started = Instant::now();
         let reader = self.dead_letter_queue.reader();
-        let archive = Archive {
+        let archive = Archiver {
             reader: reader.clone(),
             s3: &self.s3,
             bucket: &self.settings.dead_letters.bucket,

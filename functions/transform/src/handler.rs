@@ -11,7 +11,7 @@ use millrace::dead_letter::{DeadLetter, DeadLetterQueue};
 use millrace::metrics::{self, names};
 use millrace_models::project::Project;
 use millrace_models::redrive;
-use millrace_models::transform::{self, Limits, Summary};
+use millrace_models::transform::{self, TransformLimits, TransformSummary};
 use serde::Serialize;
 use serde_json::Value;
 use tracing::info;
@@ -22,8 +22,8 @@ use crate::Settings;
 /// The response to Lambda.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub enum Reply {
-    Transform(Summary),
+pub enum TransformReply {
+    Transform(TransformSummary),
     /// The outcomes of redriven dead letters.
     Redrive(RedriveResponse),
 }
@@ -46,11 +46,18 @@ impl Transform {
     }
 
     /// Handles one invocation: redriven dead letters, or the unprocessed events.
-    pub async fn handle(&mut self, event: &Value, request_id: &str, deadline: Instant) -> Result<Reply> {
+    pub async fn handle(
+        &mut self,
+        event: &Value,
+        request_id: &str,
+        deadline: Instant,
+    ) -> Result<TransformReply> {
         let run_id = Uuid::parse_str(request_id).unwrap_or_else(|_| Uuid::now_v7());
         match RedriveRequest::read(event) {
-            Some(dead_letters) => self.redrive(dead_letters?, run_id, deadline).await.map(Reply::Redrive),
-            None => self.transform(run_id, deadline).await.map(Reply::Transform),
+            Some(dead_letters) => {
+                self.redrive(dead_letters?, run_id, deadline).await.map(TransformReply::Redrive)
+            }
+            None => self.transform(run_id, deadline).await.map(TransformReply::Transform),
         }
     }
 
@@ -73,14 +80,18 @@ impl Transform {
     /// # Errors
     /// When events had to be left unprocessed. Everything else is done first. Lambda counts the error, so that an alarm
     /// can detect it.
-    async fn transform(&mut self, run_id: Uuid, deadline: Instant) -> Result<Summary> {
+    async fn transform(&mut self, run_id: Uuid, deadline: Instant) -> Result<TransformSummary> {
         let started = Instant::now();
         // The models are read on each invocation, because the local stack uses the working copy. Reading a few files is
         // fast.
         let project = Project::load(&self.settings.pipeline)?;
         let last_claim = deadline.checked_sub(self.settings.deadline_margin).unwrap_or_else(Instant::now);
-        let limits =
-            Limits { bounds: self.settings.bounds, idle_poll: self.settings.idle_poll, last_claim, deadline };
+        let limits = TransformLimits {
+            bounds: self.settings.bounds,
+            idle_poll: self.settings.idle_poll,
+            last_claim,
+            deadline,
+        };
         let summary =
             transform::run(&mut self.connection, &project, &self.dead_letter_queue, run_id, limits).await?;
         metrics::add(names::ROUTES_WAITING, summary.waiting.len() as u64);

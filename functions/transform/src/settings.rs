@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use millrace::config::environment::{EnvironmentReader, Secret};
 use millrace::dead_letter;
-use millrace_models::transform::Bounds;
+use millrace_models::transform::ClaimBounds;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -13,7 +13,7 @@ pub struct Settings {
     pub dead_letters: dead_letter::Settings,
     /// The folder of `models/`.
     pub pipeline: PathBuf,
-    pub bounds: Bounds,
+    pub bounds: ClaimBounds,
     /// Once nothing waits, an invocation goes on looking for so long.
     pub idle_poll: Duration,
     /// How long before the invocation's deadline the last claim begins.
@@ -23,12 +23,12 @@ pub struct Settings {
 impl Settings {
     /// Reads the variables through `env`.
     pub fn read(env: &mut EnvironmentReader<'_>) -> Self {
-        let bounds = Bounds::default();
+        let bounds = ClaimBounds::default();
         Settings {
             database_url: env.database_url(),
             dead_letters: dead_letter::Settings::read(env),
             pipeline: env.pipeline(),
-            bounds: Bounds {
+            bounds: ClaimBounds {
                 events: env.number("MILLRACE_CLAIM_ROWS", bounds.events, 1..=1_000_000),
                 bytes: env.size("MILLRACE_CLAIM_BYTES", bounds.bytes as usize, 1_024..=1 << 30) as i64,
             },

@@ -14,7 +14,7 @@ pub const RECEIVED_AT: &str = "_received_at";
 pub const EVENT_ID: &str = "_event_id";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
+pub struct RelationColumn {
     pub name: String,
     /// The type as PostgreSQL writes it: `numeric(12,2)`.
     pub data_type: String,
@@ -32,7 +32,10 @@ pub async fn query_columns(transaction: &Transaction<'_>, name: &str) -> Result<
 }
 
 /// The columns of a relation in `facts`; empty when the relation does not exist.
-pub async fn columns(transaction: &Transaction<'_>, name: &str) -> Result<Vec<Column>> {
+pub async fn columns(transaction: &Transaction<'_>, name: &str) -> Result<Vec<RelationColumn>> {
     let rows = COLUMNS.query(transaction, &[(&name, Type::TEXT)]).await?;
-    Ok(rows.iter().map(|row| Column { name: row.get("name"), data_type: row.get("data_type") }).collect())
+    Ok(rows
+        .iter()
+        .map(|row| RelationColumn { name: row.get("name"), data_type: row.get("data_type") })
+        .collect())
 }

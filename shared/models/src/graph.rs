@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use crate::model::{Kind as ModelKind, Model, Reference};
+use crate::model::{Model, ModelKind, Reference};
 use crate::project::Project;
 
 /// An edge from a relation to a model that reads it.

@@ -9,7 +9,7 @@ use millrace::config::document::{Document, TomlKey, TomlValue};
 use millrace::config::names::{MAX_NAME_BYTES, check_name, quoted};
 
 use crate::check;
-use crate::model::{Kind as ModelKind, OnConflict, Route, Severity, Test};
+use crate::model::{EventRoute, ModelKind, OnConflict, Severity, Test};
 use crate::problem::{At, Problems, listed};
 
 /// Every key, and the kinds that it applies to.
@@ -41,13 +41,13 @@ pub(crate) struct Placed<T> {
 
 /// The content of a header; missing keys have their default.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Header {
+pub(crate) struct ModelHeader {
     /// `None` when it is missing or invalid. The other keys are then not checked against it.
     pub kind: Option<ModelKind>,
     pub description: Option<String>,
     pub columns: Vec<(Placed<String>, String)>,
     /// `None` when the header does not determine the routes, because it is invalid.
-    pub routes: Option<Vec<Route>>,
+    pub routes: Option<Vec<EventRoute>>,
     pub key: Vec<Placed<String>>,
     pub on_conflict: OnConflict,
     pub indexes: Vec<Vec<Placed<String>>>,
@@ -60,7 +60,7 @@ pub(crate) struct Header {
     pub ends: (usize, usize),
 }
 
-impl Header {
+impl ModelHeader {
     /// Descriptions by column.
     pub fn descriptions(&self) -> BTreeMap<String, String> {
         self.columns.iter().map(|(column, text)| (column.value.clone(), text.clone())).collect()
@@ -68,7 +68,7 @@ impl Header {
 }
 
 /// Reads the header of `text`, a whole file. Errors are added to the problems.
-pub(crate) fn read(file: &str, text: &str, problems: &mut Problems) -> Header {
+pub(crate) fn read(file: &str, text: &str, problems: &mut Problems) -> ModelHeader {
     let block = Block::of(text);
     let mut document = Document::new(file, &block.toml);
     let table = document.parse();
@@ -80,7 +80,7 @@ pub(crate) fn read(file: &str, text: &str, problems: &mut Problems) -> Header {
              or below an empty line",
         );
     }
-    let mut reader = HeaderReader { document, header: Header::empty(&block) };
+    let mut reader = HeaderReader { document, header: ModelHeader::empty(&block) };
     if table.is_empty() && !malformed {
         reader.document.problem(
             0..0,
@@ -138,12 +138,12 @@ impl Block {
 
 struct HeaderReader<'t> {
     document: Document<'t>,
-    header: Header,
+    header: ModelHeader,
 }
 
-impl Header {
-    fn empty(block: &Block) -> Header {
-        Header {
+impl ModelHeader {
+    fn empty(block: &Block) -> ModelHeader {
+        ModelHeader {
             kind: None,
             description: None,
             columns: Vec::new(),
@@ -292,7 +292,7 @@ impl<'t> HeaderReader<'t> {
         }
     }
 
-    fn routes(&mut self, value: &TomlValue<'t>) -> Option<Vec<Route>> {
+    fn routes(&mut self, value: &TomlValue<'t>) -> Option<Vec<EventRoute>> {
         let items = match value.get_ref().as_array() {
             Some(items) => items.iter().collect(),
             None => vec![value],
@@ -301,7 +301,7 @@ impl<'t> HeaderReader<'t> {
             self.document.problem(value.span(), "expected a source, as `\"shop/orders\"`");
             return None;
         }
-        let mut routes: Vec<Route> = Vec::new();
+        let mut routes: Vec<EventRoute> = Vec::new();
         let mut complete = true;
         for item in items {
             let Some(text) = self.document.string(item) else {
@@ -466,7 +466,7 @@ fn does_not_belong(name: &str, kind: ModelKind, kinds: &[ModelKind]) -> String {
 }
 
 /// `shop/orders`, or `shop/*`.
-fn route(text: &str) -> Result<Route, String> {
+fn route(text: &str) -> Result<EventRoute, String> {
     let Some((source, event_type)) = text.split_once('/') else {
         let hint = match check_name(text) {
             Ok(()) => format!("; write `{text}/*` for every event of the source"),
@@ -476,17 +476,17 @@ fn route(text: &str) -> Result<Route, String> {
     };
     check_name(source).map_err(|why| format!("the source {} {why}", quoted(source)))?;
     if event_type == "*" {
-        return Ok(Route { source: source.to_owned(), event_type: None });
+        return Ok(EventRoute { source: source.to_owned(), event_type: None });
     }
     check_name(event_type).map_err(|why| format!("the event type {} {why}", quoted(event_type)))?;
-    Ok(Route { source: source.to_owned(), event_type: Some(event_type.to_owned()) })
+    Ok(EventRoute { source: source.to_owned(), event_type: Some(event_type.to_owned()) })
 }
 
-fn covers(wide: &Route, narrow: &Route) -> bool {
+fn covers(wide: &EventRoute, narrow: &EventRoute) -> bool {
     wide.source == narrow.source && (wide.event_type.is_none() || wide.event_type == narrow.event_type)
 }
 
-fn written(route: &Route) -> String {
+fn written(route: &EventRoute) -> String {
     format!("{}/{}", route.source, route.event_type.as_deref().unwrap_or("*"))
 }
 

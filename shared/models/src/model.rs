@@ -9,12 +9,12 @@ pub struct Model {
     pub name: String,
     /// The file in messages: `pipeline/models/orders.sql`.
     pub file: String,
-    pub kind: Kind,
+    pub kind: ModelKind,
     pub description: Option<String>,
     /// Descriptions of columns, by name.
     pub columns: BTreeMap<String, String>,
     /// The events of a fact; empty for other kinds.
-    pub routes: Vec<Route>,
+    pub routes: Vec<EventRoute>,
     /// The columns that identify a row; empty for a fact that only appends, and for views.
     pub key: Vec<String>,
     pub on_conflict: OnConflict,
@@ -37,7 +37,7 @@ pub struct Model {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ModelKind {
     /// A table with the rows of every event.
     Fact,
     /// A table of which only invalidated buckets are recomputed.
@@ -46,29 +46,30 @@ pub enum Kind {
     View,
 }
 
-impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Fact, Kind::Rollup, Kind::MaterializedView, Kind::View];
+impl ModelKind {
+    pub const ALL: [ModelKind; 4] =
+        [ModelKind::Fact, ModelKind::Rollup, ModelKind::MaterializedView, ModelKind::View];
 
     /// As a header writes it.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Fact => "fact",
-            Kind::Rollup => "rollup",
-            Kind::MaterializedView => "materialized_view",
-            Kind::View => "view",
+            ModelKind::Fact => "fact",
+            ModelKind::Rollup => "rollup",
+            ModelKind::MaterializedView => "materialized_view",
+            ModelKind::View => "view",
         }
     }
 }
 
 /// The events of a source, of one type or of all types.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
+pub struct EventRoute {
     pub source: String,
     /// `None` is every event type of the source, written `shop/*`.
     pub event_type: Option<String>,
 }
 
-impl Route {
+impl EventRoute {
     pub fn takes(&self, source: &str, event_type: &str) -> bool {
         self.source == source && self.event_type.as_deref().is_none_or(|own| own == event_type)
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
-use crate::model::Route;
+use crate::model::EventRoute;
 use crate::sql::Statement;
 
 /// The channel for `LISTEN`.
@@ -20,7 +20,7 @@ const NOTIFY: Statement = Statement::new("notify listeners", include_str!("notif
 /// A claim was transformed.
 pub async fn transformed(
     transaction: &Transaction<'_>,
-    route: &Route,
+    route: &EventRoute,
     batches: usize,
     events: u64,
     quarantined: u64,

@@ -8,16 +8,16 @@ use millrace::{Error, Result};
 use tokio_postgres::Transaction;
 
 use crate::backfill::{self, Unseen};
-use crate::deploy::catalog::{Catalog, Deployed};
+use crate::deploy::catalog::{Catalog, DeployedModel};
 use crate::deploy::{shape, table};
-use crate::model::{Kind as ModelKind, Model};
+use crate::model::{Model, ModelKind};
 use crate::project::Project;
 use crate::registry::definition_hash;
 use crate::work;
 
 /// The planned change of one model.
 #[derive(Debug)]
-pub struct Step {
+pub struct PlanStep {
     pub model: String,
     pub kind: ModelKind,
     pub action: Action,
@@ -41,7 +41,11 @@ pub enum Action {
 }
 
 /// The steps of `project`, in order; nothing is written.
-pub async fn plan(connection: &mut Connection, project: &Project, deadline: Instant) -> Result<Vec<Step>> {
+pub async fn plan(
+    connection: &mut Connection,
+    project: &Project,
+    deadline: Instant,
+) -> Result<Vec<PlanStep>> {
     let mut actions = Vec::new();
     {
         let session = connection.session().await?;
@@ -60,7 +64,7 @@ pub async fn plan(connection: &mut Connection, project: &Project, deadline: Inst
             ModelKind::Fact => Box::pin(backfill::unseen(connection, model, deadline)).await?,
             _ => Unseen::default(),
         };
-        steps.push(Step {
+        steps.push(PlanStep {
             model: model.name.clone(),
             kind: model.kind,
             action,
@@ -76,7 +80,7 @@ async fn try_model(
     transaction: &mut Transaction<'_>,
     catalog: &Catalog,
     model: &Model,
-) -> Result<(Action, Option<Deployed>)> {
+) -> Result<(Action, Option<DeployedModel>)> {
     let deployed = catalog.deployed.get(&model.name).cloned();
     let savepoint =
         transaction.transaction().await.map_err(|error| from_postgres("set a savepoint", error))?;
@@ -140,7 +144,7 @@ async fn try_shape(transaction: &Transaction<'_>, catalog: &Catalog, model: &Mod
 }
 
 /// A description of the locks that the deployment of a step takes.
-pub fn locks(step: &Step) -> Option<String> {
+pub fn locks(step: &PlanStep) -> Option<String> {
     let name = &step.model;
     match &step.action {
         Action::Create => None,
@@ -153,11 +157,11 @@ pub fn locks(step: &Step) -> Option<String> {
 }
 
 /// Whether deploying would fail or lose something.
-pub fn needs_attention(steps: &[Step]) -> bool {
+pub fn needs_attention(steps: &[PlanStep]) -> bool {
     steps.iter().any(|step| matches!(step.action, Action::Breaking(_) | Action::Fails(_)))
 }
 
 /// Whether `deploy` would do anything.
-pub fn is_empty(steps: &[Step]) -> bool {
+pub fn is_empty(steps: &[PlanStep]) -> bool {
     steps.iter().all(|step| matches!(step.action, Action::Unchanged) && step.history.batches == 0)
 }

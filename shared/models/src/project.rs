@@ -9,7 +9,7 @@ use millrace::{Error, Kind, Result};
 use ring::digest::{SHA256, digest};
 
 use crate::header;
-use crate::model::{Check, Kind as ModelKind, Model, Reference, Route};
+use crate::model::{Check, EventRoute, Model, ModelKind, Reference};
 use crate::problem::{At, Problems};
 use crate::query::{Named, Sql};
 
@@ -35,7 +35,7 @@ pub struct Broken {
     /// Each as `file:line:column: what is wrong and what to do`.
     pub problems: Vec<String>,
     /// The routes of its events; `None` when the header does not determine them, so that it may be any event.
-    pub routes: Option<Vec<Route>>,
+    pub routes: Option<Vec<EventRoute>>,
 }
 
 impl Project {
@@ -119,7 +119,7 @@ struct Draft {
     name: String,
     file: String,
     problems: Problems,
-    routes: Option<Vec<Route>>,
+    routes: Option<Vec<EventRoute>>,
     /// `None` when the file is too broken.
     model: Option<Model>,
     named: Vec<Named>,

@@ -11,7 +11,7 @@ use crate::work;
 
 /// The result of a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct TestResult {
     pub test: String,
     pub severity: Severity,
     /// Rows, keys or values that fail; 0 is a pass.
@@ -21,7 +21,7 @@ pub struct Finding {
 }
 
 /// Runs every test of a model.
-pub async fn run(connection: &mut Connection, model: &Model, deadline: Instant) -> Result<Vec<Finding>> {
+pub async fn run(connection: &mut Connection, model: &Model, deadline: Instant) -> Result<Vec<TestResult>> {
     let mut findings = Vec::new();
     for test in &model.tests {
         let sql = statement(model, test);
@@ -33,7 +33,7 @@ pub async fn run(connection: &mut Connection, model: &Model, deadline: Instant) 
                 Ok(rows.first().map_or(0, |row| row.get(0)))
             })
             .await?;
-        findings.push(Finding {
+        findings.push(TestResult {
             test: test.text.clone(),
             severity: test.severity,
             failing,

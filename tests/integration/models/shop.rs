@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use millrace::database::{Connection, Settings};
 use millrace_models::deploy::{self, Deployment};
 use millrace_models::project::Project;
-use millrace_models::refresh::{self, Limits, Summary};
+use millrace_models::refresh::{self, RefreshLimits, RefreshSummary};
 use millrace_tests::postgres::{Database, number};
 use tempfile::TempDir;
 use tokio_postgres::Client;
@@ -86,9 +86,10 @@ impl Shop {
         assert!(deployment.stopped.is_empty(), "{:?}", deployment.stopped);
     }
 
-    pub async fn refresh(&self) -> Summary {
+    pub async fn refresh(&self) -> RefreshSummary {
         let deadline = Instant::now() + Duration::from_secs(60);
-        let limits = Limits { lock_timeout: Duration::from_millis(200), last_start: deadline, deadline };
+        let limits =
+            RefreshLimits { lock_timeout: Duration::from_millis(200), last_start: deadline, deadline };
         refresh::run(&mut self.connection(), &self.project(), Uuid::now_v7(), limits).await.expect("refresh")
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use millrace_models::backfill::{self, BackfillOptions, BackfillProgress, BackfillTarget, target_for};
 use millrace_models::deploy;
-use millrace_models::transform::Bounds;
+use millrace_models::transform::ClaimBounds;
 use uuid::Uuid;
 
 use super::fixture::{ORDERS, TransformFixture};
@@ -42,7 +42,7 @@ impl TransformFixture {
 #[tokio::test]
 async fn a_new_model_sees_history_once_beside_live_traffic() {
     let mut fixture = TransformFixture::new(&[]).await;
-    fixture.bounds = Bounds { events: 100, ..Bounds::default() };
+    fixture.bounds = ClaimBounds { events: 100, ..ClaimBounds::default() };
     for batch in 0..10 {
         fixture.many_orders(batch * 30, 60, &batch.to_string()).await;
     }
@@ -119,7 +119,7 @@ async fn a_users_view_on_a_table_prevents_its_swap() {
 #[tokio::test]
 async fn an_interrupted_backfill_continues_where_it_stopped() {
     let mut fixture = TransformFixture::new(&[]).await;
-    fixture.bounds = Bounds { events: 50, ..Bounds::default() };
+    fixture.bounds = ClaimBounds { events: 50, ..ClaimBounds::default() };
     for batch in 0..8 {
         fixture.many_orders(batch * 50, 50, "1").await;
     }

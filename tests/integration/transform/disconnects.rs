@@ -4,20 +4,21 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use millrace::database::{Connection, Settings};
-use millrace_models::transform::{self, Limits, Summary};
+use millrace_models::transform::{self, TransformLimits, TransformSummary};
 use millrace_tests::proxy::{Direction, Proxy};
 use uuid::Uuid;
 
 use super::fixture::{ORDERS, TransformFixture};
 
 /// Transforms through the proxy, on a new connection.
-async fn transform_through(proxy: &Proxy, fixture: &TransformFixture) -> Summary {
+async fn transform_through(proxy: &Proxy, fixture: &TransformFixture) -> TransformSummary {
     // The proxy parses the protocol.
     let url = format!("{}?sslmode=disable", fixture.database.url_for("millrace_transform"));
     let url = proxy.instead_of(fixture.database.port(), &url);
     let mut connection = Connection::new(Settings::parse(&url).expect("a connection string"));
     let deadline = Instant::now() + Duration::from_secs(30);
-    let limits = Limits { bounds: fixture.bounds, idle_poll: Duration::ZERO, last_claim: deadline, deadline };
+    let limits =
+        TransformLimits { bounds: fixture.bounds, idle_poll: Duration::ZERO, last_claim: deadline, deadline };
     let dead_letters = fixture.dead_letter_queue();
     transform::run(&mut connection, &fixture.project(), &dead_letters, Uuid::now_v7(), limits)
         .await

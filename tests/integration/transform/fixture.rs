@@ -8,7 +8,7 @@ use millrace::Result;
 use millrace::database::{Connection, Settings};
 use millrace::dead_letter::{DeadLetter, DeadLetterQueue};
 use millrace_models::project::Project;
-use millrace_models::transform::{self, Bounds, Limits, Summary};
+use millrace_models::transform::{self, ClaimBounds, TransformLimits, TransformSummary};
 use millrace_tests::aws::Aws;
 use millrace_tests::postgres::{Database, number};
 use tempfile::TempDir;
@@ -38,7 +38,7 @@ pub struct TransformFixture {
     pub aws: Aws,
     pub owner: Client,
     pub pipeline: TempDir,
-    pub bounds: Bounds,
+    pub bounds: ClaimBounds,
 }
 
 impl TransformFixture {
@@ -48,8 +48,13 @@ impl TransformFixture {
         let owner = database.owner().await;
         let pipeline = TempDir::new().expect("a folder");
         std::fs::create_dir(pipeline.path().join("models")).expect("a folder of models");
-        let fixture =
-            TransformFixture { database, aws: Aws::new().await, owner, pipeline, bounds: Bounds::default() };
+        let fixture = TransformFixture {
+            database,
+            aws: Aws::new().await,
+            owner,
+            pipeline,
+            bounds: ClaimBounds::default(),
+        };
         for (name, text) in models {
             fixture.write(name, text);
         }
@@ -85,17 +90,21 @@ impl TransformFixture {
     }
 
     /// Transforms the unprocessed events, as one worker does.
-    pub async fn transform(&self) -> Result<Summary> {
+    pub async fn transform(&self) -> Result<TransformSummary> {
         let deadline = Instant::now() + Duration::from_secs(60);
-        let limits =
-            Limits { bounds: self.bounds, idle_poll: Duration::ZERO, last_claim: deadline, deadline };
+        let limits = TransformLimits {
+            bounds: self.bounds,
+            idle_poll: Duration::ZERO,
+            last_claim: deadline,
+            deadline,
+        };
         let run_id = Uuid::now_v7();
         transform::run(&mut self.connection(), &self.project(), &self.dead_letter_queue(), run_id, limits)
             .await
     }
 
     /// [`Self::transform`], where no event may stay unprocessed.
-    pub async fn transformed(&self) -> Summary {
+    pub async fn transformed(&self) -> TransformSummary {
         let summary = self.transform().await.expect("transform");
         assert!(summary.waiting.is_empty(), "{:?}", summary.waiting);
         summary

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use millrace_models::transform::Bounds;
+use millrace_models::transform::ClaimBounds;
 
 use super::fixture::{ORDERS, TransformFixture};
 
@@ -70,7 +70,7 @@ async fn a_batch_that_commits_late_is_transformed_and_does_not_win() {
 #[tokio::test]
 async fn four_concurrent_workers_make_the_same_facts_as_one() {
     let mut fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
-    fixture.bounds = Bounds { events: 400, ..Bounds::default() };
+    fixture.bounds = ClaimBounds { events: 400, ..ClaimBounds::default() };
     // Every batch has keys of the others, in both directions.
     for batch in 0..24 {
         fixture.run(&format!(

@@ -3,12 +3,12 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use millrace::database::Connection;
 use millrace::dead_letter::DeadLetterQueue;
-use millrace::{Code, Error, Kind as ErrorKind, Result};
+use millrace::{Code, Error, Kind, Result};
 use millrace_models::backfill::{self, BackfillOptions, BackfillProgress, BackfillTarget, target_for};
 use millrace_models::deploy;
-use millrace_models::model::{Kind, Model};
+use millrace_models::model::{Model, ModelKind};
 use millrace_models::project::Project;
-use millrace_models::transform::Bounds;
+use millrace_models::transform::ClaimBounds;
 use uuid::Uuid;
 
 use super::connect::{connect, dead_letter_queue, deadline};
@@ -56,11 +56,11 @@ pub async fn run(
 /// # Errors
 /// When `model` is made from other models and not from events.
 pub fn check_has_history(model: &Model) -> Result<()> {
-    if model.kind == Kind::Fact {
+    if model.kind == ModelKind::Fact {
         return Ok(());
     }
     let message = format!("{} is a {}: only facts can be backfilled", model.name, model.kind.name());
-    Err(Error::new(ErrorKind::Config, message).with_code(Code::ModelHasNoHistory))
+    Err(Error::new(Kind::Config, message).with_code(Code::ModelHasNoHistory))
 }
 
 /// The run of a model over the events that it has not seen.
@@ -83,7 +83,7 @@ impl BackfillRun<'_> {
         let mut last = BackfillProgress::default();
         let options = BackfillOptions {
             target,
-            bounds: Bounds::default(),
+            bounds: ClaimBounds::default(),
             events_per_second: self.rate,
             deadline: deadline(),
         };

@@ -4,7 +4,7 @@ use millrace::Result;
 use millrace::database::Connection;
 use millrace_models::backfill::BackfillTarget;
 use millrace_models::backfill::target_for;
-use millrace_models::plan::{self, Action, Step};
+use millrace_models::plan::{self, Action, PlanStep};
 use millrace_models::project::Project;
 use similar::{ChangeTag, TextDiff};
 
@@ -31,7 +31,7 @@ pub async fn run(
     Ok(if good { CommandOutcome::Done } else { CommandOutcome::Bad })
 }
 
-fn print(step: &Step, project: &Project, terminal: &mut Terminal) {
+fn print(step: &PlanStep, project: &Project, terminal: &mut Terminal) {
     let title = format!("{} ({})", step.model, step.kind.name());
     match &step.action {
         Action::Unchanged if step.history.batches == 0 => return,

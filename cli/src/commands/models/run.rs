@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use millrace::{Code, Result};
 use millrace_models::deploy::{self, Deployment};
-use millrace_models::model::{Kind, Model};
+use millrace_models::model::{Model, ModelKind};
 use millrace_models::project::Project;
-use millrace_models::refresh;
-use millrace_models::transform::{self, Bounds, Limits, Summary, Waiting};
+use millrace_models::refresh::{self, RefreshLimits};
+use millrace_models::transform::{self, ClaimBounds, TransformLimits, TransformSummary, WaitingRoute};
 use uuid::Uuid;
 
 use super::backfill::{BackfillRun, check_has_history};
@@ -86,8 +86,8 @@ pub async fn run(
     for name in &changed {
         terminal.line(&format!("  deployed  {name}"));
     }
-    let limits = Limits {
-        bounds: Bounds::default(),
+    let limits = TransformLimits {
+        bounds: ClaimBounds::default(),
         idle_poll: Duration::ZERO,
         last_claim: deadline(),
         deadline: deadline(),
@@ -106,7 +106,7 @@ pub async fn run(
             continue;
         }
         let mut good = true;
-        if model.kind == Kind::Fact && !arguments.no_backfill {
+        if model.kind == ModelKind::Fact && !arguments.no_backfill {
             let backfill = BackfillRun {
                 connection: &mut connection,
                 project,
@@ -131,7 +131,7 @@ pub async fn run(
             (false, _) => &mut counts.failed,
         }) += 1;
     }
-    let limits = refresh::Limits { lock_timeout: LOCK_TIMEOUT, last_start: deadline(), deadline: deadline() };
+    let limits = RefreshLimits { lock_timeout: LOCK_TIMEOUT, last_start: deadline(), deadline: deadline() };
     let work = Box::pin(refresh::run(&mut connection, project, Uuid::now_v7(), limits));
     let Some(refreshed) = stop.unless_asked(work).await? else { return Ok(stopped(terminal)) };
     for (model, rows) in &refreshed.refreshed {
@@ -172,12 +172,12 @@ pub async fn run(
     Ok(if good { CommandOutcome::Done } else { CommandOutcome::Bad })
 }
 
-fn takes(model: &Model, waiting: &Waiting) -> bool {
+fn takes(model: &Model, waiting: &WaitingRoute) -> bool {
     model.routes.iter().any(|route| route.takes(&waiting.source, &waiting.event_type))
 }
 
 /// Why events wait; a model that was not deployed has said its own reason already.
-fn reason(project: &Project, deployment: &Deployment, waiting: &Waiting) -> String {
+fn reason(project: &Project, deployment: &Deployment, waiting: &WaitingRoute) -> String {
     let stopped = project
         .facts_for(&waiting.source, &waiting.event_type)
         .find(|model| deployment.stopped.contains_key(&model.name));
@@ -188,7 +188,7 @@ fn reason(project: &Project, deployment: &Deployment, waiting: &Waiting) -> Stri
 }
 
 /// What else happened to events.
-fn note(summary: &Summary, terminal: &mut Terminal) {
+fn note(summary: &TransformSummary, terminal: &mut Terminal) {
     if summary.retracted > 0 {
         let batches = counted(summary.retracted, "batch", "batches");
         terminal.line(&format!("The facts of {batches} of replaced files were retracted."));

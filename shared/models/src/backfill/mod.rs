@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::model::Model;
 use crate::project::Project;
 use crate::runs::{RunActivity, RunRecord};
-use crate::transform::Bounds;
+use crate::transform::ClaimBounds;
 use running::RunningBackfill;
 pub use unseen::{BackfillTarget, Unseen, target_for, unseen};
 
@@ -34,7 +34,7 @@ pub struct BackfillProgress {
 #[derive(Debug, Clone, Copy)]
 pub struct BackfillOptions {
     pub target: BackfillTarget,
-    pub bounds: Bounds,
+    pub bounds: ClaimBounds,
     /// The maximum number of events per second, to limit the load on the database.
     pub events_per_second: Option<u32>,
     /// No chunk begins after this time.

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use millrace::Result;
 use tokio_postgres::Transaction;
 
-use crate::columns::{Column, is_ours};
+use crate::columns::{RelationColumn, is_ours};
 use crate::sql::Statement;
 
 const DEPLOYED: Statement = Statement::new("read which models are deployed", include_str!("deployed.sql"));
 const COLUMNS: Statement = Statement::new("read which models are deployed", include_str!("columns.sql"));
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deployed {
+pub struct DeployedModel {
     pub kind: String,
     pub fingerprint: String,
     pub definition_hash: String,
@@ -22,16 +22,16 @@ pub struct Deployed {
 #[derive(Debug, Default, Clone)]
 pub struct Catalog {
     /// By model.
-    pub deployed: BTreeMap<String, Deployed>,
+    pub deployed: BTreeMap<String, DeployedModel>,
     /// The columns of every relation in `facts`, in their order, including those that Millrace adds.
-    pub columns: HashMap<String, Vec<Column>>,
+    pub columns: HashMap<String, Vec<RelationColumn>>,
 }
 
 impl Catalog {
     pub async fn read(transaction: &Transaction<'_>) -> Result<Catalog> {
         let mut catalog = Catalog::default();
         for row in DEPLOYED.query(transaction, &[]).await? {
-            let deployed = Deployed {
+            let deployed = DeployedModel {
                 kind: row.get("kind"),
                 fingerprint: row.get("fingerprint"),
                 definition_hash: row.get("definition_hash"),
@@ -40,7 +40,7 @@ impl Catalog {
             catalog.deployed.insert(row.get("model"), deployed);
         }
         for row in COLUMNS.query(transaction, &[]).await? {
-            let column = Column { name: row.get("name"), data_type: row.get("data_type") };
+            let column = RelationColumn { name: row.get("name"), data_type: row.get("data_type") };
             catalog.columns.entry(row.get("relation")).or_default().push(column);
         }
         Ok(catalog)

@@ -21,7 +21,7 @@ use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 use tracing::{error, info, warn};
 
-use crate::model::{Kind as ModelKind, Model, Reference, Route};
+use crate::model::{EventRoute, Model, ModelKind, Reference};
 use crate::project::Project;
 use crate::registry::{self, definition_hash};
 use crate::sql::Statement;
@@ -42,7 +42,7 @@ pub struct Deployment {
     /// A broken file has no valid `source`, so that it may apply to any event.
     pub nothing_runs: Option<Error>,
     /// The routes of broken files.
-    broken_routes: Vec<Route>,
+    broken_routes: Vec<EventRoute>,
 }
 
 impl Deployment {

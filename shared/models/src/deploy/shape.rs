@@ -6,12 +6,12 @@ use millrace::{Code, Error, Kind};
 use tokio_postgres::Transaction;
 use tokio_postgres::error::ErrorPosition;
 
-use crate::columns::{Column, columns};
-use crate::model::{Kind as ModelKind, Model};
+use crate::columns::{RelationColumn, columns};
+use crate::model::{Model, ModelKind};
 use crate::sql::relation;
 
 /// Creates an empty table `name` in `facts` with the columns of the query.
-pub async fn create(transaction: &Transaction<'_>, model: &Model, name: &str) -> Result<Vec<Column>> {
+pub async fn create(transaction: &Transaction<'_>, model: &Model, name: &str) -> Result<Vec<RelationColumn>> {
     let table = relation(name);
     let query = &model.query;
     // Select only the query, so that it determines the names of the columns.

@@ -8,8 +8,8 @@ use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
 use super::shape;
-use crate::columns::{Column, EVENT_ID, RECEIVED_AT, columns, is_ours};
-use crate::model::{Check, Kind as ModelKind, Model, Severity};
+use crate::columns::{EVENT_ID, RECEIVED_AT, RelationColumn, columns, is_ours};
+use crate::model::{Check, Model, ModelKind, Severity};
 use crate::sql::{self, Statement, identifier, identifiers, literal, relation};
 
 const TABLE_EXISTS: Statement = Statement::new("look for a table in facts", include_str!("table_exists.sql"));
@@ -21,10 +21,10 @@ const TEST_CONSTRAINTS: Statement =
 /// The differences between a table and its model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Difference {
-    pub added: Vec<Column>,
+    pub added: Vec<RelationColumn>,
     /// The column in the table and in the query.
-    pub retyped: Vec<(Column, Column)>,
-    pub dropped: Vec<Column>,
+    pub retyped: Vec<(RelationColumn, RelationColumn)>,
+    pub dropped: Vec<RelationColumn>,
     /// The key of the table, if the model has another key.
     pub other_key: Option<Vec<String>>,
 }
@@ -103,8 +103,9 @@ pub async fn compare(transaction: &Transaction<'_>, model: &Model) -> Result<Dif
     let wanted = shape::create(transaction, model, &name).await?;
     run(transaction, &format!("drop table {}", relation(&name))).await?;
     let there = columns(transaction, &model.name).await?;
-    let there: Vec<Column> = there.into_iter().filter(|column| !is_ours(&column.name)).collect();
-    let of = |columns: &[Column], name: &str| columns.iter().find(|column| column.name == name).cloned();
+    let there: Vec<RelationColumn> = there.into_iter().filter(|column| !is_ours(&column.name)).collect();
+    let of =
+        |columns: &[RelationColumn], name: &str| columns.iter().find(|column| column.name == name).cloned();
     let mut difference = Difference::default();
     for column in &wanted {
         match of(&there, &column.name) {

@@ -5,7 +5,7 @@ use ring::digest::{SHA256, digest};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
 
-use crate::model::{Kind as ModelKind, Model, Reference};
+use crate::model::{Model, ModelKind, Reference};
 use crate::project::Project;
 use crate::sql::{Statement, identifier, relation as fact};
 

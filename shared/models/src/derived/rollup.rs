@@ -107,7 +107,7 @@ pub(super) async fn missing_index(transaction: &Transaction<'_>, node: &Node<'_>
         BucketRange::Unknown => return Ok(None),
     };
     Ok(match look_at(transaction, base, &column).await? {
-        Some(Column { is_indexed: false, .. }) => {
+        Some(BucketColumn { is_indexed: false, .. }) => {
             Some(format!("create index on {} ({});\n", base.qualified(), identifier(&column)))
         }
         _ => None,
@@ -138,15 +138,17 @@ fn bucket_base<'n>(node: &'n Node<'_>, bucket: &Bucket) -> Option<&'n Base> {
     node.bases.iter().find(is_it)
 }
 
-struct Column {
+struct BucketColumn {
     is_time: bool,
     is_indexed: bool,
 }
 
-async fn look_at(transaction: &Transaction<'_>, base: &Base, column: &str) -> Result<Option<Column>> {
+async fn look_at(transaction: &Transaction<'_>, base: &Base, column: &str) -> Result<Option<BucketColumn>> {
     let rows =
         BUCKET_COLUMN.query(transaction, &[(&base.relation, Type::OID), (&column, Type::TEXT)]).await?;
-    Ok(rows.first().map(|row| Column { is_time: row.get("is_time"), is_indexed: row.get("is_indexed") }))
+    Ok(rows
+        .first()
+        .map(|row| BucketColumn { is_time: row.get("is_time"), is_indexed: row.get("is_indexed") }))
 }
 
 /// A range of time requires a column of a time type: text is cast too, but compares differently.

@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 
 use super::catalog::nodes;
 use super::invalidate::invalidate_relation;
-use crate::model::{Kind as ModelKind, Model};
+use crate::model::{Model, ModelKind};
 use crate::project::Project;
 use crate::registry::record;
 use crate::sql::{self, Statement, identifier, identifiers, literal, relation};

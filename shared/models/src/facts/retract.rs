@@ -11,7 +11,7 @@ use super::ranges::{EventRange, RangeParameters};
 use super::run::FactTable;
 use super::statement::CLAIMED;
 use crate::columns::{EVENT_ID, RECEIVED_AT};
-use crate::model::Route;
+use crate::model::EventRoute;
 use crate::sql::{self, Statement, identifier, identifiers, relation};
 
 const CURRENT: Statement =
@@ -60,7 +60,7 @@ insert into {DELETED} select * from deleted"
     async fn recompute(&self, transaction: &Transaction<'_>) -> Result<()> {
         let key = identifiers(self.model.key.iter().map(String::as_str));
         let only = format!("({}) in (select {key} from {DELETED})", self.key_of("q"));
-        for Route { source, event_type } in &self.model.routes {
+        for EventRoute { source, event_type } in &self.model.routes {
             let rows = CURRENT.query(transaction, &[(source, Type::TEXT), (event_type, Type::TEXT)]).await?;
             for chunk in EventRange::read(&rows).chunks(CHUNK) {
                 // An event that is refused here was refused when it was transformed, and has a dead letter.

@@ -175,7 +175,7 @@ fn a_broken_file_says_whose_events_wait() {
     let routes = |text: &str| project(&[("x", text)]).broken[0].routes.clone();
     assert_eq!(
         routes("-- kind = \"fact\"\n-- source = \"a/b\"\nselect"),
-        Some(vec![Route { source: "a".into(), event_type: Some("b".into()) }])
+        Some(vec![EventRoute { source: "a".into(), event_type: Some("b".into()) }])
     );
     assert_eq!(routes("-- kind = \"view\"\nselect"), Some(vec![]));
     assert_eq!(routes("-- kind = \"fact\nselect"), None);

@@ -15,7 +15,7 @@ use crate::deploy::{self, Deployment};
 use crate::facts::dead_letters as event_dead_letters;
 use crate::facts::ranges::{EventRange, RunEvents};
 use crate::facts::run::{self, FactTable};
-use crate::model::{Model, Route};
+use crate::model::{EventRoute, Model};
 use crate::project::Project;
 use crate::runs::{RunActivity, RunRecord};
 use crate::sql::{Parameter, Statement};
@@ -81,7 +81,7 @@ pub async fn redrive(
         let of_group = match find_model(project, &deployment, name, source, event_type) {
             Err(outcome) => vec![outcome; members.len()],
             Ok(model) => {
-                let route = Route { source: source.to_owned(), event_type: Some(event_type.to_owned()) };
+                let route = EventRoute { source: source.to_owned(), event_type: Some(event_type.to_owned()) };
                 let group = Group { model, route, deployment: &deployment, run_id };
                 match Box::pin(group.redrive(connection, &events, deadline)).await {
                     Ok(outcomes) => outcomes,
@@ -123,7 +123,7 @@ fn find_model<'p>(
 
 struct Group<'r> {
     model: &'r Model,
-    route: Route,
+    route: EventRoute,
     deployment: &'r Deployment,
     run_id: Uuid,
 }

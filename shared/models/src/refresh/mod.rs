@@ -28,7 +28,7 @@ const LOCK: Statement = Statement::new("lock a relation for its refresh", includ
 
 /// The limits of a run.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct RefreshLimits {
     /// How long each refresh waits for a lock.
     pub lock_timeout: Duration,
     /// No refresh begins after this time.
@@ -39,7 +39,7 @@ pub struct Limits {
 
 /// The result of a run, by relation.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
-pub struct Summary {
+pub struct RefreshSummary {
     /// The refreshed relations, with the number of rows.
     pub refreshed: BTreeMap<String, u64>,
     /// The relations whose inputs had not changed.
@@ -51,7 +51,7 @@ pub struct Summary {
     pub failed: BTreeMap<String, String>,
 }
 
-impl Summary {
+impl RefreshSummary {
     /// The failures, as one error.
     pub fn failure(&self) -> Option<Error> {
         if self.failed.is_empty() {
@@ -65,7 +65,7 @@ impl Summary {
 }
 
 /// The result of one relation.
-enum Refresh {
+enum RefreshOutcome {
     Refreshed(u64),
     Unchanged,
     Busy,
@@ -74,13 +74,13 @@ enum Refresh {
 /// Refreshes every rollup and materialized view in `facts` whose inputs changed.
 ///
 /// # Errors
-/// When the database cannot be reached. A relation that fails is not an error of the run: [`Summary::failed`] has the reason.
+/// When the database cannot be reached. A relation that fails is not an error of the run: [`RefreshSummary::failed`] has the reason.
 pub async fn run(
     connection: &mut Connection,
     project: &Project,
     run_id: Uuid,
-    limits: Limits,
-) -> Result<Summary> {
+    limits: RefreshLimits,
+) -> Result<RefreshSummary> {
     let deployment = deploy::deploy(connection, project, limits.deadline).await?;
     let (nodes, triggers) = connection
         .run_tx("read the derived relations", limits.deadline, async |transaction| {
@@ -89,7 +89,7 @@ pub async fn run(
         })
         .await?;
     let run = RunRecord { run_id, activity: RunActivity::Refresh };
-    let mut summary = Summary::default();
+    let mut summary = RefreshSummary::default();
     // The relations that failed and their dependants, by name: these would be computed from stale rows.
     let mut behind: BTreeMap<u32, &str> = BTreeMap::new();
     for node in &nodes {
@@ -106,13 +106,13 @@ pub async fn run(
             },
         };
         match outcome {
-            Ok(Refresh::Refreshed(rows)) => {
+            Ok(RefreshOutcome::Refreshed(rows)) => {
                 summary.refreshed.insert(node.name.clone(), rows);
             }
-            Ok(Refresh::Unchanged) => {
+            Ok(RefreshOutcome::Unchanged) => {
                 summary.unchanged.insert(node.name.clone());
             }
-            Ok(Refresh::Busy) => {
+            Ok(RefreshOutcome::Busy) => {
                 summary.skipped.insert(node.name.clone(), "another run is refreshing it".to_owned());
                 summary.busy.insert(node.name.clone());
             }
@@ -134,7 +134,7 @@ pub async fn run(
     Ok(summary)
 }
 
-fn why_not(node: &Node<'_>, limits: Limits) -> Option<String> {
+fn why_not(node: &Node<'_>, limits: RefreshLimits) -> Option<String> {
     if Instant::now() >= limits.last_start {
         return Some("the deadline is reached; the next run refreshes it".to_owned());
     }
@@ -155,19 +155,19 @@ async fn refresh(
     nodes: &[Node<'_>],
     triggers: &[Trigger],
     run: RunRecord,
-    limits: Limits,
-) -> Result<Result<Refresh, (RunOutcome, String)>> {
+    limits: RefreshLimits,
+) -> Result<Result<RefreshOutcome, (RunOutcome, String)>> {
     let is_tracked = has_all_triggers(node, triggers);
     let begun = Instant::now();
     let outcome =
         work::try_once(connection, "refresh", limits.lock_timeout, limits.deadline, async |transaction| {
             let started = Instant::now();
             if !lock(transaction, &node.name).await? {
-                return Ok(Refresh::Busy);
+                return Ok(RefreshOutcome::Busy);
             }
             let invalidated = match take_invalidations(transaction, &node.name).await? {
                 Invalidated::Nothing if is_tracked && (node.is_populated || !node.is_materialized) => {
-                    return Ok(Refresh::Unchanged);
+                    return Ok(RefreshOutcome::Unchanged);
                 }
                 invalidated if is_tracked => invalidated,
                 // Without all triggers, changes are unknown.
@@ -183,10 +183,10 @@ async fn refresh(
             run.count(transaction, &node.name, counts).await?;
             let message = json!({"kind": "refresh", "model": node.name, "rows": row_count});
             notify::send(transaction, &message).await?;
-            Ok(Refresh::Refreshed(row_count))
+            Ok(RefreshOutcome::Refreshed(row_count))
         })
         .await?;
-    if let Ok(Refresh::Refreshed(rows)) = &outcome {
+    if let Ok(RefreshOutcome::Refreshed(rows)) = &outcome {
         // After the commit, which is part of the duration.
         let duration = begun.elapsed();
         metrics::record(names::VIEW_DURATION, metrics::millis(duration));

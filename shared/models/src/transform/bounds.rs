@@ -2,13 +2,13 @@
 
 /// A claim takes batches until it reaches one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
+pub struct ClaimBounds {
     pub events: i64,
     pub bytes: i64,
 }
 
-impl Default for Bounds {
+impl Default for ClaimBounds {
     fn default() -> Self {
-        Bounds { events: 20_000, bytes: 16 << 20 }
+        ClaimBounds { events: 20_000, bytes: 16 << 20 }
     }
 }

@@ -10,11 +10,11 @@ use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::bounds::Bounds;
+use super::bounds::ClaimBounds;
 use crate::deploy::Deployment;
 use crate::facts::ranges::{LockedBatch, RunEvents};
 use crate::facts::run::{self, FactTable};
-use crate::model::{Model, Route};
+use crate::model::{EventRoute, Model};
 use crate::notify;
 use crate::project::Project;
 use crate::runs::RunRecord;
@@ -30,7 +30,7 @@ pub struct Claim<'r> {
     pub version: i64,
     pub dead_letter_queue: &'r DeadLetterQueue,
     pub run: RunRecord,
-    pub bounds: Bounds,
+    pub bounds: ClaimBounds,
 }
 
 /// The result of a claim.
@@ -53,7 +53,7 @@ impl Claim<'_> {
     pub async fn run(
         &self,
         connection: &mut Connection,
-        route: &Route,
+        route: &EventRoute,
         since: SystemTime,
         deadline: Instant,
     ) -> Result<Option<Claimed>> {

@@ -28,16 +28,16 @@ use tracing::error;
 use uuid::Uuid;
 
 use crate::deploy;
-use crate::model::Route;
+use crate::model::EventRoute;
 use crate::project::Project;
 use crate::runs::{RunActivity, RunOutcome, RunRecord};
-pub use bounds::Bounds;
+pub use bounds::ClaimBounds;
 use claim::{Claim, Claimed};
 
 /// The limits of a run.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    pub bounds: Bounds,
+pub struct TransformLimits {
+    pub bounds: ClaimBounds,
     /// How long the run keeps polling when no events wait.
     pub idle_poll: Duration,
     /// No claim begins after this time.
@@ -53,7 +53,7 @@ const TURN: usize = 8;
 
 /// The result of a run.
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
-pub struct Summary {
+pub struct TransformSummary {
     pub claims: u64,
     pub batches: u64,
     pub events: u64,
@@ -64,17 +64,17 @@ pub struct Summary {
     /// Rows of facts written, by model.
     pub rows: BTreeMap<String, u64>,
     /// Routes whose events wait, with the reason.
-    pub waiting: BTreeSet<Waiting>,
+    pub waiting: BTreeSet<WaitingRoute>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Waiting {
+pub struct WaitingRoute {
     pub source: String,
     pub event_type: String,
     pub reason: String,
 }
 
-impl Summary {
+impl TransformSummary {
     fn add(&mut self, claimed: &Claimed) {
         self.claims += 1;
         self.batches += claimed.batches;
@@ -101,14 +101,14 @@ impl Summary {
 ///
 /// # Errors
 /// When the database or the dead-letter queue cannot be reached. A model that fails is not an error of the run: its events wait,
-/// and [`Summary::waiting`] has the reason.
+/// and [`TransformSummary::waiting`] has the reason.
 pub async fn run(
     connection: &mut Connection,
     project: &Project,
     dead_letter_queue: &DeadLetterQueue,
     run_id: Uuid,
-    limits: Limits,
-) -> Result<Summary> {
+    limits: TransformLimits,
+) -> Result<TransformSummary> {
     let deployment = Box::pin(deploy::deploy(connection, project, limits.deadline)).await?;
     let version = version::ensure(connection, project, limits.deadline).await?;
     let run = RunRecord { run_id, activity: RunActivity::Transform };
@@ -117,22 +117,22 @@ pub async fn run(
     }
     let claim =
         Claim { project, deployment: &deployment, version, dead_letter_queue, run, bounds: limits.bounds };
-    let (summary, failed) = (Summary::default(), BTreeSet::new());
-    Run { connection, claim, limits, summary, failed }.until_nothing_waits().await
+    let (summary, failed) = (TransformSummary::default(), BTreeSet::new());
+    TransformRun { connection, claim, limits, summary, failed }.until_nothing_waits().await
 }
 
 /// A run.
-struct Run<'r> {
+struct TransformRun<'r> {
     connection: &'r mut Connection,
     claim: Claim<'r>,
-    limits: Limits,
-    summary: Summary,
+    limits: TransformLimits,
+    summary: TransformSummary,
     /// Routes whose models failed in this run. They are not retried in this run.
     failed: BTreeSet<(String, String)>,
 }
 
-impl Run<'_> {
-    async fn until_nothing_waits(mut self) -> Result<Summary> {
+impl TransformRun<'_> {
+    async fn until_nothing_waits(mut self) -> Result<TransformSummary> {
         let mut last_found = Instant::now();
         loop {
             let found = self.round().await?;
@@ -196,7 +196,7 @@ impl Run<'_> {
     /// Claims from one route until it has no unprocessed batches, its turn ends or the time limit is reached. Returns whether anything
     /// was claimed.
     async fn claim_turn(&mut self, source: &str, event_type: &str) -> Result<bool> {
-        let route = Route { source: source.to_owned(), event_type: Some(event_type.to_owned()) };
+        let route = EventRoute { source: source.to_owned(), event_type: Some(event_type.to_owned()) };
         // Begin after the last claim, to avoid scanning processed batches again. The next round begins at the oldest batch and finds
         // batches that committed late.
         let mut since = SystemTime::UNIX_EPOCH;
@@ -239,6 +239,6 @@ impl Run<'_> {
     fn wait(&mut self, source: &str, event_type: &str, reason: String) {
         let (source, event_type) = (source.to_owned(), event_type.to_owned());
         self.failed.insert((source.clone(), event_type.clone()));
-        self.summary.waiting.insert(Waiting { source, event_type, reason });
+        self.summary.waiting.insert(WaitingRoute { source, event_type, reason });
     }
 }

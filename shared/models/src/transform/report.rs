@@ -6,11 +6,11 @@ use millrace::metrics::{self, names};
 use tracing::info;
 
 use super::claim::Claimed;
-use crate::model::Route;
+use crate::model::EventRoute;
 use crate::project::Project;
 
 impl Claimed {
-    pub(super) fn report(&self, project: &Project, route: &Route, duration: Duration) {
+    pub(super) fn report(&self, project: &Project, route: &EventRoute, duration: Duration) {
         // The age of its oldest event when its facts are committed.
         let lag = SystemTime::now().duration_since(self.first_received_at).unwrap_or_default();
         let row_count = self.rows.values().sum::<u64>();

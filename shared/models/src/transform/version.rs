@@ -8,7 +8,7 @@ use millrace::database::Connection;
 use ring::digest::{SHA256, digest};
 use tokio_postgres::types::Type;
 
-use crate::model::Kind as ModelKind;
+use crate::model::ModelKind;
 use crate::project::Project;
 use crate::sql::{Parameter, Statement};
 
