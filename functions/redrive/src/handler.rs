@@ -15,7 +15,6 @@ use time::OffsetDateTime;
 use tracing::info;
 
 use crate::archive::Archiver;
-
 use crate::run::Run;
 use crate::settings::Settings;
 use crate::targets::RedriveTargets;

@@ -1,7 +1,6 @@
 //! Recomputes the invalidated buckets of a rollup.
 
 use millrace::Result;
-use millrace::database::failure::from_postgres;
 use serde_json::Value;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
@@ -9,7 +8,7 @@ use tokio_postgres::types::Type;
 use super::catalog::{Base, BaseKind, Node};
 use crate::columns::columns;
 use crate::model::{Bucket, BucketRange, Model};
-use crate::sql::{self, Statement, identifier, identifiers, literal, relation};
+use crate::sql::{self, Parameter, Statement, identifier, identifiers, literal, relation};
 
 const BUCKET_COLUMN: Statement =
     Statement::new("read the type of a bucket's column", include_str!("bucket_column.sql"));
@@ -59,10 +58,10 @@ pub async fn recompute(
         (Invalidated::Nothing, _) => return Ok(0),
         (Invalidated::Buckets(buckets), Some(bucket)) => (buckets, bucket),
         _ => {
-            run(transaction, model, &format!("delete from {table}"), None).await?;
+            run(transaction, model, &format!("delete from {table}"), &[]).await?;
             let insert =
                 format!("insert into {table} ({columns}) select {columns} from (\n{query}\n) as query");
-            return run(transaction, model, &insert, None).await;
+            return run(transaction, model, &insert, &[]).await;
         }
     };
     let column = identifier(&bucket.column);
@@ -78,7 +77,7 @@ pub async fn recompute(
     let buckets = Buckets { values: Value::Array(buckets.clone()) };
     let among = |what: &str| buckets.among(what);
     let delete = format!("with {values} delete from {table} where {}", among(&column));
-    run(transaction, model, &delete, Some(&buckets.values)).await?;
+    run(transaction, model, &delete, &[(&buckets.values, Type::JSONB)]).await?;
     let shadow = match bucket_base(node, bucket) {
         Some(base) => {
             let range = usable_range(transaction, base, bucket).await?;
@@ -96,7 +95,7 @@ pub async fn recompute(
         insert into {table} ({columns}) select {columns} from (\n{query}\n) as query where {}",
         among(&format!("query.{column}"))
     );
-    run(transaction, model, &insert, Some(&buckets.values)).await
+    run(transaction, model, &insert, &[(&buckets.values, Type::JSONB)]).await
 }
 
 /// The statement that creates the index on the column of the bucket, if no index begins with it.
@@ -223,12 +222,7 @@ async fn run(
     transaction: &Transaction<'_>,
     model: &Model,
     statement: &str,
-    buckets: Option<&Value>,
+    buckets: &[Parameter<'_>],
 ) -> Result<u64> {
-    let failed = |error| from_postgres(&format!("compute {}", model.file), error);
-    match buckets {
-        Some(buckets) => transaction.execute_typed(statement, &[(buckets, Type::JSONB)]).await,
-        None => transaction.execute_typed(statement, &[]).await,
-    }
-    .map_err(failed)
+    Statement::new(&format!("compute {}", model.file), statement).execute(transaction, buckets).await
 }

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use millrace::Result;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
-use crate::sql::Statement;
+use crate::sql::{Parameter, Statement};
 
 const EVENT_IDS: Statement = Statement::new("list the events of a batch", include_str!("event_ids.sql"));
 
@@ -87,7 +87,7 @@ impl RangeParameters {
         }
     }
 
-    pub fn typed(&self) -> [(&(dyn ToSql + Sync), Type); 4] {
+    pub fn typed(&self) -> [Parameter<'_>; 4] {
         [
             (&self.received_at, Type::TIMESTAMPTZ_ARRAY),
             (&self.batch_id, Type::UUID_ARRAY),
