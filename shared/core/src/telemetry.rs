@@ -2,7 +2,9 @@
 //!
 //! Log once, at the boundary, with stable field names, and never a payload, a secret or a connection string.
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::environment::EnvironmentReader;
 use crate::metrics;
@@ -40,15 +42,14 @@ impl Settings {
 
 /// Starts the JSON logs at `level`. A second call has no effect.
 pub fn init(level: &str) {
-    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let started = tracing_subscriber::fmt()
+    // `EnvFilter` also reads filters of spans and their fields, and links the crate regex for them.
+    let filter = level.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         .with_current_span(true)
-        .with_span_list(false)
-        .with_env_filter(filter)
-        .try_init();
-    if started.is_err() {
+        .with_span_list(false);
+    if tracing_subscriber::registry().with(filter).with(lines).try_init().is_err() {
         tracing::debug!("the logs are already started");
     }
 }
