@@ -162,7 +162,7 @@ impl DeadLetterEnvironment {
 
     /// The receiving side of the dead-letter queue.
     pub fn reader(&self, clients: &Clients) -> DeadLetterReader {
-        DeadLetterReader::new(clients.sqs.clone(), clients.s3.clone(), self.queue_url.clone())
+        DeadLetterReader::new(clients.sqs.clone(), clients.objects.clone(), self.queue_url.clone())
     }
 
     /// For invocations that are waited for.

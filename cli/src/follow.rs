@@ -67,7 +67,7 @@ async fn refusal(
     target: &UploadTarget,
     version: &str,
 ) -> Result<Option<String>> {
-    let reader = DeadLetterReader::new(clients.sqs.clone(), clients.s3.clone(), queue_url.to_owned());
+    let reader = DeadLetterReader::new(clients.sqs.clone(), clients.objects.clone(), queue_url.to_owned());
     let mut reason = None;
     dead_letters::each(&reader, &ScanProgress::hidden(), |entry| {
         let ours = entry.dead_letter.filter(|dead_letter| {

@@ -120,8 +120,8 @@ impl Aws {
 
     /// A reader of the dead-letter queue.
     pub fn reader(&self) -> DeadLetterReader {
-        let Clients { s3, sqs } = self.clients.clone();
-        DeadLetterReader::new(sqs, s3, self.dead_letter_queue_url.clone())
+        let Clients { sqs, objects, .. } = self.clients.clone();
+        DeadLetterReader::new(sqs, objects, self.dead_letter_queue_url.clone())
     }
 
     /// Every dead letter of the dead-letter queue, in the order of the queue. They stay in the queue. Each must be

@@ -171,7 +171,7 @@ async fn print_dead_letters(
     files: &[Shown],
     terminal: &mut Terminal,
 ) -> Result<()> {
-    let reader = DeadLetterReader::new(clients.sqs.clone(), clients.s3.clone(), queue.to_owned());
+    let reader = DeadLetterReader::new(clients.sqs.clone(), clients.objects.clone(), queue.to_owned());
     let mut in_queue = 0;
     let mut ours: Vec<DeadLetter> = Vec::new();
     dead_letters::each(&reader, &ScanProgress::hidden(), |entry| {

@@ -100,9 +100,9 @@ pub async fn missing(check: &FileCheck<'_>, unloaded_for: Duration, load: bool) 
 
 /// The versions of objects with a dead letter of kind `upload`.
 async fn refused(check: &FileCheck<'_>) -> Result<BTreeSet<(String, Option<String>)>> {
-    let Clients { s3, sqs } = check.clients;
+    let Clients { sqs, objects, .. } = check.clients;
     let queue = check.environment.dead_letter_queue_url.clone();
-    let reader = DeadLetterReader::new(sqs.clone(), s3.clone(), queue);
+    let reader = DeadLetterReader::new(sqs.clone(), objects.clone(), queue);
     let mut refused = BTreeSet::new();
     // If the scan is incomplete, a notification may be sent for a file with a dead letter, which does no harm.
     dead_letters::each(&reader, &ScanProgress::hidden(), |entry| {

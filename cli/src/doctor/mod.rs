@@ -128,7 +128,7 @@ async fn examine_database(database: &mut Client, project: Option<&Project>) -> (
 }
 
 async fn examine_aws(environment: &Environment, clients: &Clients) -> Vec<Finding> {
-    let Clients { s3, sqs } = clients;
+    let Clients { s3, sqs, .. } = clients;
     let queue_url = &environment.dead_letter_queue_url;
     // These checks are independent, so they run concurrently.
     let (versioning, uploads, dead_letters, depths, oldest) = tokio::join!(

@@ -3,7 +3,8 @@
 use aws_config::SdkConfig;
 use aws_sdk_s3::config::{Credentials, Region};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use millrace::{Error, Kind, Result, aws};
+use millrace::aws::{self, ObjectClient};
+use millrace::{Error, Kind, Result};
 
 /// An emulator of AWS on this machine. Its credentials are no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,15 +20,24 @@ pub struct LocalAws {
 pub struct Clients {
     pub s3: aws_sdk_s3::Client,
     pub sqs: aws_sdk_sqs::Client,
+    /// For dead letters that are stored in the bucket.
+    pub objects: ObjectClient,
 }
 
 impl Clients {
+    fn new(config: &SdkConfig) -> Self {
+        Clients {
+            s3: aws::s3_client(config),
+            sqs: aws::sqs_client(config),
+            objects: ObjectClient::new(config),
+        }
+    }
+
     /// # Errors
     /// When nothing listens where the local AWS is said to be: at once, without the SDK's retries.
     pub(super) async fn of(local: Option<&LocalAws>) -> Result<Self> {
         let Some(local) = local else {
-            let config = aws::load_config().await;
-            return Ok(Clients { s3: aws::s3_client(&config), sqs: aws::sqs_client(&config) });
+            return Ok(Clients::new(&aws::load_config().await));
         };
         let address = local.endpoint.split_once("://").map_or(local.endpoint.as_str(), |(_, rest)| rest);
         tokio::net::TcpStream::connect(address.trim_end_matches('/')).await.map_err(|error| {
@@ -49,8 +59,7 @@ impl LocalAws {
     }
 
     pub async fn clients(&self) -> Clients {
-        let config = self.config().await;
-        Clients { s3: aws::s3_client(&config), sqs: aws::sqs_client(&config) }
+        Clients::new(&self.config().await)
     }
 
     /// For the clients of its services.

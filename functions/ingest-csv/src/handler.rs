@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use millrace::aws::{load_config, s3_client, sqs_client};
+use millrace::aws::{ObjectClient, function_config, s3_client, sqs_client};
 use millrace::config::Sources;
 use millrace::config::environment::ExposeSecret;
 use millrace::database::{self, Connection};
@@ -61,9 +61,10 @@ impl IngestCsv {
         let database = database::Settings::parse(settings.database_url.expose_secret())?
             .application_name("ingest-csv")
             .stall_timeout(settings.stall_timeout);
-        let config = load_config().await;
+        let config = function_config();
         let (s3, sqs) = (s3_client(&config), sqs_client(&config));
-        let dead_letter_queue = DeadLetterQueue::new(sqs.clone(), s3.clone(), settings.dead_letters.clone());
+        let dead_letter_queue =
+            DeadLetterQueue::new(sqs.clone(), ObjectClient::new(&config), settings.dead_letters.clone());
         let connections =
             (0..settings.copy_connections).map(|_| Mutex::new(Connection::new(database.clone()))).collect();
         Ok(IngestCsv { loader: Loader { settings, sources, s3, dead_letter_queue, connections }, sqs })

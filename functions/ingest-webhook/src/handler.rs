@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
-use millrace::aws::{load_config, s3_client, secretsmanager_client, sqs_client};
+use millrace::aws::{ObjectClient, function_config, secretsmanager_client, sqs_client};
 use millrace::config::environment::ExposeSecret;
 use millrace::config::{Sources, WebhookSource};
 use millrace::database::{self, Connection};
@@ -63,9 +63,12 @@ impl IngestWebhook {
         let database = database::Settings::parse(settings.database_url.expose_secret())?
             .application_name("ingest-webhook")
             .stall_timeout(settings.database_timeout);
-        let config = load_config().await;
-        let dead_letter_queue =
-            DeadLetterQueue::new(sqs_client(&config), s3_client(&config), settings.dead_letters.clone());
+        let config = function_config();
+        let dead_letter_queue = DeadLetterQueue::new(
+            sqs_client(&config),
+            ObjectClient::new(&config),
+            settings.dead_letters.clone(),
+        );
         let secrets = SecretCache::with_timing(
             References::from_environment(Some(secretsmanager_client(&config))),
             Timing { refresh: settings.secret_refresh, ..Timing::default() },

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use aws_sdk_s3::primitives::ByteStream;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use millrace::aws::ObjectClient;
 use millrace::dead_letter::run::ArchiveSummary;
 use millrace::dead_letter::scan::Scan;
 use millrace::dead_letter::{ARCHIVE_PREFIX, DeadLetterReader, ReceivedMessage};
@@ -15,7 +15,7 @@ const CONCURRENCY: usize = 8;
 
 pub struct Archiver<'a> {
     pub reader: DeadLetterReader,
-    pub s3: &'a aws_sdk_s3::Client,
+    pub objects: &'a ObjectClient,
     pub bucket: &'a str,
     pub older_than: Duration,
     pub until: Instant,
@@ -57,17 +57,9 @@ impl Archiver<'_> {
 
     async fn keep(&self, message: &ReceivedMessage) -> Result<()> {
         let day = OffsetDateTime::from(message.sent_at).date();
-        self.s3
-            .put_object()
-            .bucket(self.bucket)
-            .key(format!("{ARCHIVE_PREFIX}{day}/{}.json", message.id))
-            .content_type("application/json")
-            .body(ByteStream::from(message.body.clone().into_bytes()))
-            .send()
-            .await
-            .map_err(|error| {
-                Error::new(Kind::Transient, "keep an old dead letter in the bucket").with_source(error)
-            })?;
-        Ok(())
+        let key = format!("{ARCHIVE_PREFIX}{day}/{}.json", message.id);
+        self.objects.put(self.bucket, &key, "application/json", message.body.clone()).await.map_err(|error| {
+            Error::new(Kind::Transient, "keep an old dead letter in the bucket").with_source(error)
+        })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millrace::aws::{lambda_client, load_config, s3_client, sqs_client};
+use millrace::aws::{ObjectClient, function_config, lambda_client, sqs_client};
 use millrace::config::Sources;
 use millrace::dead_letter::DeadLetterQueue;
 use millrace::dead_letter::run::{ArchiveRun, ArchiveSummary, RedriveRun, RedriveSummary, RunRequest};
@@ -29,7 +29,7 @@ pub enum RunSummary {
 
 pub struct Redrive {
     settings: Settings,
-    s3: aws_sdk_s3::Client,
+    objects: ObjectClient,
     dead_letter_queue: DeadLetterQueue,
     sources: Arc<Sources>,
     targets: RedriveTargets,
@@ -42,9 +42,10 @@ impl Redrive {
     /// `sources.toml` is invalid.
     pub async fn new(settings: Settings) -> Result<Self> {
         let sources = Arc::new(Sources::load(&settings.pipeline)?);
-        let config = load_config().await;
-        let (s3, sqs) = (s3_client(&config), sqs_client(&config));
-        let dead_letter_queue = DeadLetterQueue::new(sqs.clone(), s3.clone(), settings.dead_letters.clone());
+        let config = function_config();
+        let (objects, sqs) = (ObjectClient::new(&config), sqs_client(&config));
+        let dead_letter_queue =
+            DeadLetterQueue::new(sqs.clone(), objects.clone(), settings.dead_letters.clone());
         let targets = RedriveTargets {
             lambda: lambda_client(&config),
             sqs,
@@ -53,7 +54,7 @@ impl Redrive {
             ingest_webhook: settings.ingest_webhook.clone(),
             transform: settings.transform.clone(),
         };
-        Ok(Redrive { settings, s3, dead_letter_queue, sources, targets })
+        Ok(Redrive { settings, objects, dead_letter_queue, sources, targets })
     }
 
     /// Runs the action of `event`.
@@ -107,7 +108,7 @@ impl Redrive {
         let reader = self.dead_letter_queue.reader();
         let archive = Archiver {
             reader: reader.clone(),
-            s3: &self.s3,
+            objects: &self.objects,
             bucket: &self.settings.dead_letters.bucket,
             older_than: Duration::from_secs(u64::from(asked.older_than_days) * 86_400),
             until,

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use millrace::Result;
-use millrace::aws::{load_config, s3_client, sqs_client};
+use millrace::aws::{ObjectClient, function_config, sqs_client};
 use millrace::config::environment::ExposeSecret;
 use millrace::database::{self, Connection};
 use millrace::dead_letter::redrive::{RedriveRequest, RedriveResponse};
@@ -39,9 +39,12 @@ impl Transform {
     pub async fn new(settings: Settings) -> Result<Self> {
         let database = database::Settings::parse(settings.database_url.expose_secret())?
             .application_name("millrace transform");
-        let config = load_config().await;
-        let dead_letter_queue =
-            DeadLetterQueue::new(sqs_client(&config), s3_client(&config), settings.dead_letters.clone());
+        let config = function_config();
+        let dead_letter_queue = DeadLetterQueue::new(
+            sqs_client(&config),
+            ObjectClient::new(&config),
+            settings.dead_letters.clone(),
+        );
         Ok(Transform { settings, connection: Connection::new(database), dead_letter_queue })
     }
 

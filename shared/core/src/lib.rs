@@ -10,7 +10,8 @@
 //! - [`dead_letter`]: whatever could not become an event, with its reason.
 //! - [`database`]: connecting to PostgreSQL, TLS, named transactions with retries.
 //! - [`config`]: the environment and `sources.toml`.
-//! - [`aws`]: AWS clients, linked only by the functions that need them (features `s3`, `sqs`, `lambda`, `secretsmanager`).
+//! - [`aws`]: AWS clients, linked only by the functions that need them (features `s3`, `sqs`, `lambda`, `secretsmanager`), and
+//!   a client for whole objects of S3 without its SDK.
 //! - [`secrets`]: fetches and caches the secrets of webhook sources (feature `secretsmanager`).
 //! - [`migrate`]: applies the files of `migrations/` once and in order.
 //! - [`runtime`]: the process of a Lambda function; with [`telemetry`], linked only by the functions (feature `runtime`).

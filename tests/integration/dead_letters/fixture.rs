@@ -33,7 +33,7 @@ impl DeadLetterFixture {
             bucket: self.aws.bucket.clone(),
             message_bytes,
         };
-        let queue = DeadLetterQueue::new(clients.sqs, clients.s3, settings);
+        let queue = DeadLetterQueue::new(clients.sqs, clients.objects, settings);
         queue.send(dead_letters).await.unwrap();
     }
 

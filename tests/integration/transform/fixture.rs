@@ -86,7 +86,7 @@ impl TransformFixture {
             bucket: self.aws.bucket.clone(),
             message_bytes: 1 << 20,
         };
-        DeadLetterQueue::new(clients.sqs, clients.s3, settings)
+        DeadLetterQueue::new(clients.sqs, clients.objects, settings)
     }
 
     /// Transforms the unprocessed events, as one worker does.

@@ -26,7 +26,7 @@ pub(super) async fn dead_letter_queue(environment: &Environment) -> Result<DeadL
         bucket: environment.bucket.clone(),
         message_bytes: dead_letter::settings::MESSAGE_BYTES,
     };
-    Ok(DeadLetterQueue::new(clients.sqs, clients.s3, settings))
+    Ok(DeadLetterQueue::new(clients.sqs, clients.objects, settings))
 }
 
 pub(super) fn deadline() -> Instant {

@@ -15,22 +15,22 @@ pub mod codes;
 pub mod envelope;
 pub mod filter;
 pub mod parse;
-#[cfg(all(feature = "sqs", feature = "s3"))]
+#[cfg(feature = "sqs")]
 pub mod queue;
-#[cfg(all(feature = "sqs", feature = "s3"))]
+#[cfg(feature = "sqs")]
 pub mod reader;
 pub mod redrive;
 pub mod run;
-#[cfg(all(feature = "sqs", feature = "s3"))]
+#[cfg(feature = "sqs")]
 pub mod scan;
 pub mod settings;
 
 pub use envelope::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
 pub use filter::Filter;
 pub use parse::ParsedMessage;
-#[cfg(all(feature = "sqs", feature = "s3"))]
+#[cfg(feature = "sqs")]
 pub use queue::DeadLetterQueue;
-#[cfg(all(feature = "sqs", feature = "s3"))]
+#[cfg(feature = "sqs")]
 pub use reader::{DeadLetterReader, ReceivedMessage};
 pub use settings::Settings;
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tracing::warn;
@@ -10,6 +9,7 @@ use tracing::warn;
 use super::DeadLetterReader;
 use super::envelope::{DeadLetter, Payload, PayloadPointer};
 use super::settings::Settings;
+use crate::aws::ObjectClient;
 use crate::{Code, Error, Kind, Result};
 
 /// The maximum number of messages in an SQS request.
@@ -22,7 +22,7 @@ const TRIES: u32 = 4;
 #[derive(Debug, Clone)]
 pub struct DeadLetterQueue {
     sqs: aws_sdk_sqs::Client,
-    s3: aws_sdk_s3::Client,
+    objects: ObjectClient,
     settings: Settings,
 }
 
@@ -32,8 +32,8 @@ struct OutgoingMessage {
 }
 
 impl DeadLetterQueue {
-    pub fn new(sqs: aws_sdk_sqs::Client, s3: aws_sdk_s3::Client, settings: Settings) -> Self {
-        DeadLetterQueue { sqs, s3, settings }
+    pub fn new(sqs: aws_sdk_sqs::Client, objects: ObjectClient, settings: Settings) -> Self {
+        DeadLetterQueue { sqs, objects, settings }
     }
 
     /// Sends all dead letters. On an error, some of them may be in the queue. Sending them again only creates copies with the
@@ -65,7 +65,7 @@ impl DeadLetterQueue {
 
     /// A reader of the same queue.
     pub fn reader(&self) -> DeadLetterReader {
-        DeadLetterReader::new(self.sqs.clone(), self.s3.clone(), self.settings.queue_url.clone())
+        DeadLetterReader::new(self.sqs.clone(), self.objects.clone(), self.settings.queue_url.clone())
     }
 
     async fn message(&self, dead_letter: &DeadLetter) -> Result<OutgoingMessage> {
@@ -76,19 +76,11 @@ impl DeadLetterQueue {
         }
         let key = PayloadPointer::key(dead_letter.id);
         let bytes = body.len() as u64;
-        self.s3
-            .put_object()
-            .bucket(&self.settings.bucket)
-            .key(&key)
-            .content_type("application/json")
-            .body(ByteStream::from(body.into_bytes()))
-            .send()
-            .await
-            .map_err(|error| {
-                Error::new(Kind::Transient, "store a large dead letter in the bucket")
-                    .with_code(Code::DeadLetterNotSent)
-                    .with_source(error)
-            })?;
+        self.objects.put(&self.settings.bucket, &key, "application/json", body).await.map_err(|error| {
+            Error::new(Kind::Transient, "store a large dead letter in the bucket")
+                .with_code(Code::DeadLetterNotSent)
+                .with_source(error)
+        })?;
         let pointer =
             Payload::Pointer { pointer: PayloadPointer { bucket: self.settings.bucket.clone(), key, bytes } };
         Ok(OutgoingMessage { id, body: DeadLetter { payload: pointer, ..dead_letter.clone() }.to_body() })

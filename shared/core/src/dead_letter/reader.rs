@@ -15,6 +15,7 @@ use tracing::warn;
 
 use super::envelope::{DeadLetter, Payload, PayloadPointer};
 use super::parse::{ParsedMessage, parse_body};
+use crate::aws::{ObjectClient, Refusal};
 use crate::config::Sources;
 use crate::{Code, Error, Kind, Result};
 
@@ -35,7 +36,7 @@ const LONGEST_HIDE: Duration = Duration::from_secs(12 * 3_600);
 #[derive(Debug, Clone)]
 pub struct DeadLetterReader {
     sqs: aws_sdk_sqs::Client,
-    s3: aws_sdk_s3::Client,
+    objects: ObjectClient,
     queue_url: String,
     sources: Arc<Sources>,
     /// Tasks of dropped scans that still make messages visible.
@@ -86,8 +87,8 @@ impl Change {
 }
 
 impl DeadLetterReader {
-    pub fn new(sqs: aws_sdk_sqs::Client, s3: aws_sdk_s3::Client, queue_url: String) -> Self {
-        DeadLetterReader { sqs, s3, queue_url, sources: Arc::default(), returning: Arc::default() }
+    pub fn new(sqs: aws_sdk_sqs::Client, objects: ObjectClient, queue_url: String) -> Self {
+        DeadLetterReader { sqs, objects, queue_url, sources: Arc::default(), returning: Arc::default() }
     }
 
     /// With the declared sources, which decide the source and event type of a file whose notification AWS itself moved to
@@ -238,20 +239,14 @@ impl DeadLetterReader {
             Error::new(Kind::Contract, format!("open a dead letter: {place} {what}"))
                 .with_code(Code::DeadLetterObjectMissing)
         };
-        let answer = self.s3.get_object().bucket(&pointer.bucket).key(&pointer.key).send().await;
-        let object = answer.map_err(|error| {
-            if error.as_service_error().is_some_and(|error| error.is_no_such_key()) {
+        let body = self.objects.get(&pointer.bucket, &pointer.key).await.map_err(|error| {
+            if error.as_service_error().is_some_and(Refusal::is_no_such_key) {
                 wrong("is missing").with_source(error)
             } else {
                 failed(Kind::Transient, "open a dead letter").with_source(error)
             }
         })?;
-        let body = object
-            .body
-            .collect()
-            .await
-            .map_err(|error| failed(Kind::Transient, "open a dead letter").with_source(error))?;
-        let whole: DeadLetter = serde_json::from_slice(&body.into_bytes())
+        let whole: DeadLetter = serde_json::from_slice(&body)
             .map_err(|error| wrong("is not a dead letter").with_source(error))?;
         if whole.id != dead_letter.id {
             return Err(wrong("is another dead letter"));
@@ -264,14 +259,10 @@ impl DeadLetterReader {
     /// first: copies, and the dead letter after another failure, refer to the same object.
     pub async fn delete_object(&self, dead_letter: &DeadLetter) -> Result<()> {
         let Some(pointer) = pointer_of(dead_letter) else { return Ok(()) };
-        self.s3
-            .delete_object()
-            .bucket(&pointer.bucket)
-            .key(&pointer.key)
-            .send()
+        self.objects
+            .delete(&pointer.bucket, &pointer.key)
             .await
-            .map_err(|error| failed(Kind::Transient, "delete a dead letter's object").with_source(error))?;
-        Ok(())
+            .map_err(|error| failed(Kind::Transient, "delete a dead letter's object").with_source(error))
     }
 
     pub(super) fn returns(&self, task: JoinHandle<()>) {

@@ -3,6 +3,9 @@
 //! `AWS_ENDPOINT_URL` points them at a local AWS; S3 then addresses buckets by path, since
 //! `bucket.127.0.0.1` is not a host name.
 
+mod environment;
+mod objects;
+
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -11,6 +14,7 @@ use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::{
     BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
@@ -21,24 +25,36 @@ use aws_smithy_types::config_bag::ConfigBag;
 
 use crate::failpoint::{self, Moment};
 
-/// Reads region, credentials and endpoint from the environment, as every AWS client does.
+pub use environment::function_config;
+pub use objects::{ObjectClient, ObjectError, Refusal};
+
+/// Reads region, credentials and endpoint from the environment and the profile files, as every AWS client does.
 pub async fn load_config() -> SdkConfig {
     loader().load().await
 }
 
 /// The settings that Millrace fixes. The others are read from the environment unless they are set before `load`.
 pub fn loader() -> ConfigLoader {
-    let http_client = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client)
-        .retry_config(RetryConfig::standard().with_max_attempts(4))
-        // Well below every Lambda timeout: lost packets must cause an error before the timeout.
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(Duration::from_secs(3))
-                .read_timeout(Duration::from_secs(10))
-                .build(),
-        )
+        .http_client(http_client())
+        .retry_config(retries())
+        .timeout_config(timeouts())
+}
+
+fn http_client() -> SharedHttpClient {
+    Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(4)
+}
+
+/// Well below every Lambda timeout: lost packets must cause an error before the timeout.
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .read_timeout(Duration::from_secs(10))
+        .build()
 }
 
 #[cfg(feature = "s3")]
