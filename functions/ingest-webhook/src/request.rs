@@ -131,7 +131,7 @@ impl Request {
             let source = source_of(&path)
                 .ok_or_else(|| Problem::new(ProblemKind::UnknownPath, "Post to /webhooks/{source}."))?;
             if method != "POST" {
-                let detail = "This address takes POST and nothing else.";
+                let detail = "This path accepts only the method POST.";
                 return Err(Problem::new(ProblemKind::MethodNotAllowed, detail));
             }
             Ok((source, decode_body(body, is_base64_encoded.unwrap_or(false), max_body_bytes)?))
@@ -172,7 +172,7 @@ fn decode_body(body: Option<String>, base64: bool, max_bytes: usize) -> Result<B
     let body = body.unwrap_or_default();
     let too_large = |bytes: usize| {
         (bytes > max_bytes).then(|| {
-            let detail = format!("A body may have {max_bytes} bytes.");
+            let detail = format!("The body is larger than {max_bytes} bytes.");
             Problem::new(ProblemKind::BodyTooLarge, detail)
         })
     };
@@ -184,7 +184,7 @@ fn decode_body(body: Option<String>, base64: bool, max_bytes: usize) -> Result<B
         return Err(problem);
     }
     let bytes = STANDARD.decode(&body).map_err(|_| {
-        let detail = "The gateway marked the body as base64, and it is not.";
+        let detail = "The gateway marked the body as base64, but it is not valid base64.";
         Problem::new(ProblemKind::InvalidBase64, detail)
     })?;
     too_large(bytes.len()).map_or_else(|| Ok(Bytes::from(bytes)), Err)

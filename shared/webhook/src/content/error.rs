@@ -22,7 +22,7 @@ impl BodyError {
 impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            BodyError::Empty => "A delivery has a body.",
+            BodyError::Empty => "The body is empty.",
             BodyError::Malformed(detail) => detail,
             BodyError::Unsupported(detail) => detail,
         })
