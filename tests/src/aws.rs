@@ -17,6 +17,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::dead_letters;
+use crate::directory::server_directory;
 
 struct Shared {
     emulator: Emulator,
@@ -28,7 +29,7 @@ static SHARED: OnceCell<Shared> = OnceCell::const_new();
 async fn shared() -> &'static Shared {
     SHARED
         .get_or_init(async || {
-            let directory = TempDir::new().expect("a directory for the local AWS");
+            let directory = server_directory();
             let tools = Checkout::find().expect("the checkout").tools();
             let emulator =
                 Emulator::start(directory.path(), &tools, false).await.expect("the local AWS starts");

@@ -3,6 +3,7 @@
 //! - [`aws`]: a bucket and two queues for each test.
 //! - [`lambda`]: the compiled functions behind an Invoke API.
 //! - [`dead_letters`]: validates dead letters by their schema.
+//! - [`directory`]: the directories of the servers.
 //! - [`metrics`]: reads and validates the metrics of a function.
 //! - [`page`]: runs a page of `docs/`, block by block.
 //! - [`postgres`]: a database for each test.
@@ -15,6 +16,7 @@
 
 pub mod aws;
 pub mod dead_letters;
+pub mod directory;
 pub mod lambda;
 pub mod metrics;
 pub mod page;

@@ -18,6 +18,8 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+use crate::directory::server_directory;
+
 /// The password of every Millrace role in tests.
 pub const ROLE_PASSWORD: &str = "role-password";
 const TEMPLATE: &str = "template_migrated";
@@ -44,7 +46,7 @@ fn shared() -> &'static Shared {
 
 /// Starts a separate server, for a test that breaks it. `adjust` may change its settings.
 pub fn start_server(adjust: impl FnOnce(&mut ServerOptions)) -> (Server, TempDir) {
-    let directory = TempDir::new().expect("a directory for the server");
+    let directory = server_directory();
     // The server runs as another user when the tests run as root.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(directory.path(), open).expect("open the directory");

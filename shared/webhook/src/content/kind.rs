@@ -68,7 +68,9 @@ fn by_type(headers: &HeaderMap, body: &[u8]) -> Result<BodyKind, BodyError> {
         "application/x-www-form-urlencoded" if is_json_document(body) => Ok(BodyKind::Json),
         "application/x-www-form-urlencoded" => Ok(BodyKind::Form),
         other if other.ends_with("+json") => Ok(BodyKind::Json),
-        _ => Err(unsupported("The accepted content types are JSON, NDJSON, URL-encoded forms and CloudEvents.")),
+        _ => Err(unsupported(
+            "The accepted content types are JSON, NDJSON, URL-encoded forms and CloudEvents.",
+        )),
     }
 }
 
