@@ -583,6 +583,28 @@ async fn tail_prints_a_line_for_each_commit_of_facts_and_survives_a_restart() {
 }
 
 #[tokio::test]
+async fn run_survives_a_restart_of_the_database() {
+    let fixture = TransformFixture::new(&[("orders", ORDERS)]).await;
+    fixture.many_orders(1, 3, "5").await;
+    fixture.cli(&["run"]).await.is(0, &["1 ok"]);
+    fixture.many_orders(4, 3, "5").await;
+    // The run waits for this lock in the middle of its transaction.
+    let blocker = fixture.database.owner().await;
+    blocker.batch_execute("begin; lock table facts.orders in share mode").await.unwrap();
+    let run = fixture.command(&["models", "run"]).spawn().unwrap();
+    let waiting = "select count(*) from pg_stat_activity
+         where application_name = 'millrace models' and datname = current_database() and wait_event_type = 'Lock'";
+    fixture.until(waiting).await;
+    // A database that restarts ends every connection.
+    let kill = waiting.replace("count(*)", "count(pg_terminate_backend(pid))");
+    assert_eq!(fixture.number(&kill).await, 1);
+    blocker.batch_execute("commit").await.unwrap();
+    said(run).await.is(0, &["1 ok"]);
+    assert_eq!(fixture.number("select count(*) from facts.orders").await, 6);
+    fixture.check_orders().await;
+}
+
+#[tokio::test]
 async fn every_models_command_has_help() {
     let fixture = TransformFixture::new(&[]).await;
     for command in ["list", "check", "plan", "run", "test", "backfill", "graph"] {
