@@ -20,6 +20,9 @@ create table staging.events (
     constraint events_pkey primary key (received_at, id)
 ) partition by range (received_at);
 
+-- Finds one id in every partition. A btree costs a fifth of the time of a COPY; ids ascend with the rows, so a BRIN costs nothing.
+create index events_id_idx on staging.events using brin (id) with (pages_per_range = 4, autosummarize = on);
+
 alter sequence staging.events_id_seq owned by staging.events.id;
 
 comment on table staging.events is 'Raw events, append-only, one partition per UTC day. Query the view raw_events instead.';

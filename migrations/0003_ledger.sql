@@ -85,8 +85,14 @@ create table staging.batches (
 -- Free space on each page, so that the update that marks a batch as processed stays on its page.
 ) with (fillfactor = 80);
 
--- Contains only unprocessed batches and stays small. Claims and `where processed = false` read it.
-create index batches_unprocessed_idx on staging.batches (received_at, batch_id) where processed_at is null;
+-- These two contain few batches and stay small. The view raw_events reads them.
+create unique index batches_unprocessed_key on staging.batches (received_at, batch_id)
+where processed_at is null and superseded_at is null;
+create unique index batches_superseded_key on staging.batches (received_at, batch_id)
+where superseded_at is not null;
+-- By source and event type, so that a claim never scans the backlog of another source.
+create index batches_claimed_idx on staging.batches (source, event_type, received_at, batch_id)
+where processed_at is null;
 create index batches_load_idx on staging.batches (load_id, first_record) where load_id is not null;
 create index batches_received_idx on staging.batches (received_at);
 

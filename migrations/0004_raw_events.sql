@@ -1,11 +1,14 @@
 -- raw_events: a staging table with a `processed` flag, as a view.
 --
 -- Why: users and programs expect a table with a `processed` flag that they can select from and insert into. `processed` is derived
--- from the batch, so a query for unprocessed events reads only unprocessed batches.
+-- from the batch, so a query for unprocessed events reads only unprocessed batches, and every other query reads no batches.
 --
 -- Running code: none yet. This migration appends `staging` and `facts` to the search_path of the database, for sessions that begin
 -- later. Names that resolve now still resolve to the same relations.
 
+-- At most these two joins, each with a small partial index of the ledger (0003). A condition on `processed` or on the events
+-- therefore costs what its rows cost: `processed = false` begins at the unprocessed batches, and every other query begins at the
+-- events. A view that joined every event to its batch read the whole ledger: docs/decisions/0007-raw-events-begins-at-events.md.
 create view staging.raw_events as
 select
     events.id,
@@ -13,12 +16,21 @@ select
     events.event_type,
     events.payload,
     events.received_at,
-    (batches.processed_at is not null) as processed,
+    (unprocessed.batch_id is null) as processed,
     events.batch_id
-from staging.batches
--- A plain join, so that conditions on payload can use indexes of the events.
-join staging.events on events.received_at = batches.received_at and events.batch_id = batches.batch_id
-where batches.superseded_at is null;
+from staging.events
+left join staging.batches as unprocessed
+    on unprocessed.received_at = events.received_at
+    and unprocessed.batch_id = events.batch_id
+    and unprocessed.processed_at is null
+    and unprocessed.superseded_at is null
+where not exists (
+    select
+    from staging.batches as superseded
+    where superseded.received_at = events.received_at
+        and superseded.batch_id = events.batch_id
+        and superseded.superseded_at is not null
+);
 
 comment on view staging.raw_events is
     'Every event, and whether it has been processed. INSERT (source, event_type, payload) is supported.';

@@ -48,11 +48,7 @@ begin
 end
 $$;
 
--- By source and event type, so that a claim never scans the backlog of another source. `processed = false` also uses this index.
-drop index staging.batches_unprocessed_idx;
-create index batches_unprocessed_idx on staging.batches (source, event_type, received_at, batch_id)
-where processed_at is null;
-create index batches_superseded_idx on staging.batches (source, event_type)
+create index batches_retracted_idx on staging.batches (source, event_type)
 where superseded_at is not null and retracted_at is null;
 
 -- Locks the oldest unprocessed batches of a source and event type that were received at or after `since`, until they reach the

@@ -22,6 +22,7 @@ mod models_commands;
 mod models_doc;
 mod models_schema;
 mod operations;
+mod raw_events;
 mod redrive;
 mod schema;
 mod stack;

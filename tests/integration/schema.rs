@@ -10,7 +10,6 @@ use millrace_models::backfill::BackfillTarget;
 use millrace_models::model::ModelKind;
 use millrace_models::runs::{RunActivity, RunOutcome};
 use millrace_tests::postgres::{Database, client, number, start_server};
-use serde_json::Value;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -272,56 +271,6 @@ async fn a_day_is_a_utc_day_whatever_the_sessions_time_zone() {
     assert_eq!(names.len(), 1);
     assert!(names[0].get::<_, String>(0).ends_with("events_20261130"));
     assert_eq!(refused(&owner, "select staging.ensure_partition('1999-01-01')").await, "22008");
-}
-
-#[tokio::test]
-async fn reading_unprocessed_events_scans_no_processed_day() {
-    let database = Database::new().await;
-    let owner = database.owner().await;
-    // Five days of 40 batches of 200 events; only two batches of the last day are unprocessed.
-    owner
-        .batch_execute(
-            "select staging.ensure_partition((now() at time zone 'UTC')::date - d) from generate_series(0, 5) as d;
-             create temp table made as
-                 select gen_random_uuid() as batch_id, n,
-                        date_trunc('day', now()) + interval '1 second' - interval '36 minutes' * n as received_at
-                 from generate_series(0, 199) as n;
-             insert into staging.batches (batch_id, origin, source, event_type, received_at,
-                                          read_count, staged_count, transformed_count, processed_at)
-                 select batch_id, 'o' || n, 's', 'e', received_at, 200, 200,
-                        case when n in (1, 2) then 0 else 200 end, case when n in (1, 2) then null else now() end
-                 from made;
-             insert into staging.events (received_at, batch_id, source, event_type, payload)
-                 select received_at, batch_id, 's', 'e', jsonb_build_object('n', i)
-                 from made, generate_series(1, 200) as i;
-             analyze staging.events; analyze staging.batches;",
-        )
-        .await
-        .expect("five days of events");
-    let plan: Value = owner
-        .query_one(
-            "explain (analyze, format json) select id, source, event_type, payload, received_at, processed, batch_id
-             from raw_events where processed = false",
-            &[],
-        )
-        .await
-        .unwrap()
-        .get(0);
-    let mut scans = Vec::new();
-    collect_scans(&plan[0]["Plan"], &mut scans);
-    let ran: Vec<_> =
-        scans.iter().filter(|(name, loops)| name.starts_with("events_") && *loops > 0).collect();
-    assert_eq!(ran.len(), 1, "one day is unprocessed: {scans:?}\n{plan:#}");
-    assert_eq!(number(&owner, "select count(*) from raw_events where processed = false").await, 400);
-}
-
-fn collect_scans(node: &Value, scans: &mut Vec<(String, i64)>) {
-    if let Some(name) = node["Relation Name"].as_str() {
-        scans.push((name.to_owned(), node["Actual Loops"].as_i64().unwrap_or(0)));
-    }
-    for child in node["Plans"].as_array().into_iter().flatten() {
-        collect_scans(child, scans);
-    }
 }
 
 #[tokio::test]
