@@ -7,10 +7,10 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident,
-    ObjectName, Query, Select, SelectItem, SetExpr, Statement, TableFactor, Value, Visit, VisitMut, Visitor,
-    VisitorMut,
+    ObjectName, Query, Select, SelectItem, SetExpr, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
@@ -97,20 +97,25 @@ impl Sql {
     /// Parses the query.
     pub fn parse(&self) -> Result<Query, Wrong> {
         let start = At { line: self.line, column: 1 };
-        let mut statements = Parser::new(&PostgreSqlDialect {})
+        let mut parser = Parser::new(&PostgreSqlDialect {})
             .with_recursion_limit(DEPTH)
-            .with_tokens_with_locations(self.tokens.clone())
-            .parse_statements()
-            .map_err(|error| (self.place_in(&error), unparsed(&error)))?;
-        match (statements.pop(), statements.pop()) {
-            (Some(Statement::Query(query)), None) => {
-                let mut only = OnlyReads { lines: self.lines_before };
-                match query.visit(&mut only) {
-                    ControlFlow::Break(message) => Err((start, message)),
-                    ControlFlow::Continue(()) => Ok(*query),
-                }
+            .with_tokens_with_locations(self.tokens.clone());
+        while parser.consume_token(&Token::SemiColon) {}
+        if !begins_query(&parser.peek_token().token) {
+            return Err((start, "a model is one query: `select …`".to_owned()));
+        }
+        // Not `parse_statements`: it would link the parsers of all other statements into the functions.
+        let query = parser.parse_query().and_then(|query| {
+            while parser.consume_token(&Token::SemiColon) {}
+            match parser.peek_token() {
+                TokenWithSpan { token: Token::EOF, .. } => Ok(query),
+                rest => parser.expected("end of statement", rest),
             }
-            _ => Err((start, "a model is one query: `select …`".to_owned())),
+        });
+        let query = query.map_err(|error| (self.place_in(&error), unparsed(&error)))?;
+        match query.visit(&mut OnlyReads { lines: self.lines_before }) {
+            ControlFlow::Break(message) => Err((start, message)),
+            ControlFlow::Continue(()) => Ok(*query),
         }
     }
 
@@ -162,7 +167,8 @@ impl Sql {
         let grouped = groups.iter().any(|group| match group {
             Expr::Value(ordinal) => ordinal.value.to_string() == (position + 1).to_string(),
             Expr::Identifier(name) if folded(name) == column => true,
-            other => other == expression,
+            // Not `==`: it would link the comparison of every part of SQL.
+            other => other.to_string() == expression.to_string(),
         });
         if !grouped || !modifiers.is_empty() {
             return Err(wrong(&format!(
@@ -221,6 +227,17 @@ impl Sql {
             (Some(line), Some(column)) => At { line: self.lines_before + line, column },
             _ => At { line: self.line, column: 1 },
         }
+    }
+}
+
+/// Whether a statement with this first token is a query, or not a statement at all.
+fn begins_query(first: &Token) -> bool {
+    match first {
+        Token::Word(word) => matches!(
+            word.keyword,
+            Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::FROM | Keyword::NoKeyword
+        ),
+        _ => true,
     }
 }
 
