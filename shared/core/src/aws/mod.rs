@@ -26,7 +26,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 use crate::failpoint::{self, Moment};
 
 pub use environment::function_config;
-pub use objects::{ObjectClient, ObjectError, Refusal};
+pub use objects::{ObjectClient, ObjectError, ObjectRefusal};
 
 /// Reads region, credentials and endpoint from the environment and the profile files, as every AWS client does.
 pub async fn load_config() -> SdkConfig {

@@ -35,7 +35,7 @@ use super::RequestFailpoints;
 /// What S3 leaves as it is in the path of a key.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-pub type ObjectError = SdkError<Refusal, HttpResponse>;
+pub type ObjectError = SdkError<ObjectRefusal, HttpResponse>;
 
 /// A client for whole objects. Clones share their connections.
 #[derive(Debug, Clone)]
@@ -46,19 +46,19 @@ pub struct ObjectClient {
 
 /// S3 refused a request.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct ObjectRefusal {
     status: u16,
     meta: ErrorMetadata,
 }
 
-impl Refusal {
+impl ObjectRefusal {
     /// Whether there is no such object.
     pub fn is_no_such_key(&self) -> bool {
         self.meta.code() == Some("NoSuchKey")
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ObjectRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = self.meta.code().unwrap_or("no code");
         let message = self.meta.message().unwrap_or("no message");
@@ -66,9 +66,9 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for ObjectRefusal {}
 
-impl ProvideErrorMetadata for Refusal {
+impl ProvideErrorMetadata for ObjectRefusal {
     fn meta(&self) -> &ErrorMetadata {
         &self.meta
     }
@@ -128,9 +128,9 @@ impl ObjectClient {
             .endpoint_url(&endpoint)
             .with_connection_poisoning()
             .interceptor(RequestFailpoints)
-            .retry_classifier(TransientErrorClassifier::<Refusal>::new())
+            .retry_classifier(TransientErrorClassifier::<ObjectRefusal>::new())
             .retry_classifier(HttpStatusCodeClassifier::default())
-            .retry_classifier(AwsErrorCodeClassifier::<Refusal>::new())
+            .retry_classifier(AwsErrorCodeClassifier::<ObjectRefusal>::new())
             .runtime_plugin(self.signing.clone());
         if let Some(client) = self.config.http_client() {
             operation = operation.http_client(client);
@@ -243,7 +243,7 @@ fn serialize(request: Request) -> Result<HttpRequest, BoxError> {
     Ok(http)
 }
 
-fn deserialize(response: &HttpResponse) -> Result<Bytes, OrchestratorError<Refusal>> {
+fn deserialize(response: &HttpResponse) -> Result<Bytes, OrchestratorError<ObjectRefusal>> {
     let body = response.body().bytes().unwrap_or_default();
     if response.status().is_success() {
         return Ok(Bytes::copy_from_slice(body));
@@ -256,7 +256,10 @@ fn deserialize(response: &HttpResponse) -> Result<Bytes, OrchestratorError<Refus
     if let Some(message) = element(&text, "Message") {
         meta = meta.message(message);
     }
-    Err(OrchestratorError::operation(Refusal { status: response.status().as_u16(), meta: meta.build() }))
+    Err(OrchestratorError::operation(ObjectRefusal {
+        status: response.status().as_u16(),
+        meta: meta.build(),
+    }))
 }
 
 /// The text of the first element `name` in the XML of an error.

@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::envelope::{DeadLetter, Payload, PayloadPointer};
 use super::parse::{ParsedMessage, parse_body};
-use crate::aws::{ObjectClient, Refusal};
+use crate::aws::{ObjectClient, ObjectRefusal};
 use crate::config::Sources;
 use crate::{Code, Error, Kind, Result};
 
@@ -240,7 +240,7 @@ impl DeadLetterReader {
                 .with_code(Code::DeadLetterObjectMissing)
         };
         let body = self.objects.get(&pointer.bucket, &pointer.key).await.map_err(|error| {
-            if error.as_service_error().is_some_and(Refusal::is_no_such_key) {
+            if error.as_service_error().is_some_and(ObjectRefusal::is_no_such_key) {
                 wrong("is missing").with_source(error)
             } else {
                 failed(Kind::Transient, "open a dead letter").with_source(error)
