@@ -77,13 +77,6 @@ impl<R: Read> Read for Prefixed<R> {
 /// The decoded text of an object: decompressed, as UTF-8.
 pub struct Decoded<R: Read>(Prefixed<Transcoder<Prefixed<Decompressed<R>>>>);
 
-impl<R: Read> Decoded<R> {
-    /// Bytes of the object that were used so far, as they are stored.
-    pub fn consumed(&self) -> u64 {
-        self.0.reader.get_ref().reader.consumed()
-    }
-}
-
 impl<R: Read> Read for Decoded<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.0.read(into)

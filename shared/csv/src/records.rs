@@ -84,11 +84,6 @@ impl<R: Read> Records<R> {
         &self.check.notes
     }
 
-    /// The underlying reader, for its counts of bytes read.
-    pub fn get_ref(&self) -> &R {
-        &self.reader
-    }
-
     /// The next row or reject; `None` at the end. After an error the reader only fails.
     #[expect(
         clippy::should_implement_trait,

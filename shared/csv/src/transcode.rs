@@ -158,10 +158,6 @@ impl<R> Transcoder<R> {
             done: false,
         }
     }
-
-    pub fn get_ref(&self) -> &R {
-        &self.reader
-    }
 }
 
 impl<R: Read> Read for Transcoder<R> {
