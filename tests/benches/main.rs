@@ -12,6 +12,7 @@
 
 mod copy;
 mod flights;
+mod history;
 mod memory;
 mod rollup;
 mod stack;
@@ -21,7 +22,7 @@ mod webhooks;
 
 use std::process::ExitCode;
 
-const NAMES: [&str; 5] = ["csv", "memory", "rollup", "transform", "webhooks"];
+const NAMES: [&str; 6] = ["csv", "history", "memory", "rollup", "transform", "webhooks"];
 
 const HELP: &str = "\
 Usage: make bench [BENCH='NAME …'] [ROUNDS=N]
@@ -30,9 +31,10 @@ Usage: make bench [BENCH='NAME …'] [ROUNDS=N]
   webhooks  a durable row for each webhook, against pgbench's one-row transactions
   transform facts from 50,000 events/s, against a `processed` flag on every row; with a transaction held open
   rollup    a rollup after one percent of new facts, against computing all of it
+  history   regular work with 10,000, 1,000,000 and 10,000,000 batches in the ledger (HISTORY='10000 1000000' for others)
   memory    peak memory of ingest-csv, from a small file to a large one
 
-Without a name, all of them. Each round runs every contender once; 5 rounds unless ROUNDS says otherwise.";
+Without a name, all of them except history. Each round runs every contender once; 5 rounds unless ROUNDS says otherwise.";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -69,6 +71,10 @@ async fn main() -> ExitCode {
     }
     if wanted("memory") {
         memory::run().await;
+    }
+    // The largest history takes half an hour to make.
+    if names.iter().any(|name| name == "history") {
+        history::run(rounds).await;
     }
     ExitCode::SUCCESS
 }

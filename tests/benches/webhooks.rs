@@ -21,7 +21,7 @@ use millrace_tests::postgres::{ROLE_PASSWORD, number, psql_folder};
 use millrace_tests::runtime_api::{Function, binary};
 use millrace_webhook::Scheme;
 use millrace_webhook::verify::sign;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::stack::Stack;
@@ -30,7 +30,11 @@ use crate::table::{median, print, thousands};
 /// The duration of each contender in a round.
 const PERIOD: Duration = Duration::from_secs(4);
 const IN_FLIGHT: [usize; 3] = [1, 8, 64];
-const SECRET: &str = "bench-secret";
+pub const SECRET_NAME: &str = "BENCH_SECRET";
+pub const SECRET: &str = "bench-secret";
+/// One source, signed as GitHub signs.
+pub const SOURCES: &str =
+    "[bench.webhook]\npreset = \"github\"\nsecret = \"env:BENCH_SECRET\"\ndedupe = \"id\"\n";
 const CONTENDERS: [&str; 3] = ["pgbench, a row a transaction", "flush path", "ingest-webhook, Runtime API"];
 
 /// The result of one contender in one round.
@@ -63,7 +67,7 @@ async fn compare(rounds: usize, disk: &str, settings: &[&str]) {
         let mut environment = stack.aws.variables(&url);
         for (name, value) in [
             ("MILLRACE_PIPELINE", pipeline.path().to_str().expect("a path")),
-            ("BENCH_SECRET", SECRET),
+            (SECRET_NAME, SECRET),
             ("AWS_LAMBDA_MAX_CONCURRENCY", &limit),
             ("MILLRACE_LOG", "warn"),
         ] {
@@ -108,11 +112,9 @@ async fn compare(rounds: usize, disk: &str, settings: &[&str]) {
     );
 }
 
-/// One source, signed as GitHub signs.
 fn pipeline() -> TempDir {
     let folder = TempDir::new().expect("a folder");
-    let text = "[bench.webhook]\npreset = \"github\"\nsecret = \"env:BENCH_SECRET\"\ndedupe = \"id\"\n";
-    std::fs::write(folder.path().join("sources.toml"), text).expect("write sources.toml");
+    std::fs::write(folder.path().join("sources.toml"), SOURCES).expect("write sources.toml");
     folder
 }
 
@@ -182,15 +184,20 @@ fn sample(mut latencies: Vec<f64>, took: Duration) -> Sample {
     Sample { rate: latencies.len() as f64 / took.as_secs_f64(), p50: at(0.5), p99: at(0.99) }
 }
 
+/// A number for each delivery of this process.
+pub fn next_number() -> u64 {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
 /// Runs `in_flight` senders for the period. Each sends one delivery after the other.
 async fn drive(in_flight: usize, send: impl AsyncFn(u64)) -> Sample {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
     let started = Instant::now();
     let senders = (0..in_flight).map(|_| async {
         let mut latencies = Vec::new();
         while started.elapsed() < PERIOD {
             let began = Instant::now();
-            send(NUMBER.fetch_add(1, Ordering::Relaxed)).await;
+            send(next_number()).await;
             latencies.push(began.elapsed().as_secs_f64() * 1_000.0);
         }
         latencies
@@ -236,32 +243,36 @@ async fn put(store: &Store, number: u64) {
 }
 
 async fn through_runtime_api(function: &Function, in_flight: usize) -> Sample {
-    let secret = Secret::from(SECRET.to_owned());
     drive(in_flight, async |number| {
-        let body = payload(number);
-        let signed = sign(&Scheme::Github, &secret, "", body.as_bytes(), SystemTime::now()).expect("sign");
-        let mut headers = serde_json::Map::new();
-        for (name, value) in &signed {
-            headers.insert(name.to_string(), json!(value.to_str().expect("text")));
-        }
-        headers.insert("x-github-delivery".to_owned(), json!(number.to_string()));
-        headers.insert("content-type".to_owned(), json!("application/json"));
-        let event = json!({
-            "version": "2.0",
-            "rawPath": "/webhooks/bench",
-            "rawQueryString": "",
-            "headers": headers,
-            "requestContext": {
-                "requestId": number.to_string(),
-                "http": { "method": "POST", "path": "/webhooks/bench", "sourceIp": "127.0.0.1" },
-            },
-            "body": body,
-            "isBase64Encoded": false,
-        });
-        let answer = function.invoke(&event, Duration::from_secs(29)).await.response();
+        let answer = function.invoke(&request(number), Duration::from_secs(29)).await.response();
         assert_eq!(answer["statusCode"], 202, "{answer}");
     })
     .await
+}
+
+/// The request of a signed delivery, as API Gateway sends it.
+pub fn request(number: u64) -> Value {
+    let secret = Secret::from(SECRET.to_owned());
+    let body = payload(number);
+    let signed = sign(&Scheme::Github, &secret, "", body.as_bytes(), SystemTime::now()).expect("sign");
+    let mut headers = serde_json::Map::new();
+    for (name, value) in &signed {
+        headers.insert(name.to_string(), json!(value.to_str().expect("text")));
+    }
+    headers.insert("x-github-delivery".to_owned(), json!(number.to_string()));
+    headers.insert("content-type".to_owned(), json!("application/json"));
+    json!({
+        "version": "2.0",
+        "rawPath": "/webhooks/bench",
+        "rawQueryString": "",
+        "headers": headers,
+        "requestContext": {
+            "requestId": number.to_string(),
+            "http": { "method": "POST", "path": "/webhooks/bench", "sourceIp": "127.0.0.1" },
+        },
+        "body": body,
+        "isBase64Encoded": false,
+    })
 }
 
 impl Stack {
