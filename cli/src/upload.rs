@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use millrace::origin::VersionedObject;
 use millrace::{Error, Kind, Result};
 use tokio::task::JoinSet;
 
@@ -25,7 +26,8 @@ pub struct UploadTarget {
 impl UploadTarget {
     /// The origin of version `version` of the object in the ledger.
     pub fn origin(&self, version: &str) -> String {
-        format!("s3://{}/{}?version={version}", self.bucket, self.key)
+        let (bucket, key) = (self.bucket.clone(), self.key.clone());
+        VersionedObject { bucket, key, version: version.to_owned() }.origin()
     }
 }
 

@@ -14,9 +14,10 @@ use millrace::config::Sources;
 use millrace::config::sources::ObjectRoute;
 use millrace::database::failure::from_postgres;
 use millrace::dead_letter::{DeadLetterKind, DeadLetterReader};
+use millrace::notification::object_created;
+use millrace::origin::{VersionedObject, unversioned};
 use millrace::{Error, Kind, Result};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
@@ -33,8 +34,6 @@ const PREFIX: &str = "incoming/";
 const SHOWN: usize = 5;
 /// A notification is redelivered after an hour and a half at the latest.
 const STUCK_SECONDS: f64 = 3.0 * 3_600.0;
-/// The characters of a key that S3 does not encode in a notification.
-const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
 
 /// The clients and data of the check.
 pub struct FileCheck<'a> {
@@ -47,11 +46,7 @@ pub struct FileCheck<'a> {
 /// The newest version of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct File {
-    key: String,
-    /// `None` for an object that was uploaded without versioning.
-    version_id: Option<String>,
-    /// The origin of the version in the ledger.
-    version: String,
+    object: VersionedObject,
     size: i64,
     etag: String,
 }
@@ -61,30 +56,36 @@ struct File {
 pub async fn missing(check: &FileCheck<'_>, unloaded_for: Duration, load: bool) -> Result<Vec<Finding>> {
     let newest = SystemTime::now().checked_sub(unloaded_for).unwrap_or(SystemTime::UNIX_EPOCH);
     let mut from = None;
+    let bucket = &check.environment.bucket;
     let (mut listed, mut found) = (0_u64, Unloaded::default());
     let mut dead_letters = None;
     loop {
         let page = list(check, from.take()).await?;
-        let files: Vec<File> =
-            page.versions().iter().filter(|version| is_settled(version, newest)).filter_map(read).collect();
+        let files: Vec<File> = page
+            .versions()
+            .iter()
+            .filter(|version| is_settled(version, newest))
+            .filter_map(|version| read(bucket, version))
+            .collect();
         listed += files.len() as u64;
         let unknown = unknown(check, files).await?;
         let (ours, others): (Vec<File>, Vec<File>) = unknown
             .into_iter()
-            .partition(|file| matches!(check.sources.route(&file.key), ObjectRoute::Csv(_)));
+            .partition(|file| matches!(check.sources.route(&file.object.key), ObjectRoute::Csv(_)));
         // Read the queue at most once.
         if dead_letters.is_none() && !ours.is_empty() {
             dead_letters = Some(refused(check).await?);
         }
         let is_refused = |file: &File| {
             dead_letters.as_ref().is_some_and(|dead_letters| {
-                dead_letters.contains(&(file.key.clone(), file.version_id.clone()))
+                let object = &file.object;
+                dead_letters.contains(&(object.key.clone(), object.version_id().map(str::to_owned)))
             })
         };
         let (failed, ours): (Vec<File>, Vec<File>) = ours.into_iter().partition(is_refused);
         if load {
             let bodies: Vec<Value> =
-                ours.iter().map(|file| notification(&check.environment.bucket, file)).collect();
+                ours.iter().map(|file| object_created(&file.object, file.size, &file.etag)).collect();
             announce(check, &bodies).await?;
         }
         found.lost.add(&ours);
@@ -159,7 +160,7 @@ impl Names {
     fn add(&mut self, files: &[File]) {
         self.count += files.len();
         let room = SHOWN - self.first.len();
-        self.first.extend(files.iter().take(room).map(|file| file.key.clone()));
+        self.first.extend(files.iter().take(room).map(|file| file.object.key.clone()));
     }
 
     fn text(&self) -> String {
@@ -213,48 +214,26 @@ fn is_settled(version: &ObjectVersion, newest: SystemTime) -> bool {
 }
 
 /// `None` for an object that is not a file: consoles create an empty object for a "folder".
-fn read(version: &ObjectVersion) -> Option<File> {
+fn read(bucket: &str, version: &ObjectVersion) -> Option<File> {
     let key = version.key.clone().filter(|key| !key.ends_with('/'))?;
     let etag = version.e_tag.clone().unwrap_or_default();
     let version_id = version.version_id.clone().filter(|id| !id.is_empty() && id != "null");
-    // The origin that ingest-csv stores in the ledger.
-    let name = version_id.clone().unwrap_or_else(|| {
-        let modified = version.last_modified.map_or(0, |at| at.secs());
-        format!("etag-{}-{modified}", etag.trim_matches('"'))
-    });
-    Some(File { key, version_id, version: name, size: version.size.unwrap_or(0), etag })
+    let modified = version.last_modified.map_or(0, |at| at.secs());
+    let named = version_id.unwrap_or_else(|| unversioned(&etag, modified));
+    let object = VersionedObject { bucket: bucket.to_owned(), key, version: named };
+    Some(File { object, size: version.size.unwrap_or(0), etag })
 }
 
 /// The versions without a load.
 async fn unknown(check: &FileCheck<'_>, files: Vec<File>) -> Result<Vec<File>> {
-    let bucket = &check.environment.bucket;
-    let origin = |file: &File| format!("s3://{bucket}/{}?version={}", file.key, file.version);
-    let origins: Vec<String> = files.iter().map(origin).collect();
+    let origins: Vec<String> = files.iter().map(|file| file.object.origin()).collect();
     let rows = check
         .database
         .query_typed(UNKNOWN_ORIGINS, &[(&origins, Type::TEXT_ARRAY)])
         .await
         .map_err(|error| from_postgres("look for loads in the ledger", error))?;
     let unknown: Vec<&str> = rows.iter().map(|row| row.get("origin")).collect();
-    Ok(files.into_iter().filter(|file| unknown.contains(&origin(file).as_str())).collect())
-}
-
-/// The notification of S3 for the version. It has no sequencer, so that loads compare the time of the upload.
-fn notification(bucket: &str, file: &File) -> Value {
-    let mut object = json!({
-        "key": utf8_percent_encode(&file.key, KEY).to_string(),
-        "size": file.size,
-        "eTag": file.etag.trim_matches('"'),
-    });
-    if let Some(version) = &file.version_id {
-        object["versionId"] = json!(version);
-    }
-    json!({ "Records": [{
-        "eventVersion": "2.1",
-        "eventSource": "aws:s3",
-        "eventName": "ObjectCreated:Put",
-        "s3": { "s3SchemaVersion": "1.0", "bucket": { "name": bucket }, "object": object },
-    }] })
+    Ok(files.into_iter().filter(|file| unknown.contains(&file.object.origin().as_str())).collect())
 }
 
 /// Sends notifications to the upload queue, ten per request.
@@ -315,15 +294,9 @@ pub async fn stuck(check: &FileCheck<'_>, load: bool) -> Result<Vec<Finding>> {
     Ok(vec![Finding::warning(CHECK, found, "millrace doctor  # once they have ended")])
 }
 
-/// The notification of `s3://bucket/key?version=…`.
+/// The notification of the object with this origin.
 fn announcement(origin: &str) -> Option<Value> {
-    let (object, version) = origin.strip_prefix("s3://")?.rsplit_once("?version=")?;
-    let (bucket, key) = object.split_once('/')?;
-    // The substitute for a version id is not a version id.
-    let version_id = Some(version.to_owned()).filter(|version| !version.starts_with("etag-"));
-    let file =
-        File { key: key.to_owned(), version_id, version: version.to_owned(), size: 0, etag: String::new() };
-    Some(notification(bucket, &file))
+    Some(object_created(&VersionedObject::parse(origin)?, 0, ""))
 }
 
 #[cfg(test)]
@@ -353,7 +326,7 @@ mod tests {
                 .build()
         };
         let newest = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
-        let missed = |version: ObjectVersion| is_settled(&version, newest) && read(&version).is_some();
+        let missed = |version: ObjectVersion| is_settled(&version, newest) && read("b", &version).is_some();
         assert!(missed(version("incoming/a/b/c.csv", true, 100)));
         assert!(!missed(version("incoming/a/b/c.csv", false, 100)));
         assert!(!missed(version("incoming/a/b/c.csv", true, 101)));

@@ -46,7 +46,7 @@ impl LoadContext<'_> {
         };
         DeadLetter::new(
             DeadLetterKind::Rows,
-            &format!("{}@{}", self.object.origin(), position.offset),
+            &format!("{}@{}", self.object.versioned.origin(), position.offset),
             Some(self.source),
             Some(self.event_type),
             reason,
@@ -57,18 +57,14 @@ impl LoadContext<'_> {
 
     /// The origin of the chunk that starts at `first_record`, different for each attempt.
     pub fn chunk_origin(&self, first_record: u64) -> String {
-        let object = self.object.origin();
-        match self.attempt {
-            1 => format!("{object}#{first_record}"),
-            attempt => format!("{object}&attempt={attempt}#{first_record}"),
-        }
+        self.object.versioned.chunk_origin(self.attempt, first_record)
     }
 
     fn origin(&self) -> Origin {
         Origin {
-            bucket: Some(self.object.bucket.clone()),
-            key: Some(self.object.key.clone()),
-            version: Some(self.object.version_name()),
+            bucket: Some(self.object.versioned.bucket.clone()),
+            key: Some(self.object.versioned.key.clone()),
+            version: Some(self.object.versioned.version.clone()),
             load_id: Some(self.load_id),
             ..Origin::default()
         }
@@ -79,7 +75,7 @@ impl LoadContext<'_> {
         let payload = json!({ "notification": created.body, "staged": staged });
         let dead_letter = DeadLetter::new(
             DeadLetterKind::Upload,
-            &self.object.origin(),
+            &self.object.versioned.origin(),
             Some(self.source),
             Some(self.event_type),
             reason,

@@ -20,6 +20,7 @@ use crate::load::{LoadAttempt, Loader};
 use crate::settings::Settings;
 use crate::visibility::Visibility;
 use millrace::notification::{ObjectCreated, S3Event, UploadEvent, UploadMessage, read_upload_event};
+use millrace::origin::VersionedObject;
 
 /// With less time than this left, a message is returned to its queue unprocessed.
 const WORTH_BEGINNING: Duration = Duration::from_millis(300);
@@ -198,12 +199,9 @@ impl IngestCsv {
                     version: created.version_id.clone(),
                     ..Origin::default()
                 };
-                let name = format!(
-                    "s3://{}/{}?version={}",
-                    created.bucket,
-                    created.key,
-                    created.version_id.as_deref().or(created.sequencer.as_deref()).unwrap_or_default()
-                );
+                let version = created.version_id.clone().or_else(|| created.sequencer.clone());
+                let (bucket, key) = (created.bucket.clone(), created.key.clone());
+                let name = VersionedObject { bucket, key, version: version.unwrap_or_default() }.origin();
                 let reason = Reason::new(error.code(), error.chain());
                 let payload = json!({ "notification": created.body });
                 self.send(after_attempts(message_dead_letter(&name, reason, origin, payload), created))

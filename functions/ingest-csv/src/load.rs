@@ -75,11 +75,12 @@ impl Loader {
         };
         let object = Object::pin(&self.s3, created).await?;
         let first = &self.connections[0];
-        let known = loads::find(&mut *first.lock().await, &object.origin(), soon(commit_by)).await?;
+        let known =
+            loads::find(&mut *first.lock().await, &object.versioned.origin(), soon(commit_by)).await?;
         let (load, fresh) = match known {
             Some(load) if load.leaves_nothing_to(created.attempt()) => {
                 info!(
-                    object = object.name(),
+                    object = object.versioned.name(),
                     outcome = load.outcome.map(LoadOutcome::name),
                     "attempted before; nothing to do"
                 );
@@ -114,7 +115,7 @@ impl Loader {
         let (ending, dead_letter) = match end {
             Ok(ReadEnd::File { record_count, notes }) => {
                 for note in &notes {
-                    warn!(object = object.name(), note, "note on the file");
+                    warn!(object = object.versioned.name(), note, "note on the file");
                 }
                 let reason = (!notes.is_empty()).then(|| notes.join("; "));
                 (Some(Ending { outcome: LoadOutcome::Loaded, record_count, reason }), None)
@@ -158,7 +159,12 @@ impl Loader {
         };
         // The dead letter is sent first: a crash after it repeats the dead letter and never loses it.
         if let Some((reason, extent)) = dead_letter {
-            warn!(object = object.name(), code = reason.code, error = reason.message, "file dead-lettered");
+            warn!(
+                object = object.versioned.name(),
+                code = reason.code,
+                error = reason.message,
+                "file dead-lettered"
+            );
             self.dead_letter_queue.send(&[context.upload_dead_letter(reason, extent, created)]).await?;
         }
         let attempt = match ending {
@@ -179,7 +185,7 @@ impl Loader {
             }
         };
         info!(
-            object = object.name(),
+            object = object.versioned.name(),
             source = load.plan.source,
             event_type = load.plan.event_type,
             load_id = %load.id,

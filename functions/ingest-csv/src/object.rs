@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use millrace::notification::ObjectCreated;
+use millrace::origin::{VersionedObject, unversioned};
 
 /// How many pieces are buffered between the network and the parser.
 const PIECES: usize = 8;
@@ -24,22 +25,10 @@ const TRIES: u32 = 5;
 /// An object whose version is pinned.
 #[derive(Debug, Clone)]
 pub struct Object {
-    pub bucket: String,
-    pub key: String,
-    pub version: Version,
+    pub versioned: VersionedObject,
     pub etag: String,
     pub size: u64,
     pub modified_at: Option<SystemTime>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Version {
-    Id(String),
-    /// The bucket has no versioning: the ETag and the second of the upload identify the content.
-    Unversioned {
-        etag: String,
-        modified_secs: i64,
-    },
 }
 
 impl Object {
@@ -60,37 +49,15 @@ impl Object {
             .clone()
             .or_else(|| head.version_id().map(str::to_owned).filter(|version| version != "null"));
         Ok(Object {
-            bucket: created.bucket.clone(),
-            key: created.key.clone(),
-            version: match version_id {
-                Some(id) => Version::Id(id),
-                None => Version::Unversioned {
-                    etag: etag.trim_matches('"').to_owned(),
-                    modified_secs: modified.map_or(0, |at| at.secs()),
-                },
+            versioned: VersionedObject {
+                bucket: created.bucket.clone(),
+                key: created.key.clone(),
+                version: version_id.unwrap_or_else(|| unversioned(&etag, modified.map_or(0, |at| at.secs()))),
             },
             etag,
             size: head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
             modified_at: modified.and_then(|at| SystemTime::try_from(*at).ok()),
         })
-    }
-
-    /// `s3://bucket/key?version=…`: the same for every notification of this version of the object.
-    pub fn origin(&self) -> String {
-        format!("{}?version={}", self.name(), self.version_name())
-    }
-
-    /// `s3://bucket/key`: the same for every version.
-    pub fn name(&self) -> String {
-        format!("s3://{}/{}", self.bucket, self.key)
-    }
-
-    /// The version id, or its substitute in a bucket without versioning.
-    pub fn version_name(&self) -> String {
-        match &self.version {
-            Version::Id(id) => id.clone(),
-            Version::Unversioned { etag, modified_secs } => format!("etag-{etag}-{modified_secs}"),
-        }
     }
 
     /// Streams the bytes from `start`. The returned reader blocks, so it must be read on a blocking thread. It returns
@@ -130,10 +97,10 @@ impl Object {
         position: &mut u64,
         sender: &mpsc::Sender<Result<Bytes>>,
     ) -> Result<()> {
-        let mut request = client.get_object().bucket(&self.bucket).key(&self.key);
-        match &self.version {
-            Version::Id(id) => request = request.version_id(id),
-            Version::Unversioned { .. } => request = request.if_match(&self.etag),
+        let mut request = client.get_object().bucket(&self.versioned.bucket).key(&self.versioned.key);
+        match self.versioned.version_id() {
+            Some(id) => request = request.version_id(id),
+            None => request = request.if_match(&self.etag),
         }
         if *position > 0 {
             request = request.range(format!("bytes={position}-"));

@@ -16,6 +16,7 @@ use millrace::database::Connection;
 use millrace::dead_letter::redrive::{RedriveOutcome, RedriveResult};
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Reason};
 use millrace::ledger::{self, LedgerEntry, Repair, Staged};
+use millrace::origin::redriven_record;
 use millrace::{Code, Error, Kind, Policy, Result};
 use tokio::sync::Mutex;
 
@@ -97,7 +98,7 @@ impl Loader {
             });
         }
         let entry = LedgerEntry {
-            origin: format!("redrive:{}", dead_letter.id),
+            origin: redriven_record(dead_letter.id),
             rejected_count: 0,
             repairs: &repairs,
             load_id: Some(load_id),

@@ -6,6 +6,7 @@
 //! - [`batch`]: rows gathered into batches, the unit of everything; no I/O.
 //! - [`copy`]: a batch's rows into `staging.events`, and finding the rows PostgreSQL refuses.
 //! - [`ledger`]: one transaction a batch, claimed by its origin: exactly-once.
+//! - [`origin`]: the names of loads and batches, and of the objects they are made of.
 //! - [`load_outcome`]: how the load of a file ended.
 //! - [`dead_letter`]: whatever could not become an event, with its reason.
 //! - [`database`]: connecting to PostgreSQL, TLS, named transactions with retries.
@@ -35,6 +36,7 @@ pub mod load_outcome;
 pub mod metrics;
 pub mod migrate;
 pub mod notification;
+pub mod origin;
 #[cfg(feature = "runtime")]
 pub mod runtime;
 #[cfg(feature = "secretsmanager")]

@@ -3,9 +3,11 @@
 //! Only the fields that are used are read, so that added or missing fields break nothing. In S3 notifications a key is
 //! form-urlencoded (`+` is a space). In EventBridge events it is not encoded.
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use crate::origin::VersionedObject;
 
 /// One object that was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,28 @@ pub fn with_redrive(notification: &Value, redrive: &UploadRedrive) -> Value {
     let mut body = notification.clone();
     body[REDRIVE_KEY] = json!(redrive);
     body
+}
+
+/// The characters of a key that S3 does not encode in a notification.
+const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
+
+/// The notification of a version that was found in the bucket. It has no sequencer, so that loads compare the time of the
+/// upload.
+pub fn object_created(found: &VersionedObject, size: i64, etag: &str) -> Value {
+    let mut object = json!({
+        "key": utf8_percent_encode(&found.key, KEY).to_string(),
+        "size": size,
+        "eTag": etag.trim_matches('"'),
+    });
+    if let Some(version) = found.version_id() {
+        object["versionId"] = json!(version);
+    }
+    json!({ "Records": [{
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "eventName": "ObjectCreated:Put",
+        "s3": { "s3SchemaVersion": "1.0", "bucket": { "name": found.bucket }, "object": object },
+    }] })
 }
 
 /// The object that a failed notification names. Unlike in [`ObjectCreated`] any field can be missing, because a dead letter

@@ -94,13 +94,13 @@ pub async fn start(
     deadline: Instant,
 ) -> Result<Load> {
     let load_id = Uuid::now_v7();
-    let origin = object.origin();
+    let origin = object.versioned.origin();
     let stored = serde_json::to_value(plan)
         .map_err(|error| Error::new(Kind::Bug, "write the plan of a load").with_source(error))?;
     connection
         .run_tx("start load", deadline, async |transaction| {
             let modified_at: Option<SystemTime> = object.modified_at;
-            let (name, on_new_version) = (object.name(), plan.options.on_new_version.name());
+            let (name, on_new_version) = (object.versioned.name(), plan.options.on_new_version.name());
             let (stored, attempt) = (Json(&stored), i32::try_from(created.attempt()).unwrap_or(i32::MAX));
             let parameters: [(&(dyn ToSql + Sync), Type); 10] = [
                 (&load_id, Type::UUID),

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use millrace::config::environment::ExposeSecret;
 use millrace::dead_letter::{DeadLetter, DeadLetterKind, Origin, Payload, Reason};
+use millrace::origin::VersionedObject;
 use millrace::{Code, Result};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
@@ -35,13 +36,12 @@ pub async fn create(
 
 fn dead_letter(model: &Model, refused: &Refused, row: &Row) -> DeadLetter {
     let Refused { batch_id, event_id, refusal, .. } = refused;
-    let object: Option<String> = row.get("object");
-    let place = object.as_deref().and_then(|object| object.strip_prefix("s3://")?.split_once('/'));
-    let load: Option<String> = row.get("load");
+    let load: Option<&str> = row.get("load");
+    let object = load.and_then(VersionedObject::parse);
     let origin = Origin {
-        bucket: place.map(|(bucket, _)| bucket.to_owned()),
-        key: place.map(|(_, key)| key.to_owned()),
-        version: load.as_deref().and_then(|load| Some(load.rsplit_once("?version=")?.1.to_owned())),
+        bucket: object.as_ref().map(|object| object.bucket.clone()),
+        key: object.as_ref().map(|object| object.key.clone()),
+        version: object.map(|object| object.version),
         batch_id: Some(*batch_id),
         event_id: Some(*event_id),
         ..Origin::default()

@@ -3,7 +3,6 @@ select
     events.source,
     events.event_type,
     events.payload::text as payload,
-    loads.object,
     loads.origin as load
 from unnest($1::timestamptz[], $2::int8[]) with ordinality as refused (received_at, event_id, position)
 join staging.events on events.received_at = refused.received_at and events.id = refused.event_id
