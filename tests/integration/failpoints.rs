@@ -59,14 +59,14 @@ async fn spawn(
     Function::spawn(&binary(name), &variables).await
 }
 
-/// Sends `event` until the function has ended at its failpoint.
+/// Invokes a function that ends at its failpoint.
 async fn crash(function: Function, event: &Value, failpoint: &str) {
     let outcome = function.invoke(event, LONG).await;
     assert_eq!(outcome, Outcome::Crashed, "the function did not reach {failpoint}");
 }
 
-/// The ids of the dead letters that `is_meant` selects, without the copies.
-fn ids(dead_letters: &[DeadLetter], is_meant: impl Fn(&DeadLetter) -> bool) -> usize {
+/// The number of dead letters that `is_meant` selects, without copies.
+fn count_ids(dead_letters: &[DeadLetter], is_meant: impl Fn(&DeadLetter) -> bool) -> usize {
     dead_letters
         .iter()
         .filter(|letter| is_meant(letter))
@@ -116,7 +116,7 @@ async fn ingest_csv_ended_at_any_step_stages_a_file_once() {
         let event_type: &str = row.get(0);
         assert_eq!((row.get::<_, i64>(1), row.get::<_, i64>(2)), (251, 251), "{event_type}");
         let of_type = |letter: &DeadLetter| letter.event_type.as_deref() == Some(event_type);
-        assert_eq!(ids(&dead_letters, of_type), 1, "{event_type}");
+        assert_eq!(count_ids(&dead_letters, of_type), 1, "{event_type}");
     }
     let repairs = "select (select count(*) from staging.repairs) - (select sum(repaired_count) from staging.batches)::bigint";
     assert_eq!(number(&stack.owner, repairs).await, 0);
@@ -164,7 +164,7 @@ async fn ingest_webhook_ended_at_any_step_stores_a_delivery_once() {
     assert_eq!(queued as usize + 1, count, "every other delivery is stored");
     fixture.reconciles().await;
     let dead_letters = fixture.aws.dead_letters().await;
-    assert_eq!(ids(&dead_letters, |letter| letter.origin.record.is_some()), count);
+    assert_eq!(count_ids(&dead_letters, |letter| letter.origin.record.is_some()), count);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,7 +184,7 @@ async fn transform_ended_at_any_step_writes_facts_once() {
         fixture.check_orders().await;
         assert_eq!(fixture.number("select count(*) from facts.orders").await, 30, "{after}");
         assert_eq!(fixture.number("select count(*) from pipeline.quarantine").await, 1, "{after}");
-        assert_eq!(ids(&fixture.dead_letters().await, |_| true), 1, "{after}");
+        assert_eq!(count_ids(&fixture.dead_letters().await, |_| true), 1, "{after}");
     };
     let failpoints = record(&["transform", "SendMessageBatch"], async |setting| {
         let fixture = new().await;

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use millrace_tests::postgres::{Database, number};
-use serde_json::Value;
 use tokio_postgres::Client;
 
 const TABLES: [&str; 6] =
@@ -229,58 +228,6 @@ async fn concurrent_workers_claim_every_batch_once() {
     let taken: Vec<String> = futures_util::future::join_all(workers).await.concat();
     assert_eq!(taken.len(), 120, "none twice");
     assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), origins(1..=120).into_iter().collect());
-}
-
-#[tokio::test]
-async fn reading_unprocessed_events_reads_only_their_batches() {
-    let database = Database::new().await;
-    let owner = database.owner().await;
-    // Ten sources alternate over five days. One source has two unprocessed batches.
-    owner
-        .batch_execute(
-            "select staging.ensure_partition((now() at time zone 'UTC')::date - d) from generate_series(0, 5) as d;
-             create temp table made as
-                 select gen_random_uuid() as batch_id, n, 's' || n % 10 as source, n in (11, 21) as is_new,
-                        date_trunc('day', now()) - interval '3 minutes' * n as received_at
-                 from generate_series(1, 2000) as n;
-             insert into staging.batches (batch_id, origin, source, event_type, received_at,
-                                          read_count, staged_count, transformed_count, processed_at)
-                 select batch_id, 'o' || n, source, 'e', received_at, 20, 20,
-                        case when is_new then 0 else 20 end, case when is_new then null else now() end
-                 from made;
-             insert into staging.events (received_at, batch_id, source, event_type, payload)
-                 select received_at, batch_id, source, 'e', jsonb_build_object('n', i)
-                 from made, generate_series(1, 20) as i;
-             analyze staging.events; analyze staging.batches;",
-        )
-        .await
-        .expect("five days of events");
-    for condition in ["processed = false", "not processed", "processed = false and source = 's1'"] {
-        let explain = format!("explain (analyze, format json) select * from raw_events where {condition}");
-        let plan: Value = owner.query_one(&explain, &[]).await.expect("explain").get(0);
-        let mut read = Vec::new();
-        rows_read(&plan[0]["Plan"], &mut read);
-        let of = |is_batches: bool| -> f64 {
-            read.iter().filter(|(name, _)| (name == "batches") == is_batches).map(|(_, rows)| rows).sum()
-        };
-        assert_eq!((of(true), of(false)), (2.0, 40.0), "{condition}: {read:?}\n{plan:#}");
-        let count = format!("select count(*) from raw_events where {condition}");
-        assert_eq!(number(&owner, &count).await, 40);
-    }
-}
-
-/// The rows that each scan read, including those it discarded.
-fn rows_read(node: &Value, read: &mut Vec<(String, f64)>) {
-    if let Some(name) = node["Relation Name"].as_str() {
-        let figure = |name: &str| node[name].as_f64().unwrap_or_default();
-        let rows = figure("Actual Rows")
-            + figure("Rows Removed by Filter")
-            + figure("Rows Removed by Index Recheck");
-        read.push((name.to_owned(), rows * figure("Actual Loops")));
-    }
-    for child in node["Plans"].as_array().into_iter().flatten() {
-        rows_read(child, read);
-    }
 }
 
 #[tokio::test]

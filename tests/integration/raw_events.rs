@@ -1,6 +1,6 @@
 //! The view raw_events: what its queries read of a ledger and of events over thirty days.
 
-use millrace_tests::postgres::Database;
+use millrace_tests::postgres::{Database, number};
 use serde_json::Value;
 use tokio_postgres::Client;
 
@@ -36,29 +36,34 @@ struct RowsRead {
     events: f64,
     batches: f64,
     returned: f64,
+    /// Partitions of events that were scanned.
+    partitions: usize,
 }
 
 async fn rows_read(owner: &Client, query: &str) -> RowsRead {
     let explain = format!("explain (analyze, format json) {query}");
     let plan: Value = owner.query_one(&explain, &[]).await.expect(query).get(0);
     let plan = &plan[0]["Plan"];
-    let mut read = RowsRead { returned: number(plan, "Actual Rows"), ..RowsRead::default() };
+    let mut read = RowsRead { returned: figure(plan, "Actual Rows"), ..RowsRead::default() };
     add(plan, &mut read);
     read
 }
 
-fn number(node: &Value, name: &str) -> f64 {
+fn figure(node: &Value, name: &str) -> f64 {
     node[name].as_f64().unwrap_or(0.0)
 }
 
 fn add(node: &Value, read: &mut RowsRead) {
     if let Some(relation) = node["Relation Name"].as_str() {
         let removed =
-            ["Rows Removed by Filter", "Rows Removed by Index Recheck"].map(|name| number(node, name));
-        let rows = (number(node, "Actual Rows") + removed.iter().sum::<f64>()) * number(node, "Actual Loops");
+            ["Rows Removed by Filter", "Rows Removed by Index Recheck"].map(|name| figure(node, name));
+        let rows = (figure(node, "Actual Rows") + removed.iter().sum::<f64>()) * figure(node, "Actual Loops");
         match relation {
             "batches" => read.batches += rows,
-            _ => read.events += rows,
+            _ => {
+                read.events += rows;
+                read.partitions += usize::from(figure(node, "Actual Loops") > 0.0);
+            }
         }
     }
     for child in node["Plans"].as_array().into_iter().flatten() {
@@ -116,4 +121,65 @@ async fn processed_follows_the_batch_and_superseded_events_are_hidden() {
         .expect("count")
         .get(0);
     assert_eq!(count, 0);
+}
+
+#[tokio::test]
+async fn reading_unprocessed_events_reads_only_their_batches() {
+    let database = Database::new().await;
+    let owner = database.owner().await;
+    // Ten sources alternate over five days. One source has two unprocessed batches.
+    owner
+        .batch_execute(
+            "select staging.ensure_partition((now() at time zone 'UTC')::date - d) from generate_series(0, 5) as d;
+             create temp table made as
+                 select gen_random_uuid() as batch_id, n, 's' || n % 10 as source, n in (11, 21) as is_new,
+                        date_trunc('day', now()) - interval '3 minutes' * n as received_at
+                 from generate_series(1, 2000) as n;
+             insert into staging.batches (batch_id, origin, source, event_type, received_at,
+                                          read_count, staged_count, transformed_count, processed_at)
+                 select batch_id, 'o' || n, source, 'e', received_at, 20, 20,
+                        case when is_new then 0 else 20 end, case when is_new then null else now() end
+                 from made;
+             insert into staging.events (received_at, batch_id, source, event_type, payload)
+                 select received_at, batch_id, source, 'e', jsonb_build_object('n', i)
+                 from made, generate_series(1, 20) as i;
+             analyze staging.events; analyze staging.batches;",
+        )
+        .await
+        .expect("five days of events");
+    for condition in ["processed = false", "not processed", "processed = false and source = 's1'"] {
+        let read = rows_read(&owner, &format!("select * from raw_events where {condition}")).await;
+        assert_eq!((read.batches, read.events), (2.0, 40.0), "{condition}: {read:?}");
+        let count = format!("select count(*) from raw_events where {condition}");
+        assert_eq!(number(&owner, &count).await, 40);
+    }
+}
+
+#[tokio::test]
+async fn reading_unprocessed_events_scans_no_processed_day() {
+    let database = Database::new().await;
+    let owner = database.owner().await;
+    // Five days of 40 batches of 200 events; only two batches of the last day are unprocessed.
+    owner
+        .batch_execute(
+            "select staging.ensure_partition((now() at time zone 'UTC')::date - d) from generate_series(0, 5) as d;
+             create temp table made as
+                 select gen_random_uuid() as batch_id, n,
+                        date_trunc('day', now()) + interval '1 second' - interval '36 minutes' * n as received_at
+                 from generate_series(0, 199) as n;
+             insert into staging.batches (batch_id, origin, source, event_type, received_at,
+                                          read_count, staged_count, transformed_count, processed_at)
+                 select batch_id, 'o' || n, 's', 'e', received_at, 200, 200,
+                        case when n in (1, 2) then 0 else 200 end, case when n in (1, 2) then null else now() end
+                 from made;
+             insert into staging.events (received_at, batch_id, source, event_type, payload)
+                 select received_at, batch_id, 's', 'e', jsonb_build_object('n', i)
+                 from made, generate_series(1, 200) as i;
+             analyze staging.events; analyze staging.batches;",
+        )
+        .await
+        .expect("five days of events");
+    let read = rows_read(&owner, "select * from raw_events where processed = false").await;
+    assert_eq!(read.partitions, 1, "one day is unprocessed: {read:?}");
+    assert_eq!(number(&owner, "select count(*) from raw_events where processed = false").await, 400);
 }
